@@ -1,0 +1,293 @@
+//! The DAG of one network's events, with exact answers to "is a in the past of b".
+//!
+//! An event extends its device's *lane* if that lane's last event is in its past, else it opens a new one (a device that
+//! forks opens a lane per branch). So every lane is a true chain, and a ∈ past(b) ⇔ watermark(b)[lane of a] > position
+//! of a, for devices that write two events of one seq too. Lane numbers are local; answers are not.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::event::Event;
+use crate::ids::{DeviceId, EventId};
+
+/// An event's place in a [`Graph`]: the order of insertion, so parents have smaller ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Idx(pub u32);
+
+impl Idx {
+    fn at(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The events that lie in the past of some heads, heads included.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Past(Vec<u32>);
+
+/// Why an event does not fit.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Misfit {
+    /// Parents that are not here.
+    #[error("{} of its parents are unknown", .0.len())]
+    MissingParents(Vec<EventId>),
+    /// Its lamport is not 1 + the greatest of its parents'.
+    #[error("its lamport is {found}; its parents make it {due}")]
+    Lamport {
+        /// What it says.
+        found: u32,
+        /// What it must be.
+        due: u32,
+    },
+    /// Its seq is not 1 + that of an event of the same device in its past.
+    #[error("its seq is {found}; the author's events in its past make it {due}")]
+    Seq {
+        /// What it says.
+        found: u32,
+        /// What it must be.
+        due: u32,
+    },
+    /// A second genesis, or an event of another network.
+    #[error("it belongs to another network")]
+    Foreign,
+    /// More events than the index counts.
+    #[error("the network is full")]
+    Full,
+}
+
+struct Node {
+    event: Event,
+    lane: u32,
+    position: u32,
+    /// How many events of each lane lie in the strict past.
+    strict: Past,
+}
+
+/// The DAG.
+#[derive(Default)]
+pub struct Graph {
+    nodes: Vec<Node>,
+    by_id: BTreeMap<EventId, Idx>,
+    lanes: Vec<Vec<Idx>>,
+    lanes_of: BTreeMap<DeviceId, Vec<u32>>,
+    heads: BTreeSet<Idx>,
+    forked: BTreeSet<DeviceId>,
+}
+
+impl Graph {
+    /// An empty one. The first event must be a genesis.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many events there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// All places, in the order of insertion.
+    pub fn indices(&self) -> impl DoubleEndedIterator<Item = Idx> + ExactSizeIterator + use<> {
+        (0..self.nodes.len() as u32).map(Idx)
+    }
+
+    /// The event at a place. A place comes from this graph.
+    #[must_use]
+    pub fn event(&self, idx: Idx) -> &Event {
+        &self.nodes[idx.at()].event
+    }
+
+    /// The place of an event, if it is here.
+    #[must_use]
+    pub fn find(&self, id: &EventId) -> Option<Idx> {
+        self.by_id.get(id).copied()
+    }
+
+    /// The events that are nobody's parent, in the order of insertion.
+    pub fn heads(&self) -> impl Iterator<Item = Idx> + '_ {
+        self.heads.iter().copied()
+    }
+
+    /// The devices that wrote two events of one seq.
+    #[must_use]
+    pub fn forked(&self) -> &BTreeSet<DeviceId> {
+        &self.forked
+    }
+
+    /// Inserts an event whose parents are all here. One that is here already gives its place.
+    ///
+    /// # Errors
+    /// [`Misfit`] if it does not fit; nothing changes then.
+    pub fn insert(&mut self, event: Event) -> Result<Idx, Misfit> {
+        if let Some(idx) = self.find(&event.id()) {
+            return Ok(idx);
+        }
+        if self
+            .nodes
+            .first()
+            .map_or(!event.header().parents.is_empty(), |first| {
+                first.event.network() != event.network()
+            })
+        {
+            return Err(Misfit::Foreign);
+        }
+        let header = event.header();
+        let parents: Vec<Option<Idx>> = header.parents.iter().map(|id| self.find(id)).collect();
+        let missing: Vec<EventId> = header
+            .parents
+            .iter()
+            .zip(&parents)
+            .filter(|(_, idx)| idx.is_none())
+            .map(|(id, _)| *id)
+            .collect();
+        if !missing.is_empty() {
+            return Err(Misfit::MissingParents(missing));
+        }
+        let parents: Vec<Idx> = parents.into_iter().flatten().collect();
+        let due = parents
+            .iter()
+            .map(|p| self.event(*p).header().lamport + 1)
+            .max()
+            .unwrap_or(0);
+        if header.lamport != due {
+            return Err(Misfit::Lamport {
+                found: header.lamport,
+                due,
+            });
+        }
+        let strict = self.past_of(&parents);
+        let own = self
+            .lanes_of
+            .get(&header.author)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let due = 1 + own
+            .iter()
+            .filter_map(|lane| self.last_in(&strict, *lane))
+            .map(|i| self.event(i).header().seq)
+            .max()
+            .unwrap_or(0);
+        if header.seq != due {
+            return Err(Misfit::Seq {
+                found: header.seq,
+                due,
+            });
+        }
+        let idx = u32::try_from(self.nodes.len())
+            .map(Idx)
+            .map_err(|_| Misfit::Full)?;
+        let author = header.author;
+        let extends = own.iter().copied().find(|lane| {
+            self.lanes[*lane as usize]
+                .last()
+                .is_some_and(|tail| self.within(*tail, &strict))
+        });
+        let lane = extends.unwrap_or_else(|| {
+            let lane = self.lanes.len() as u32;
+            self.lanes.push(Vec::new());
+            let lanes = self.lanes_of.entry(author).or_default();
+            if !lanes.is_empty() {
+                self.forked.insert(author);
+            }
+            lanes.push(lane);
+            lane
+        });
+        let chain = &mut self.lanes[lane as usize];
+        let position = chain.len() as u32;
+        chain.push(idx);
+        for parent in &parents {
+            self.heads.remove(parent);
+        }
+        self.heads.insert(idx);
+        self.by_id.insert(event.id(), idx);
+        self.nodes.push(Node {
+            event,
+            lane,
+            position,
+            strict,
+        });
+        Ok(idx)
+    }
+
+    /// Whether `a` lies in the strict past of `b`.
+    #[must_use]
+    pub fn precedes(&self, a: Idx, b: Idx) -> bool {
+        self.within(a, &self.nodes[b.at()].strict)
+    }
+
+    /// Whether neither lies in the other's past, and they differ.
+    #[must_use]
+    pub fn concurrent(&self, a: Idx, b: Idx) -> bool {
+        a != b && !self.precedes(a, b) && !self.precedes(b, a)
+    }
+
+    /// The strict past of an event.
+    #[must_use]
+    pub fn strict_past(&self, idx: Idx) -> &Past {
+        &self.nodes[idx.at()].strict
+    }
+
+    /// The past of some heads, the heads included.
+    #[must_use]
+    pub fn past_of(&self, heads: &[Idx]) -> Past {
+        let mut past = Past::default();
+        for head in heads {
+            let node = &self.nodes[head.at()];
+            past.join(&node.strict);
+            past.raise(node.lane, node.position + 1);
+        }
+        past
+    }
+
+    /// Whether an event is one of that past.
+    #[must_use]
+    pub fn within(&self, idx: Idx, past: &Past) -> bool {
+        let node = &self.nodes[idx.at()];
+        past.count(node.lane) > node.position
+    }
+
+    /// A device's events, lane by lane.
+    pub fn by_author(&self, device: &DeviceId) -> impl Iterator<Item = Idx> + '_ {
+        let lanes = self
+            .lanes_of
+            .get(device)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        lanes
+            .iter()
+            .flat_map(|lane| self.lanes[*lane as usize].iter().copied())
+    }
+
+    fn last_in(&self, past: &Past, lane: u32) -> Option<Idx> {
+        let count = past.count(lane).checked_sub(1)?;
+        self.lanes.get(lane as usize)?.get(count as usize).copied()
+    }
+}
+
+impl Past {
+    fn count(&self, lane: u32) -> u32 {
+        self.0.get(lane as usize).copied().unwrap_or(0)
+    }
+
+    fn raise(&mut self, lane: u32, count: u32) {
+        let lane = lane as usize;
+        if self.0.len() <= lane {
+            self.0.resize(lane + 1, 0);
+        }
+        self.0[lane] = self.0[lane].max(count);
+    }
+
+    fn join(&mut self, other: &Self) {
+        if self.0.len() < other.0.len() {
+            self.0.resize(other.0.len(), 0);
+        }
+        for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
+            *mine = (*mine).max(*theirs);
+        }
+    }
+}
