@@ -23,6 +23,8 @@ pub enum Domain {
     Succession,
     /// A user key removes a device of its own.
     OwnDevice,
+    /// A device says that it is here.
+    Beacon,
 }
 
 impl Domain {
@@ -33,6 +35,7 @@ impl Domain {
             Self::Redemption => "mesh redemption 1",
             Self::Succession => "mesh succession 1",
             Self::OwnDevice => "mesh own device 1",
+            Self::Beacon => "mesh beacon 1",
         }
     }
 

@@ -1,0 +1,226 @@
+//! Beacons: "I am here, this is my head", flooded over the control links.
+//!
+//! One per device every [`EVERY`] milliseconds. Each device passes on a beacon of a live member once per (device, counter), and keeps
+//! the newest of each. They give presence beyond one's own links and compare heads. A beacon is signed by its device and
+//! sealed under the newest epoch key that device holds, so that what carries it learns nothing; nothing of it enters the
+//! ledger.
+//!
+//! Bytes: the epoch's first 8 bytes, a 24-byte nonce, XChaCha20-Poly1305 over postcard of the beacon and its signature.
+//! The nonce is a keyed hash of the plaintext, which a counter and a signature make unique.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use chacha20poly1305::aead::{Aead, KeyInit};
+use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use mesh_ledger::ids::{DeviceId, NetworkId};
+use mesh_ledger::keys::{DeviceSecret, Domain, EpochKey, Signature};
+use serde::{Deserialize, Serialize};
+
+/// How often a device sends one, in milliseconds.
+pub const EVERY: u64 = 10_000;
+/// After so many milliseconds without one, a device that has no link counts as offline.
+pub const LIFETIME: u64 = 35_000;
+/// The most addresses in one.
+pub const MAX_ADDRESSES: usize = 6;
+/// The most bytes of one.
+pub const MAX_BEACON: usize = 1024;
+
+/// What a device says of itself now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beacon {
+    /// The device.
+    pub device: DeviceId,
+    /// Grows with each: milliseconds since 1970 when it was made, or 1 more than the one before.
+    pub counter: u64,
+    /// The digest of its heads.
+    pub heads: [u8; 16],
+    /// Where it may be reached.
+    pub addresses: Vec<SocketAddr>,
+}
+
+impl Beacon {
+    /// Signs and seals.
+    #[must_use]
+    pub fn seal(
+        &self,
+        network: &NetworkId,
+        device: &DeviceSecret,
+        key: &EpochKey,
+    ) -> Option<Vec<u8>> {
+        let plain = postcard::to_stdvec(self).ok()?;
+        let signature = device.sign(Domain::Beacon, &signed(network, &plain));
+        let mut sealed = plain;
+        sealed.extend_from_slice(&signature.to_bytes());
+        let nonce = &blake3::keyed_hash(
+            &blake3::derive_key("mesh beacon nonce", key.as_bytes()),
+            &sealed,
+        )
+        .as_bytes()[..24]
+            .to_vec();
+        let ciphertext = cipher(key)
+            .encrypt(XNonce::from_slice(nonce), sealed.as_slice())
+            .ok()?;
+        Some([&key.id().0[..8], nonce, &ciphertext].concat())
+    }
+
+    /// Opens with whichever of `keys` it was sealed under; `None` if it is not a beacon that its device signed.
+    #[must_use]
+    pub fn open<'a>(
+        bytes: &[u8],
+        network: &NetworkId,
+        keys: impl IntoIterator<Item = &'a EpochKey>,
+    ) -> Option<Self> {
+        if bytes.len() > MAX_BEACON {
+            return None;
+        }
+        let (epoch, rest) = bytes.split_first_chunk::<8>()?;
+        let (nonce, ciphertext) = rest.split_first_chunk::<24>()?;
+        let key = keys.into_iter().find(|key| key.id().0[..8] == epoch[..])?;
+        let sealed = cipher(key)
+            .decrypt(XNonce::from_slice(nonce), ciphertext)
+            .ok()?;
+        let (plain, signature) = sealed.split_last_chunk::<64>()?;
+        let (beacon, rest) = postcard::take_from_bytes::<Self>(plain).ok()?;
+        let signature = Signature::from_bytes(signature);
+        let good = rest.is_empty()
+            && beacon.addresses.len() <= MAX_ADDRESSES
+            && beacon
+                .device
+                .verifies(Domain::Beacon, &signed(network, plain), &signature);
+        good.then_some(beacon)
+    }
+}
+
+fn cipher(key: &EpochKey) -> XChaCha20Poly1305 {
+    let key = zeroize::Zeroizing::new(blake3::derive_key("mesh beacon key", key.as_bytes()));
+    XChaCha20Poly1305::new(Key::from_slice(key.as_ref()))
+}
+
+fn signed(network: &NetworkId, plain: &[u8]) -> Vec<u8> {
+    [network.0.as_slice(), plain].concat()
+}
+
+/// The newest beacon of each device, and when it came.
+#[derive(Debug, Default)]
+pub struct Presence(BTreeMap<DeviceId, (Beacon, u64)>);
+
+impl Presence {
+    /// Takes a beacon of a live member at `now` (milliseconds). Whether it is news, and so to be passed on.
+    pub fn take(&mut self, beacon: Beacon, now: u64) -> bool {
+        // A counter that runs ahead of the clock would silence the device's later ones.
+        if beacon.counter > now.saturating_add(24 * 3_600_000) {
+            return false;
+        }
+        match self.0.get_mut(&beacon.device) {
+            Some((known, _)) if known.counter >= beacon.counter => false,
+            _ => {
+                self.0.insert(beacon.device, (beacon, now));
+                true
+            }
+        }
+    }
+
+    /// When a device was last heard of by a beacon.
+    #[must_use]
+    pub fn heard(&self, device: &DeviceId) -> Option<u64> {
+        self.0.get(device).map(|(_, at)| *at)
+    }
+
+    /// Whether a beacon of that device is fresh at `now`.
+    #[must_use]
+    pub fn fresh(&self, device: &DeviceId, now: u64) -> bool {
+        self.heard(device)
+            .is_some_and(|at| now.saturating_sub(at) < LIFETIME)
+    }
+
+    /// The newest beacon of a device.
+    #[must_use]
+    pub fn of(&self, device: &DeviceId) -> Option<&Beacon> {
+        self.0.get(device).map(|(beacon, _)| beacon)
+    }
+
+    /// The beacons that are fresh.
+    pub fn all_fresh(&self, now: u64) -> impl Iterator<Item = &Beacon> {
+        self.0
+            .values()
+            .filter(move |(_, at)| now.saturating_sub(*at) < LIFETIME)
+            .map(|(beacon, _)| beacon)
+    }
+
+    /// Forgets who is no member any more.
+    pub fn retain(&mut self, live: impl Fn(&DeviceId) -> bool) {
+        self.0.retain(|device, _| live(device));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn secret() -> DeviceSecret {
+        DeviceSecret::from_seed(&[1; 32])
+    }
+
+    fn beacon(counter: u64) -> Beacon {
+        let address = "192.0.2.1:51820".parse().unwrap();
+        Beacon {
+            device: secret().public(),
+            counter,
+            heads: [4; 16],
+            addresses: vec![address; MAX_ADDRESSES],
+        }
+    }
+
+    #[test]
+    fn a_beacon_opens_with_its_epochs_key_in_its_network_alone() {
+        let (network, key) = (NetworkId([1; 32]), EpochKey::from_bytes([2; 32]));
+        let bytes = beacon(1).seal(&network, &secret(), &key).unwrap();
+        assert!(bytes.len() <= MAX_BEACON);
+        let other = EpochKey::from_bytes([3; 32]);
+        assert_eq!(
+            Beacon::open(&bytes, &network, [&other, &key]),
+            Some(beacon(1))
+        );
+        assert_eq!(Beacon::open(&bytes, &network, [&other]), None);
+        assert_eq!(Beacon::open(&bytes, &NetworkId([9; 32]), [&key]), None);
+    }
+
+    #[test]
+    fn a_member_cannot_speak_for_another_device() {
+        let (network, key) = (NetworkId([1; 32]), EpochKey::from_bytes([2; 32]));
+        let bytes = beacon(1)
+            .seal(&network, &DeviceSecret::from_seed(&[7; 32]), &key)
+            .unwrap();
+        assert_eq!(Beacon::open(&bytes, &network, [&key]), None);
+    }
+
+    #[test]
+    fn no_flipped_or_missing_byte_passes() {
+        let (network, key) = (NetworkId([1; 32]), EpochKey::from_bytes([2; 32]));
+        let bytes = beacon(1).seal(&network, &secret(), &key).unwrap();
+        for at in 0..bytes.len() {
+            let mut bad = bytes.clone();
+            bad[at] ^= 1;
+            assert_eq!(Beacon::open(&bad, &network, [&key]), None);
+            assert_eq!(Beacon::open(&bytes[..at], &network, [&key]), None);
+        }
+    }
+
+    #[test]
+    fn a_beacon_is_news_once_and_never_after_a_later_one() {
+        let mut presence = Presence::default();
+        assert!(presence.take(beacon(5), 1_000));
+        assert!(!presence.take(beacon(5), 1_000));
+        assert!(!presence.take(beacon(4), 1_000));
+        assert!(presence.take(beacon(6), 2_000));
+        assert!(presence.fresh(&beacon(0).device, 2_000 + LIFETIME - 1));
+        assert!(!presence.fresh(&beacon(0).device, 2_000 + LIFETIME));
+        assert!(
+            !presence.take(beacon(u64::MAX), 2_000),
+            "a counter far ahead would silence the device"
+        );
+    }
+}

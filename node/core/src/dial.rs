@@ -1,0 +1,278 @@
+//! Whom to dial, and when.
+//!
+//! A device keeps a control link to every peer it has traffic with, and besides to some chosen by hash, so that a small
+//! network is a full mesh and a large one is not: [`wanted`]. An attempt that fails is repeated after a pause that grows
+//! from a quarter of a second to [`RECENT`] for peers that were linked or announced within [`LIVELY`], and to [`IDLE`]
+//! for others. Any hint that a peer may be reachable (it was seen on the LAN, an interface changed, there is traffic for
+//! it) makes it due at once.
+//!
+//! Of two devices that want each other, the one with the smaller id dials at once and the other [`YIELD`] later, so that
+//! as a rule only one does. If both did, [`keeps_new`] tells both which connection to keep.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::peer::PeerId;
+
+/// Links besides those that have traffic.
+pub const BY_HASH: usize = 6;
+/// Up to so many peers, all are linked.
+pub const FULL_MESH: usize = 16;
+/// How long the device with the greater id waits for the other's dial.
+pub const YIELD: Duration = Duration::from_millis(700);
+/// The longest pause between attempts to a peer that was heard of lately.
+pub const RECENT: Duration = Duration::from_secs(1);
+/// The longest pause between attempts to a peer that was not.
+pub const IDLE: Duration = Duration::from_secs(20);
+/// How long "lately" is.
+pub const LIVELY: Duration = Duration::from_secs(600);
+/// The most attempts under way at once.
+pub const AT_ONCE: usize = 16;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// The peers to be linked with: all of few; of many, those with traffic and [`BY_HASH`] that a hash of both ids picks.
+#[must_use]
+pub fn wanted(
+    me: &PeerId,
+    peers: &BTreeSet<PeerId>,
+    traffic: &BTreeSet<PeerId>,
+) -> BTreeSet<PeerId> {
+    if peers.len() <= FULL_MESH {
+        return peers.clone();
+    }
+    let mut ranked: Vec<([u8; 32], PeerId)> = peers
+        .iter()
+        .map(|peer| (pair_hash(me, peer), *peer))
+        .collect();
+    ranked.sort_unstable();
+    let chosen = ranked.into_iter().take(BY_HASH).map(|(_, peer)| peer);
+    chosen.chain(peers.intersection(traffic).copied()).collect()
+}
+
+/// Whether a new connection replaces the one there is: a second one by the same side does (it knows the first is dead),
+/// else that which the smaller id dialled stays.
+#[must_use]
+pub fn keeps_new(
+    me: &PeerId,
+    peer: &PeerId,
+    old_dialled_here: bool,
+    new_dialled_here: bool,
+) -> bool {
+    old_dialled_here == new_dialled_here || new_dialled_here == (me < peer)
+}
+
+fn pair_hash(a: &PeerId, b: &PeerId) -> [u8; 32] {
+    let (low, high) = if a < b { (a, b) } else { (b, a) };
+    let mut hasher = blake3::Hasher::new_derive_key("mesh link choice 1");
+    hasher.update(&low.0);
+    hasher.update(&high.0);
+    *hasher.finalize().as_bytes()
+}
+
+/// The times at which peers are due. Times are since any fixed moment, the same in every call.
+#[derive(Debug)]
+pub struct Dialler {
+    me: PeerId,
+    attempts: BTreeMap<PeerId, Attempt>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Attempt {
+    /// To be dialled at a time; the pause before it.
+    Due(Duration, Duration),
+    /// Under way; the pause to follow a failure.
+    Dialling(Duration),
+    /// Linked.
+    Linked,
+}
+
+impl Dialler {
+    /// Nobody is wanted yet.
+    #[must_use]
+    pub fn new(me: PeerId) -> Self {
+        Self {
+            me,
+            attempts: BTreeMap::new(),
+        }
+    }
+
+    /// Sets whom to be linked with. Who is new is due soon; who is gone is forgotten.
+    pub fn want(&mut self, wanted: &BTreeSet<PeerId>, now: Duration) {
+        self.attempts
+            .retain(|peer, attempt| wanted.contains(peer) || matches!(attempt, Attempt::Linked));
+        for peer in wanted {
+            let first = if self.me < *peer { now } else { now + YIELD };
+            self.attempts
+                .entry(*peer)
+                .or_insert(Attempt::Due(first, FIRST_PAUSE));
+        }
+    }
+
+    /// Takes the peers that are due; each is under way until [`Self::failed`] or [`Self::linked`].
+    pub fn due(&mut self, now: Duration) -> Vec<PeerId> {
+        let under_way = self
+            .attempts
+            .values()
+            .filter(|a| matches!(a, Attempt::Dialling(_)))
+            .count();
+        let mut due = Vec::new();
+        for (peer, attempt) in &mut self.attempts {
+            if let Attempt::Due(at, pause) = *attempt
+                && at <= now
+                && under_way + due.len() < AT_ONCE
+            {
+                *attempt = Attempt::Dialling(pause);
+                due.push(*peer);
+            }
+        }
+        due
+    }
+
+    /// When the next is due, if any is.
+    #[must_use]
+    pub fn next(&self) -> Option<Duration> {
+        self.attempts
+            .values()
+            .filter_map(|a| {
+                if let Attempt::Due(at, _) = a {
+                    Some(*at)
+                } else {
+                    None
+                }
+            })
+            .min()
+    }
+
+    /// An attempt failed. `last_heard`: when the peer was last heard of, in any way.
+    pub fn failed(&mut self, peer: &PeerId, last_heard: Option<Duration>, now: Duration) {
+        if let Some(attempt) = self.attempts.get_mut(peer)
+            && let Attempt::Dialling(pause) = *attempt
+        {
+            let lately = last_heard.is_some_and(|heard| now.saturating_sub(heard) < LIVELY);
+            let longest = if lately { RECENT } else { IDLE };
+            *attempt = Attempt::Due(now + pause.min(longest), (pause * 2).min(longest));
+        }
+    }
+
+    /// There is a link.
+    pub fn linked(&mut self, peer: PeerId) {
+        self.attempts.insert(peer, Attempt::Linked);
+    }
+
+    /// The link is gone; the peer is due soon again.
+    pub fn lost(&mut self, peer: &PeerId, now: Duration) {
+        if let Some(attempt) = self.attempts.get_mut(peer) {
+            *attempt = Attempt::Due(now + FIRST_PAUSE, FIRST_PAUSE);
+        }
+    }
+
+    /// The peer may be reachable now.
+    pub fn hint(&mut self, peer: &PeerId, now: Duration) {
+        if let Some(attempt @ Attempt::Due(..)) = self.attempts.get_mut(peer) {
+            *attempt = Attempt::Due(now, FIRST_PAUSE);
+        }
+    }
+
+    /// Everybody may be reachable now: an interface changed.
+    pub fn hint_all(&mut self, now: Duration) {
+        for attempt in self.attempts.values_mut() {
+            if matches!(attempt, Attempt::Due(..)) {
+                *attempt = Attempt::Due(now, FIRST_PAUSE);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn peer(n: u8) -> PeerId {
+        PeerId([n; 32])
+    }
+
+    fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[test]
+    fn few_peers_are_all_wanted_and_of_many_those_with_traffic_and_six() {
+        let few: BTreeSet<PeerId> = (1..=16).map(peer).collect();
+        assert_eq!(wanted(&peer(0), &few, &BTreeSet::new()), few);
+        let many: BTreeSet<PeerId> = (1..=100).map(peer).collect();
+        let none = wanted(&peer(0), &many, &BTreeSet::new());
+        assert_eq!(none.len(), BY_HASH);
+        let quiet = *many.difference(&none).next().unwrap();
+        let busy = wanted(&peer(0), &many, &[quiet, peer(200)].into());
+        assert_eq!(busy.len(), BY_HASH + 1);
+        assert!(
+            busy.contains(&quiet),
+            "and who is no peer is not wanted for its traffic"
+        );
+    }
+
+    #[test]
+    fn the_smaller_id_dials_first() {
+        let mut low = Dialler::new(peer(1));
+        low.want(&[peer(2)].into(), seconds(5));
+        assert_eq!(low.due(seconds(5)), [peer(2)]);
+        let mut high = Dialler::new(peer(3));
+        high.want(&[peer(2)].into(), seconds(5));
+        assert!(high.due(seconds(5)).is_empty());
+        assert_eq!(high.due(seconds(5) + YIELD), [peer(2)]);
+    }
+
+    #[test]
+    fn failures_are_repeated_often_for_peers_heard_lately_and_rarely_for_others() {
+        for (heard, longest) in [(Some(seconds(1)), RECENT), (None, IDLE)] {
+            let mut dialler = Dialler::new(peer(1));
+            dialler.want(&[peer(2)].into(), seconds(1));
+            let mut now = seconds(1);
+            let mut pause = Duration::ZERO;
+            for _ in 0..12 {
+                assert_eq!(dialler.due(now), [peer(2)]);
+                assert!(dialler.due(now).is_empty(), "one attempt at a time");
+                dialler.failed(&peer(2), heard, now);
+                pause = dialler.next().unwrap() - now;
+                now = dialler.next().unwrap();
+            }
+            assert_eq!(pause, longest);
+            dialler.hint(&peer(2), now - pause);
+            assert_eq!(
+                dialler.due(now - pause),
+                [peer(2)],
+                "a hint makes it due at once"
+            );
+        }
+    }
+
+    #[test]
+    fn a_lost_link_is_dialled_again_and_an_unwanted_peer_is_not() {
+        let mut dialler = Dialler::new(peer(1));
+        dialler.want(&[peer(2), peer(3)].into(), seconds(1));
+        dialler.due(seconds(1));
+        dialler.linked(peer(2));
+        dialler.failed(&peer(3), None, seconds(1));
+        dialler.want(&[peer(2)].into(), seconds(2));
+        assert_eq!(dialler.next(), None);
+        dialler.lost(&peer(2), seconds(3));
+        assert_eq!(dialler.due(seconds(4)), [peer(2)]);
+    }
+
+    #[test]
+    fn both_sides_keep_the_same_one_of_two_connections() {
+        let (low, high) = (peer(1), peer(2));
+        // Each saw its own first, then the other's.
+        assert!(!keeps_new(&low, &high, true, false));
+        assert!(keeps_new(&high, &low, true, false));
+        // Each saw the other's first, then its own.
+        assert!(keeps_new(&low, &high, false, true));
+        assert!(!keeps_new(&high, &low, false, true));
+        // A second by the same side replaces the first.
+        assert!(keeps_new(&low, &high, false, false));
+        assert!(keeps_new(&high, &low, true, true));
+    }
+}

@@ -1,0 +1,319 @@
+//! What two devices say to each other about one network, on one iroh connection.
+//!
+//! The dialling device opens one bidirectional stream and says [`Frame::Hello`]; the other answers [`Frame::Welcome`] or
+//! [`Frame::Refused`]; from then on both may send any other frame at any time. A frame is four bytes of length,
+//! big-endian, then postcard. WireGuard's own messages do not travel here but as datagrams of the same connection.
+//!
+//! iroh has proven both device keys before the first byte, so a hello names only the network and in which capacity the
+//! device comes: as a **member**, which the other judges by its own fold; or as a **joiner**, which proves that it holds
+//! a ticket, and is shown in turn that the other knows the invite, by a MAC keyed with the invite's contact secret.
+
+use mesh_ledger::ids::{EpochId, EventId, NetworkId};
+use serde::{Deserialize, Serialize};
+
+use crate::peer::PeerId;
+
+/// The protocol's name in the TLS handshake. A change that old nodes cannot follow gets a new one.
+pub const ALPN: &[u8] = b"mesh/1";
+/// The most bytes of a frame's body.
+pub const MAX_FRAME: usize = (1 << 20) + 4096;
+/// The most events in one [`Frame::Events`], and the most bytes of them together.
+pub const MAX_EVENTS: usize = 256;
+
+/// One message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Frame {
+    /// The first of the dialling device.
+    Hello(Hello),
+    /// The answer: go on. To a joiner it carries [`proof`] in the other direction.
+    Welcome {
+        /// The proof to a joiner that this device knows the invite.
+        proof: Option<[u8; 32]>,
+    },
+    /// The answer, or a later one: no, and the connection ends.
+    Refused(Refusal),
+    /// A message of the ledger's sync (`mesh_ledger::wire`), encoded by it.
+    Sync(Vec<u8>),
+    /// New events, parents first.
+    Events(Vec<Vec<u8>>),
+    /// These events, sent by the other side, are in this device's store.
+    Stored(Vec<EventId>),
+    /// A beacon (`crate::beacon`), to be passed on.
+    Beacon(Vec<u8>),
+    /// Asks for the key of an epoch.
+    KeyWanted(EpochId),
+    /// The key of an epoch, sealed to the asking device's box key.
+    Key {
+        /// The epoch; the key must hash to it.
+        epoch: EpochId,
+        /// What `mesh_ledger::epoch` made.
+        sealed: Vec<u8>,
+    },
+    /// A joiner's redemption, encoded by `mesh_ledger`.
+    Redeem(Vec<u8>),
+    /// The redemption counts. As many events follow, in [`Frame::Events`], parents first.
+    Redeemed {
+        /// How many events follow.
+        events: u64,
+        /// The newest epoch key, sealed to the joiner's box key.
+        sealed: Vec<u8>,
+    },
+    /// The tunnel to this device does not work; forget its sessions.
+    ResetTunnel,
+    /// The device takes the network down, or stops.
+    Goodbye,
+}
+
+/// See [`Frame::Hello`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The network this connection is about.
+    pub network: NetworkId,
+    /// In which capacity.
+    pub role: Role,
+}
+
+/// In which capacity a device dials.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    /// As a member. If the other does not know it yet, it may be sent the events that say so, and nothing back.
+    Member,
+    /// As one who holds a ticket.
+    Joiner {
+        /// See [`proof`].
+        proof: [u8; 32],
+    },
+}
+
+/// Why a device does not go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// This device is not in that network, or it is down here.
+    #[error("that device is not in the network, or has it down")]
+    NotHere,
+    /// The dialling device is no member as far as this one knows.
+    #[error("that device does not know this one as a member yet")]
+    Unknown,
+    /// The dialling device was removed.
+    #[error("this device was removed from the network")]
+    Removed,
+    /// No live invite has this proof.
+    #[error("the invite is unknown there, or has ended")]
+    NoInvite,
+    /// The redemption does not count.
+    #[error("{text}")]
+    Redemption {
+        /// What kind of refusal.
+        kind: RedemptionRefusal,
+        /// Why, in words. Stripped by whoever prints it.
+        text: String,
+    },
+    /// A frame that does not belong here.
+    #[error("the other side sent what it must not")]
+    Protocol,
+}
+
+/// Kinds of refused redemptions, for whoever must act on them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RedemptionRefusal {
+    /// The invite ended, was used up, closed, or is for somebody else.
+    Spent,
+    /// The joiner was removed, and only an admin lets it in again.
+    Barred,
+    /// The request does not verify.
+    Invalid,
+    /// The sponsor could not do it now; another may.
+    Later,
+}
+
+/// Bytes that are no frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadFrame {
+    /// Longer than [`MAX_FRAME`].
+    #[error("a frame of {0} bytes is longer than a frame can be")]
+    TooLong(usize),
+    /// Not postcard of a [`Frame`], or with bytes behind it.
+    #[error("the frame is malformed")]
+    Malformed,
+}
+
+impl Frame {
+    /// Length and body.
+    ///
+    /// # Errors
+    /// [`BadFrame::TooLong`] if the body would not be accepted.
+    pub fn encode(&self) -> Result<Vec<u8>, BadFrame> {
+        let body = postcard::to_stdvec(self).map_err(|_| BadFrame::Malformed)?;
+        let length = check_length(body.len())?;
+        let mut bytes = Vec::with_capacity(4 + body.len());
+        bytes.extend_from_slice(&length.to_be_bytes());
+        bytes.extend_from_slice(&body);
+        Ok(bytes)
+    }
+
+    /// The length of the body that follows these four bytes.
+    ///
+    /// # Errors
+    /// [`BadFrame::TooLong`] before anything is allocated.
+    pub fn body_length(prefix: [u8; 4]) -> Result<usize, BadFrame> {
+        let length = u32::from_be_bytes(prefix) as usize;
+        check_length(length).map(|_| length)
+    }
+
+    /// Decodes a body.
+    ///
+    /// # Errors
+    /// [`BadFrame`] if it is none, or holds more than a frame may.
+    pub fn decode(body: &[u8]) -> Result<Self, BadFrame> {
+        check_length(body.len())?;
+        let (frame, rest) = postcard::take_from_bytes(body).map_err(|_| BadFrame::Malformed)?;
+        let counts = match &frame {
+            Self::Events(events) => events.len() <= MAX_EVENTS,
+            Self::Stored(ids) => ids.len() <= MAX_EVENTS,
+            _ => true,
+        };
+        if rest.is_empty() && counts {
+            Ok(frame)
+        } else {
+            Err(BadFrame::Malformed)
+        }
+    }
+}
+
+fn check_length(length: usize) -> Result<u32, BadFrame> {
+    if length > MAX_FRAME {
+        return Err(BadFrame::TooLong(length));
+    }
+    u32::try_from(length).map_err(|_| BadFrame::TooLong(length))
+}
+
+/// Which way a proof goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// The joiner proves that it holds the ticket.
+    Joiner,
+    /// The member proves that it knows the invite.
+    Member,
+}
+
+/// The proof of knowing an invite's contact secret: a MAC over the direction, the network and both device keys, so that
+/// neither side's proof serves the other side or another pair.
+#[must_use]
+pub fn proof(
+    contact: &[u8; 32],
+    direction: Direction,
+    network: &NetworkId,
+    joiner: &PeerId,
+    member: &PeerId,
+) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_keyed(&blake3::derive_key("mesh link proof 1", contact));
+    hasher.update(match direction {
+        Direction::Joiner => b"joiner",
+        Direction::Member => b"member",
+    });
+    hasher.update(&network.0);
+    hasher.update(&joiner.0);
+    hasher.update(&member.0);
+    *hasher.finalize().as_bytes()
+}
+
+/// Whether two proofs are equal, in a time that does not depend on where they differ.
+#[must_use]
+pub fn proof_matches(expected: &[u8; 32], given: &[u8; 32]) -> bool {
+    blake3::Hash::from_bytes(*expected) == blake3::Hash::from_bytes(*given)
+}
+
+/// Splits events into frames that are small enough, in order.
+#[must_use]
+pub fn event_frames<'a>(events: impl IntoIterator<Item = &'a [u8]>) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    let mut batch = Vec::new();
+    for event in events {
+        batch.push(event.to_vec());
+        if batch.len() == MAX_EVENTS {
+            frames.push(Frame::Events(std::mem::take(&mut batch)));
+        }
+    }
+    if !batch.is_empty() {
+        frames.push(Frame::Events(batch));
+    }
+    frames
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn frames_read_back_as_written() {
+        let frames = [
+            Frame::Hello(Hello {
+                network: NetworkId([1; 32]),
+                role: Role::Joiner { proof: [2; 32] },
+            }),
+            Frame::Welcome {
+                proof: Some([3; 32]),
+            },
+            Frame::Refused(Refusal::Removed),
+            Frame::Events(vec![vec![1, 2], vec![]]),
+            Frame::Goodbye,
+        ];
+        for frame in frames {
+            let bytes = frame.encode().unwrap();
+            let length = Frame::body_length(bytes[..4].try_into().unwrap()).unwrap();
+            assert_eq!(length, bytes.len() - 4);
+            assert_eq!(Frame::decode(&bytes[4..]).unwrap(), frame);
+        }
+    }
+
+    #[test]
+    fn a_frame_of_events_at_the_limits_fits() {
+        let frames = event_frames(std::iter::repeat_n([7; 4096].as_slice(), MAX_EVENTS + 1));
+        assert_eq!(frames.len(), 2);
+        assert!(frames.iter().all(|frame| frame.encode().is_ok()));
+    }
+
+    #[test]
+    fn what_is_too_long_is_refused_by_its_length_alone() {
+        assert!(matches!(
+            Frame::body_length([0xff; 4]),
+            Err(BadFrame::TooLong(_))
+        ));
+        assert!(Frame::Sync(vec![0; MAX_FRAME + 1]).encode().is_err());
+    }
+
+    #[test]
+    fn junk_cut_frames_and_trailing_bytes_are_refused() {
+        let body = Frame::Stored(vec![EventId([1; 32])]).encode().unwrap()[4..].to_vec();
+        for length in 0..body.len() {
+            assert!(Frame::decode(&body[..length]).is_err());
+        }
+        assert!(Frame::decode(&[body, vec![0]].concat()).is_err());
+        assert!(Frame::decode(&[0xff; 64]).is_err());
+        let many = Frame::Stored(vec![EventId([1; 32]); MAX_EVENTS + 1])
+            .encode()
+            .unwrap();
+        assert!(Frame::decode(&many[4..]).is_err());
+    }
+
+    #[test]
+    fn a_proof_serves_one_direction_one_network_and_one_pair() {
+        let (a, b) = (PeerId([1; 32]), PeerId([2; 32]));
+        let network = NetworkId([3; 32]);
+        let good = proof(&[9; 32], Direction::Joiner, &network, &a, &b);
+        assert!(proof_matches(
+            &good,
+            &proof(&[9; 32], Direction::Joiner, &network, &a, &b)
+        ));
+        for other in [
+            proof(&[8; 32], Direction::Joiner, &network, &a, &b),
+            proof(&[9; 32], Direction::Member, &network, &a, &b),
+            proof(&[9; 32], Direction::Joiner, &NetworkId([4; 32]), &a, &b),
+            proof(&[9; 32], Direction::Joiner, &network, &b, &a),
+        ] {
+            assert!(!proof_matches(&good, &other));
+        }
+    }
+}
