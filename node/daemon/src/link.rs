@@ -1,0 +1,253 @@
+//! Control links: the tasks that carry frames and datagrams of one iroh connection.
+//!
+//! A link's reader hands each frame to the node and waits until the node takes it, so that a peer that talks too fast is
+//! held back by QUIC's own flow control. What the node sends is queued without waiting, up to [`MAX_QUEUED`] bytes; a
+//! peer that does not read that much is cut off.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
+use mesh_core::link::{BadFrame, Frame, Hello, Refusal};
+use mesh_core::peer::PeerId;
+use tokio::sync::mpsc;
+
+/// The most bytes queued for a peer.
+const MAX_QUEUED: usize = 96 << 20;
+/// How long a greeting may take.
+const GREETING: Duration = Duration::from_secs(5);
+/// How long an introduction may take.
+const INTRODUCTION: Duration = Duration::from_secs(15);
+/// The most events of an introduction.
+pub(crate) const MAX_INTRODUCTION: usize = 8192;
+
+/// What went wrong on a link.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LinkError {
+    /// The connection or stream ended.
+    #[error("the connection ended: {0}")]
+    Ended(String),
+    /// What came is no frame.
+    #[error(transparent)]
+    Frame(#[from] BadFrame),
+    /// The greeting took too long.
+    #[error("no greeting in time")]
+    Slow,
+    /// The other side does not want to.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Something else than a greeting came first.
+    #[error("the other side sent what it must not")]
+    Protocol,
+}
+
+/// Both ends of a connection's stream, before it becomes a link.
+pub(crate) struct Wire {
+    pub(crate) connection: Connection,
+    pub(crate) send: SendStream,
+    pub(crate) recv: RecvStream,
+}
+
+impl Wire {
+    /// The device at the other end, as iroh has proven it.
+    pub(crate) fn peer(&self) -> PeerId {
+        PeerId(*self.connection.remote_id().as_bytes())
+    }
+
+    /// Opens the stream of a connection this device dialled, and greets.
+    pub(crate) async fn greet(connection: Connection, hello: Hello) -> Result<Greeting, LinkError> {
+        let greeting = async {
+            let (send, recv) = connection.open_bi().await.map_err(ended)?;
+            let mut wire = Self { connection, send, recv };
+            wire.write(&Frame::Hello(hello)).await?;
+            match wire.read().await? {
+                Frame::Welcome { proof } => Ok(Greeting::Welcome(wire, proof)),
+                Frame::Refused(Refusal::Unknown) => Ok(Greeting::Unknown(wire)),
+                Frame::Refused(refusal) => Err(refusal.into()),
+                _ => Err(LinkError::Protocol),
+            }
+        };
+        tokio::time::timeout(GREETING, greeting).await.map_err(|_| LinkError::Slow)?
+    }
+
+    /// Takes the stream and the greeting of a connection that somebody else dialled.
+    pub(crate) async fn greeted(connection: Connection) -> Result<(Self, Hello), LinkError> {
+        let greeting = async {
+            let (send, recv) = connection.accept_bi().await.map_err(ended)?;
+            let mut wire = Self { connection, send, recv };
+            match wire.read().await? {
+                Frame::Hello(hello) => Ok((wire, hello)),
+                _ => Err(LinkError::Protocol),
+            }
+        };
+        tokio::time::timeout(GREETING, greeting).await.map_err(|_| LinkError::Slow)?
+    }
+
+    /// Sends a frame and waits until it is on its way.
+    pub(crate) async fn write(&mut self, frame: &Frame) -> Result<(), LinkError> {
+        write(&mut self.send, frame).await
+    }
+
+    /// The next frame.
+    pub(crate) async fn read(&mut self) -> Result<Frame, LinkError> {
+        read(&mut self.recv).await
+    }
+
+    /// Tells a device that does not know this one who this is: sends the events, then closes.
+    pub(crate) async fn introduce(mut self, events: Vec<Frame>) {
+        let sent = async {
+            for frame in &events {
+                self.write(frame).await?;
+            }
+            let _ = self.send.finish();
+            let _ = self.send.stopped().await;
+            Ok::<_, LinkError>(())
+        };
+        // It is tried again with the next dial.
+        let _ = tokio::time::timeout(INTRODUCTION, sent).await;
+        self.connection.close(VarInt::from_u32(0), b"introduced");
+    }
+
+    /// Says that the device at the other end is unknown, and takes the events with which it introduces itself.
+    pub(crate) async fn be_introduced(mut self) -> Vec<Vec<u8>> {
+        let mut events = Vec::new();
+        let heard = async {
+            self.write(&Frame::Refused(Refusal::Unknown)).await?;
+            while events.len() < MAX_INTRODUCTION {
+                let Frame::Events(more) = self.read().await? else { break };
+                events.extend(more);
+            }
+            Ok::<_, LinkError>(())
+        };
+        // What came before it broke off may do.
+        let _ = tokio::time::timeout(INTRODUCTION, heard).await;
+        self.connection.close(VarInt::from_u32(0), b"heard");
+        events
+    }
+
+    /// Says no, and closes once that has arrived or a moment has passed.
+    pub(crate) async fn refuse(mut self, refusal: Refusal) {
+        let told = async {
+            self.write(&Frame::Refused(refusal)).await?;
+            // Ends the stream; a peer that reads it closes the connection then.
+            let _ = self.send.finish();
+            let _ = self.send.stopped().await;
+            Ok::<_, LinkError>(())
+        };
+        // A peer that does not read it is closed all the same.
+        let _ = tokio::time::timeout(GREETING, told).await;
+        self.connection.close(VarInt::from_u32(1), b"refused");
+    }
+}
+
+/// How a greeting was answered.
+pub(crate) enum Greeting {
+    /// Go on; to a joiner with the other side's proof.
+    Welcome(Wire, Option<[u8; 32]>),
+    /// The other side does not know this device as a member yet; it will read the events that say so.
+    Unknown(Wire),
+}
+
+/// A number for each link of this run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LinkId(pub(crate) u64);
+
+/// What a link tells the node.
+#[derive(Debug)]
+pub(crate) enum LinkEvent {
+    /// A frame came.
+    Frame(Frame),
+    /// The link is gone, and why.
+    Closed(String),
+}
+
+/// The node's end of a link. Dropping it closes the connection.
+pub(crate) struct Link {
+    pub(crate) connection: Connection,
+    frames: mpsc::UnboundedSender<Frame>,
+    queued: Arc<AtomicUsize>,
+}
+
+impl Link {
+    /// Starts the tasks. Each event is handed to `events` with the link's number; the reader waits for room there.
+    pub(crate) fn spawn<E: Send + 'static>(
+        id: LinkId,
+        wire: Wire,
+        events: mpsc::Sender<E>,
+        wrap: impl Fn(LinkId, LinkEvent) -> E + Send + Sync + 'static,
+    ) -> Self {
+        let Wire { connection, mut send, mut recv } = wire;
+        let (frames, mut outgoing) = mpsc::unbounded_channel::<Frame>();
+        let queued = Arc::new(AtomicUsize::new(0));
+        let left = queued.clone();
+        let writing = connection.clone();
+        tokio::spawn(async move {
+            while let Some(frame) = outgoing.recv().await {
+                let cost = cost(&frame);
+                if write(&mut send, &frame).await.is_err() {
+                    break;
+                }
+                left.fetch_sub(cost, Ordering::Relaxed);
+            }
+            // All that was queued is written; it arrives before the end of the stream does.
+            let _ = send.finish();
+            let _ = tokio::time::timeout(Duration::from_millis(500), send.stopped()).await;
+            writing.close(VarInt::from_u32(0), b"done");
+        });
+        tokio::spawn(async move {
+            let why = loop {
+                match read(&mut recv).await {
+                    Ok(frame) => {
+                        if events.send(wrap(id, LinkEvent::Frame(frame))).await.is_err() {
+                            return;
+                        }
+                    }
+                    Err(error) => break error.to_string(),
+                }
+            };
+            // The node is gone if this fails, and nobody wants to know.
+            let _ = events.send(wrap(id, LinkEvent::Closed(why))).await;
+        });
+        Self { connection, frames, queued }
+    }
+
+    /// Queues a frame. Closes the connection of a peer that reads too little.
+    pub(crate) fn send(&self, frame: Frame) {
+        let cost = cost(&frame);
+        if self.queued.fetch_add(cost, Ordering::Relaxed) > MAX_QUEUED || self.frames.send(frame).is_err() {
+            self.connection.close(VarInt::from_u32(2), b"too slow");
+        }
+    }
+
+    /// Closes the connection now, whatever is queued.
+    pub(crate) fn cut(&self) {
+        self.connection.close(VarInt::from_u32(3), b"cut");
+    }
+}
+
+fn cost(frame: &Frame) -> usize {
+    64 + match frame {
+        Frame::Sync(bytes) | Frame::Beacon(bytes) | Frame::Redeem(bytes) => bytes.len(),
+        Frame::Events(events) => events.iter().map(Vec::len).sum(),
+        Frame::Stored(ids) => ids.len() * 32,
+        _ => 0,
+    }
+}
+
+async fn write(send: &mut SendStream, frame: &Frame) -> Result<(), LinkError> {
+    let bytes = frame.encode()?;
+    send.write_all(&bytes).await.map_err(ended)
+}
+
+async fn read(recv: &mut RecvStream) -> Result<Frame, LinkError> {
+    let mut prefix = [0; 4];
+    recv.read_exact(&mut prefix).await.map_err(ended)?;
+    let mut body = vec![0; Frame::body_length(prefix)?];
+    recv.read_exact(&mut body).await.map_err(ended)?;
+    Ok(Frame::decode(&body)?)
+}
+
+fn ended(error: impl std::fmt::Display) -> LinkError {
+    LinkError::Ended(error.to_string())
+}
