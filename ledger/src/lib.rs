@@ -11,8 +11,12 @@
 //! - *Only a device offers what it has;* only an admin admits, grants, kicks and assigns; nobody else, a server least.
 //! - *Nothing ephemeral in the ledger:* presence, endpoints and counters are messages between devices.
 
+pub mod authority;
 pub mod event;
+pub mod fold;
 pub mod graph;
 pub mod ids;
 pub mod keys;
+pub mod state;
 pub mod text;
+pub mod verdict;
