@@ -7,15 +7,18 @@
 //!
 //! * [`call`] names everything a tool can ask for, with its parameters; [`reply`] and [`view`] what it gets back.
 //! * [`error`] is the one error a person ever sees, and the one place that maps errors to exit codes.
-//! * [`server`] serves a [`server::Service`].
+//! * [`server`] serves a [`server::Service`], be it the daemon or the [`fake`] one of the tests.
+//! * [`client`] is the tool's end.
 //!
 //! This crate refuses to decide anything: it knows no ledger, no network and no machine. Ids and keys are lower-case hex
 //! here, addresses are text, times are milliseconds since 1970 (UTC), and free text is exactly what somebody typed:
 //! whoever prints it strips control characters first.
 
 pub mod call;
+pub mod client;
 mod codec;
 pub mod error;
+pub mod fake;
 pub mod frame;
 pub mod reply;
 mod secret;
