@@ -1,0 +1,340 @@
+//! Everything a tool can ask the daemon for.
+//!
+//! `network` is a network's name or the start (≥ 4 hex digits) of its id; absent, it is the only network there is, and
+//! with several the call is a `usage` error that names them. Names of members and devices are as `mesh member ls` shows
+//! them, with or without `.NETWORK` behind; the start (≥ 4 hex digits) of a user or device key will do too.
+//!
+//! Calls that sign have `wait_ms`: how long the daemon may hold the reply for other devices to confirm that they have
+//! the event. Absent, it waits for those online, at most half a second. It never makes the call fail: the reply's
+//! [`Spread`](crate::view::Spread) says how far the event got.
+
+use serde::{Deserialize, Serialize};
+
+use crate::reply::{self, Reply};
+use crate::secret::Secret;
+use crate::view::{Audience, Ports};
+
+/// A call with the reply it gets. Implemented by the parameters of every call.
+pub trait Verb: Sized + Send {
+    /// What a successful call answers.
+    type Answer;
+    /// The name on the wire.
+    const NAME: &'static str;
+    /// Wraps the parameters for the wire.
+    fn into_call(self) -> Call;
+    /// Takes the answer out of a reply; gives the reply back if it answers something else.
+    fn answer(reply: Reply) -> Result<Self::Answer, Box<Reply>>;
+}
+
+macro_rules! verbs {
+    ($($variant:ident $name:literal => $answer:ident,)*) => {
+        /// A call and its parameters, on the wire `{"create":{"name":"home"}}`.
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Call {
+            $(#[doc = concat!("See [`", stringify!($variant), "`]; answered by [`reply::", stringify!($answer), "`].")]
+            $variant($variant),)*
+        }
+
+        impl Call {
+            /// The call's name on the wire.
+            pub const fn name(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $name,)* }
+            }
+        }
+
+        $(impl Verb for $variant {
+            type Answer = reply::$answer;
+            const NAME: &'static str = $name;
+            fn into_call(self) -> Call {
+                Call::$variant(self)
+            }
+            fn answer(reply: Reply) -> Result<Self::Answer, Box<Reply>> {
+                match reply {
+                    Reply::$answer(answer) => Ok(answer),
+                    other => Err(Box::new(other)),
+                }
+            }
+        })*
+    };
+}
+
+verbs! {
+    Create "create" => Created,
+    Invite "invite" => Invited,
+    InviteList "invite_list" => Invites,
+    InviteRevoke "invite_revoke" => InviteRevoked,
+    Join "join" => Joined,
+    Up "up" => Networks,
+    Down "down" => Networks,
+    Leave "leave" => Left,
+    Networks "networks" => Networks,
+    Status "status" => Statuses,
+    Members "members" => Members,
+    Member "member" => Member,
+    Kick "kick" => Kicked,
+    AdminList "admin_list" => Members,
+    AdminGrant "admin_grant" => Signed,
+    AdminRevoke "admin_revoke" => Signed,
+    Share "share" => Shared,
+    Unshare "unshare" => Unshared,
+    Offers "offers" => Offers,
+    Log "log" => Log,
+    LogVerify "log_verify" => Verified,
+    Ping "ping" => Pong,
+    IdShow "id_show" => Identity,
+    SyncNow "sync_now" => Synced,
+}
+
+/// Makes a network whose owner is this device's user, and brings it up. Errors: `conflict` when a network of that name
+/// is here or the subnet clashes with an address of the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Create {
+    /// The network's name, a DNS label.
+    pub name: String,
+    /// This device's name in it; absent, the machine's host name made a DNS label.
+    pub host: Option<String>,
+    /// An IPv4 subnet as `10.73.20.0/24`; absent, a free one is picked.
+    pub subnet: Option<String>,
+}
+
+/// Signs an invite and makes its ticket. Errors: `not_permitted` when this user is no admin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invite {
+    /// Which network.
+    pub network: Option<String>,
+    /// How often it can be used, ≥ 1.
+    pub uses: u32,
+    /// When it ends, in seconds from now, ≥ 1.
+    pub expires_seconds: u64,
+    /// The user key (64 hex digits) it is for: nobody else can use it. Absent, whoever holds the ticket can.
+    pub to: Option<String>,
+    /// A note for the admins' list, never in the ticket.
+    pub note: Option<String>,
+    /// See the module.
+    pub wait_ms: Option<u64>,
+}
+
+/// The invites of a network, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InviteList {
+    /// Which network.
+    pub network: Option<String>,
+}
+
+/// Closes an invite. Errors: `not_found`; `not_permitted` when it is a senior's; `conflict` when it is closed already.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InviteRevoke {
+    /// Which network.
+    pub network: Option<String>,
+    /// The start (≥ 4 hex digits) of the invite's id.
+    pub invite: String,
+    /// See the module.
+    pub wait_ms: Option<u64>,
+}
+
+/// Redeems a ticket through any member it reaches, and brings the network up. Errors: `usage` for a malformed ticket,
+/// `conflict` when it is used, expired or revoked, or the name is taken, `unreachable` when no member answered in time,
+/// `verification` when what came does not prove what the ticket promised.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Join {
+    /// The ticket's text.
+    pub ticket: Secret,
+    /// This device's name in the network; absent, the machine's host name made a DNS label.
+    pub host: Option<String>,
+    /// How long to try, in seconds.
+    pub wait_seconds: u32,
+}
+
+/// Brings one network up, or all. Answers those that are up now. Idempotent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Up {
+    /// Which network; absent, all.
+    pub network: Option<String>,
+}
+
+/// Takes one network down, or all: interface, addresses, routes and rules go. Answers those that are down now.
+/// Idempotent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Down {
+    /// Which network; absent, all.
+    pub network: Option<String>,
+}
+
+/// Signs this device's user out of a network, takes it down and forgets it. Errors: `conflict` for the owner of a network
+/// with other members.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leave {
+    /// Which network, never guessed.
+    pub network: String,
+    /// See the module.
+    pub wait_ms: Option<u64>,
+}
+
+/// The networks of this device, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Networks {}
+
+/// How a network is doing, or all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Which network; absent, all.
+    pub network: Option<String>,
+}
+
+/// The members of a network, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Members {
+    /// Which network.
+    pub network: Option<String>,
+}
+
+/// One member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Which network.
+    pub network: Option<String>,
+    /// Name of the member or of one of its devices.
+    pub name: String,
+}
+
+/// Removes a member with all its devices. Errors: `not_permitted` unless this user is senior to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kick {
+    /// Which network.
+    pub network: Option<String>,
+    /// Name of the member or of one of its devices.
+    pub name: String,
+    /// Why, for the log.
+    pub reason: Option<String>,
+    /// See the module.
+    pub wait_ms: Option<u64>,
+}
+
+/// The owner and the admins, by seniority.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdminList {
+    /// Which network.
+    pub network: Option<String>,
+}
+
+/// Makes a member an admin. Errors: `not_permitted`; `conflict` when it is one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdminGrant {
+    /// Which network.
+    pub network: Option<String>,
+    /// Name of the member or of one of its devices.
+    pub name: String,
+    /// See the module.
+    pub wait_ms: Option<u64>,
+}
+
+/// Takes an admin's rank away. Errors: `not_permitted` unless this user is senior to it; `conflict` when it is no admin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdminRevoke {
+    /// Which network.
+    pub network: Option<String>,
+    /// Name of the member or of one of its devices.
+    pub name: String,
+    /// See the module.
+    pub wait_ms: Option<u64>,
+}
+
+/// Opens ports of this device to an audience; an offer of the same ports is replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// Which network.
+    pub network: Option<String>,
+    /// What is opened.
+    pub ports: Ports,
+    /// To whom.
+    pub to: Audience,
+    /// For how long, in seconds; absent, until it is unshared.
+    pub for_seconds: Option<u64>,
+    /// What it is, a DNS label such as `ssh`.
+    pub name: Option<String>,
+    /// See the module.
+    pub wait_ms: Option<u64>,
+}
+
+/// Withdraws this device's offer of exactly these ports. Errors: `not_found`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unshare {
+    /// Which network.
+    pub network: Option<String>,
+    /// What is closed.
+    pub ports: Ports,
+    /// See the module.
+    pub wait_ms: Option<u64>,
+}
+
+/// The offers in force: this device's own and those for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offers {
+    /// Which network.
+    pub network: Option<String>,
+}
+
+/// The events of a network in its order, the same on every device that has the same events.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Log {
+    /// Which network.
+    pub network: Option<String>,
+    /// Only what passes all of these.
+    pub filters: LogFilters,
+    /// At most this many, the last in the order; absent or above 10,000: 10,000.
+    pub limit: Option<u32>,
+}
+
+/// Which events to list: all that are set must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogFilters {
+    /// Signed by this member or device.
+    pub by: Option<String>,
+    /// About this member, device, invite or event.
+    pub about: Option<String>,
+    /// Of this kind, as [`LogEntry::kind`](crate::view::LogEntry::kind) spells it.
+    pub r#type: Option<String>,
+    /// After this: an event's id or its start (those that have it in their past), or milliseconds since 1970 by the
+    /// author's clock.
+    pub since: Option<Since>,
+}
+
+/// Where a list of events begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Since {
+    /// Those that have this event (the start of its id, ≥ 4 hex digits) in their past.
+    Event(String),
+    /// Those whose author's clock said this or later, in milliseconds since 1970.
+    TimeMs(u64),
+}
+
+/// Reads the store again, checks every hash and signature, and folds anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogVerify {
+    /// Which network.
+    pub network: Option<String>,
+}
+
+/// Sends one ICMP echo through the tunnel. Errors: `unreachable` after the timeout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ping {
+    /// Which network.
+    pub network: Option<String>,
+    /// A device's name or mesh address.
+    pub to: String,
+    /// How long to wait, in milliseconds, at most 60,000.
+    pub timeout_ms: u32,
+}
+
+/// The keys of this device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdShow {}
+
+/// Compares heads with every peer online now, and fetches and sends what is missing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncNow {
+    /// Which network.
+    pub network: Option<String>,
+}

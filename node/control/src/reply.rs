@@ -1,0 +1,299 @@
+//! What a successful call answers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::secret::Secret;
+use crate::view::{
+    EventRef, InviteView, LogEntry, MemberView, NetworkIdentity, NetworkStatus, NetworkView,
+    OfferView, Reach, Spread,
+};
+
+/// The answer to a call, on the wire `{"created":{..}}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(clippy::large_enum_variant)] // One is made per call and moved twice.
+pub enum Reply {
+    /// A network was made.
+    Created(Created),
+    /// An invite was made.
+    Invited(Invited),
+    /// Invites of a network.
+    Invites(Invites),
+    /// An invite was closed.
+    InviteRevoked(InviteRevoked),
+    /// A network was joined.
+    Joined(Joined),
+    /// Networks of this device.
+    Networks(Networks),
+    /// A network was left.
+    Left(Left),
+    /// How networks are doing.
+    Statuses(Statuses),
+    /// Members of a network.
+    Members(Members),
+    /// One member.
+    Member(Member),
+    /// A member was removed.
+    Kicked(Kicked),
+    /// An event about a member was signed.
+    Signed(Signed),
+    /// A port was opened.
+    Shared(Shared),
+    /// A port was closed.
+    Unshared(Unshared),
+    /// Offers in force.
+    Offers(Offers),
+    /// Events.
+    Log(Log),
+    /// The ledger was checked.
+    Verified(Verified),
+    /// An echo came back.
+    Pong(Pong),
+    /// The keys of this device.
+    Identity(Identity),
+    /// Peers were asked.
+    Synced(Synced),
+}
+
+/// Answers [`Create`](crate::call::Create).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Created {
+    /// The new network.
+    pub network: NetworkView,
+    /// The 24 recovery words with one space between, never stored and never shown again.
+    pub recovery_words: Secret,
+}
+
+/// Answers [`Invite`](crate::call::Invite).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invited {
+    /// The network's name.
+    pub network: String,
+    /// What the invited person types.
+    pub ticket: Secret,
+    /// The invite as the list shows it.
+    pub invite: InviteView,
+    /// How many other devices have the event.
+    pub spread: Spread,
+    /// The addresses in the ticket, those most likely to work first.
+    pub reach: Vec<Reach>,
+    /// Sentences that say where the ticket will not work and what would help, such as `off this LAN it needs …`.
+    pub limits: Vec<String>,
+}
+
+/// Answers [`InviteList`](crate::call::InviteList).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invites {
+    /// The network's name.
+    pub network: String,
+    /// Newest first.
+    pub invites: Vec<InviteView>,
+}
+
+/// Answers [`InviteRevoke`](crate::call::InviteRevoke).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InviteRevoked {
+    /// The network's name.
+    pub network: String,
+    /// The invite that is closed.
+    pub invite: EventRef,
+    /// The event that closed it.
+    pub event: EventRef,
+    /// How many other devices have the event.
+    pub spread: Spread,
+}
+
+/// Answers [`Join`](crate::call::Join).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joined {
+    /// The network.
+    pub network: NetworkView,
+    /// Name of the member whose device admitted this one.
+    pub admitted_by: String,
+    /// The first eight hex digits of that member's user key, or more where eight are not unique.
+    pub admitted_by_short: String,
+    /// How many events were checked.
+    pub events: u64,
+}
+
+/// Answers [`Networks`](crate::call::Networks), [`Up`](crate::call::Up) and [`Down`](crate::call::Down).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Networks {
+    /// By name.
+    pub networks: Vec<NetworkView>,
+}
+
+/// Answers [`Leave`](crate::call::Leave).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// The network's name.
+    pub network: String,
+    /// The event that says so.
+    pub event: EventRef,
+    /// How many other devices have it.
+    pub spread: Spread,
+}
+
+/// Answers [`Status`](crate::call::Status).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statuses {
+    /// By name.
+    pub networks: Vec<NetworkStatus>,
+}
+
+/// Answers [`Members`](crate::call::Members) and [`AdminList`](crate::call::AdminList).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Members {
+    /// The network's name.
+    pub network: String,
+    /// Members by name, admins by seniority.
+    pub members: Vec<MemberView>,
+}
+
+/// Answers [`Member`](crate::call::Member).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// The network's name.
+    pub network: String,
+    /// The member.
+    pub member: MemberView,
+}
+
+/// Answers [`Kick`](crate::call::Kick).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kicked {
+    /// The network's name.
+    pub network: String,
+    /// The removed member's name.
+    pub name: String,
+    /// The removal.
+    pub event: EventRef,
+    /// How many other devices have it; `missing` names the rest.
+    pub spread: Spread,
+    /// How many devices lost the network by it.
+    pub devices_removed: u32,
+    /// How many events it made void.
+    pub acts_voided: u32,
+    /// Short ids of the invites it closed.
+    pub invites_closed: Vec<String>,
+}
+
+/// Answers [`AdminGrant`](crate::call::AdminGrant) and [`AdminRevoke`](crate::call::AdminRevoke).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signed {
+    /// The network's name.
+    pub network: String,
+    /// The member it is about.
+    pub name: String,
+    /// What was signed.
+    pub event: EventRef,
+    /// How many other devices have it.
+    pub spread: Spread,
+    /// How many events it made void.
+    pub acts_voided: u32,
+}
+
+/// Answers [`Share`](crate::call::Share).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shared {
+    /// The network's name.
+    pub network: String,
+    /// The offer in force.
+    pub offer: OfferView,
+    /// How many other devices have it.
+    pub spread: Spread,
+}
+
+/// Answers [`Unshare`](crate::call::Unshare).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unshared {
+    /// The network's name.
+    pub network: String,
+    /// The offer that was in force.
+    pub offer: OfferView,
+    /// What withdrew it.
+    pub event: EventRef,
+    /// How many other devices have that.
+    pub spread: Spread,
+}
+
+/// Answers [`Offers`](crate::call::Offers).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offers {
+    /// The network's name.
+    pub network: String,
+    /// By device, then ports.
+    pub offers: Vec<OfferView>,
+}
+
+/// Answers [`Log`](crate::call::Log).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Log {
+    /// The network's name.
+    pub network: String,
+    /// First event first.
+    pub entries: Vec<LogEntry>,
+    /// Whether the limit left older ones out.
+    pub more: bool,
+}
+
+/// Answers [`LogVerify`](crate::call::LogVerify).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// The network's name.
+    pub network: String,
+    /// How many events were checked.
+    pub events: u64,
+    /// Whether all of them are whole and the fold of them is the state in force.
+    pub ok: bool,
+    /// Those that are not, in the order of the log.
+    pub damaged: Vec<Damage>,
+}
+
+/// An event that does not verify.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Damage {
+    /// Which event.
+    pub event: EventRef,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+/// Answers [`Ping`](crate::call::Ping).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pong {
+    /// The device's name.
+    pub name: String,
+    /// The mesh address that answered.
+    pub address: String,
+    /// Time there and back, in microseconds.
+    pub rtt_us: u64,
+    /// How packets get there, such as `direct, same LAN`.
+    pub path: String,
+}
+
+/// Answers [`IdShow`](crate::call::IdShow).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The user's key, 64 hex digits.
+    pub user: String,
+    /// The device's key, 64 hex digits.
+    pub device: String,
+    /// What this device is called in each network, by the network's name.
+    pub networks: Vec<NetworkIdentity>,
+}
+
+/// Answers [`SyncNow`](crate::call::SyncNow).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Synced {
+    /// The network's name.
+    pub network: String,
+    /// Peers asked.
+    pub peers: u32,
+    /// Peers that hold the same events now.
+    pub same: u32,
+    /// Events that came.
+    pub received: u64,
+    /// Events that went.
+    pub sent: u64,
+}
