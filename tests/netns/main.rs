@@ -1,0 +1,1 @@
+//! The promises, shown with real binaries in namespaces.
