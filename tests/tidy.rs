@@ -1,5 +1,8 @@
 //! The tree keeps its shape: crate edges, licences, one of each cryptographic crate, the platform seam, small files.
-#![allow(clippy::unwrap_used, reason = "a failed expectation of a test is a panic")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a failed expectation of a test is a panic"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -16,19 +19,50 @@ const ALLOWED_EDGES: &[(&str, &[&str])] = &[
     ("mesh-control", &["mesh-ledger"]),
     ("mesh-os", &["mesh-core"]),
     ("mesh-tunnel", &["mesh-core", "mesh-os"]),
-    ("meshd", &["mesh-ledger", "mesh-core", "mesh-os", "mesh-tunnel", "mesh-control"]),
+    (
+        "meshd",
+        &[
+            "mesh-ledger",
+            "mesh-core",
+            "mesh-os",
+            "mesh-tunnel",
+            "mesh-control",
+        ],
+    ),
     ("mesh", &["mesh-control", "mesh-ledger"]),
     ("mesh-dev", &["mesh-control", "mesh-ledger"]),
     (
         "mesh-tests",
-        &["mesh-ledger", "mesh-core", "mesh-os", "mesh-tunnel", "mesh-control", "meshd", "mesh", "mesh-dev"],
+        &[
+            "mesh-ledger",
+            "mesh-core",
+            "mesh-os",
+            "mesh-tunnel",
+            "mesh-control",
+            "meshd",
+            "mesh",
+            "mesh-dev",
+        ],
     ),
 ];
 
 /// Crates that bring a clock, a socket, a file or chance into a crate that must stay a function of its arguments.
 const NOT_IN_LOGIC: &[&str] = &[
-    "async-trait", "futures-util", "getrandom", "iroh", "libc", "mio", "netwatch", "nftables", "nix", "rand", "rtnetlink",
-    "rustix", "socket2", "tokio", "tun-rs",
+    "async-trait",
+    "futures-util",
+    "getrandom",
+    "iroh",
+    "libc",
+    "mio",
+    "netwatch",
+    "nftables",
+    "nix",
+    "rand",
+    "rtnetlink",
+    "rustix",
+    "socket2",
+    "tokio",
+    "tun-rs",
 ];
 
 /// Licences whose terms a binary under MIT OR Apache-2.0 can meet by shipping the notices.
@@ -58,22 +92,79 @@ const NOT_WHAT_THEY_SEEM: &[&str] = &["openssl-probe"];
 
 /// Crates that compute or feed cryptography: two versions are twice the code to trust.
 const CRYPTO: &[&str] = &[
-    "aead", "aes", "aes-gcm", "blake2", "blake3", "block-buffer", "chacha20", "chacha20poly1305", "cipher", "crypto-common",
-    "curve25519-dalek", "digest", "ed25519", "ed25519-dalek", "fiat-crypto", "getrandom", "ghash", "hkdf", "hmac", "inout",
-    "opaque-debug", "p256", "poly1305", "polyval", "rand_chacha", "rand_core", "ring", "rsa", "rustls", "rustls-webpki",
-    "sha1", "sha2", "sha3", "signature", "spake2", "subtle", "universal-hash", "webpki", "x25519-dalek", "zeroize",
+    "aead",
+    "aes",
+    "aes-gcm",
+    "blake2",
+    "blake3",
+    "block-buffer",
+    "chacha20",
+    "chacha20poly1305",
+    "cipher",
+    "crypto-common",
+    "curve25519-dalek",
+    "digest",
+    "ed25519",
+    "ed25519-dalek",
+    "fiat-crypto",
+    "getrandom",
+    "ghash",
+    "hkdf",
+    "hmac",
+    "inout",
+    "opaque-debug",
+    "p256",
+    "poly1305",
+    "polyval",
+    "rand_chacha",
+    "rand_core",
+    "ring",
+    "rsa",
+    "rustls",
+    "rustls-webpki",
+    "sha1",
+    "sha2",
+    "sha3",
+    "signature",
+    "spake2",
+    "subtle",
+    "universal-hash",
+    "webpki",
+    "x25519-dalek",
+    "zeroize",
 ];
 
 /// The cryptographic crates that stand more than once in the tree, and why.
 const DUPLICATES: &[(&str, &str)] = &[
     ("block-buffer", "below the two digest"),
-    ("chacha20", "0.9 below chacha20poly1305 0.10, 0.10 below rand 0.10, which automerge and iroh use"),
-    ("crypto-common", "0.1 below aead, cipher and digest 0.10, 0.2 below digest 0.11"),
-    ("curve25519-dalek", "5 for ed25519-dalek 3, 4 for x25519-dalek 2, which boringtun exposes in its interface"),
-    ("digest", "0.10 for boringtun's blake2 and hmac, 0.11 for curve25519-dalek 5 and its sha2"),
-    ("fiat-crypto", "below the two curve25519-dalek; a backend for other targets than ours"),
-    ("getrandom", "0.2 for ring and rand_core 0.6, 0.3 for ahash below tun-rs, 0.4 for automerge, iroh, tempfile"),
-    ("rand_core", "0.6 for boringtun, x25519-dalek 2 and crypto-common 0.1, 0.10 for rand 0.10"),
+    (
+        "chacha20",
+        "0.9 below chacha20poly1305 0.10, 0.10 below rand 0.10, which automerge and iroh use",
+    ),
+    (
+        "crypto-common",
+        "0.1 below aead, cipher and digest 0.10, 0.2 below digest 0.11",
+    ),
+    (
+        "curve25519-dalek",
+        "5 for ed25519-dalek 3, 4 for x25519-dalek 2, which boringtun exposes in its interface",
+    ),
+    (
+        "digest",
+        "0.10 for boringtun's blake2 and hmac, 0.11 for curve25519-dalek 5 and its sha2",
+    ),
+    (
+        "fiat-crypto",
+        "below the two curve25519-dalek; a backend for other targets than ours",
+    ),
+    (
+        "getrandom",
+        "0.2 for ring and rand_core 0.6, 0.3 for ahash below tun-rs, 0.4 for automerge, iroh, tempfile",
+    ),
+    (
+        "rand_core",
+        "0.6 for boringtun, x25519-dalek 2 and crypto-common 0.1, 0.10 for rand 0.10",
+    ),
 ];
 
 const MAX_LINES: usize = 700;
@@ -83,9 +174,16 @@ const MAX_BYTES: u64 = 1_000_000;
 fn workspace_crates_import_only_along_the_allowed_edges() {
     let allowed: BTreeMap<_, _> = ALLOWED_EDGES.iter().copied().collect();
     let metadata = metadata();
-    let members: BTreeSet<_> = metadata.workspace_packages().iter().map(|package| package.name.to_string()).collect();
+    let members: BTreeSet<_> = metadata
+        .workspace_packages()
+        .iter()
+        .map(|package| package.name.to_string())
+        .collect();
     let listed: BTreeSet<_> = allowed.keys().map(ToString::to_string).collect();
-    assert_eq!(members, listed, "ALLOWED_EDGES must name each crate of the workspace, and no other");
+    assert_eq!(
+        members, listed,
+        "ALLOWED_EDGES must name each crate of the workspace, and no other"
+    );
 
     let mut wrong = Vec::new();
     for package in metadata.workspace_packages() {
@@ -96,7 +194,10 @@ fn workspace_crates_import_only_along_the_allowed_edges() {
             }
         }
     }
-    assert!(wrong.is_empty(), "edges the design does not allow: {wrong:#?}");
+    assert!(
+        wrong.is_empty(),
+        "edges the design does not allow: {wrong:#?}"
+    );
 }
 
 #[test]
@@ -106,7 +207,11 @@ fn logic_crates_name_no_crate_that_does_input_or_output() {
         if !["mesh-ledger", "mesh-core"].contains(&package.name.as_str()) {
             continue;
         }
-        for dependency in package.dependencies.iter().filter(|dependency| dependency.kind == DependencyKind::Normal) {
+        for dependency in package
+            .dependencies
+            .iter()
+            .filter(|dependency| dependency.kind == DependencyKind::Normal)
+        {
             // SQLite is the one store, behind a feature that only the daemon turns on.
             let store = dependency.name == "rusqlite";
             if NOT_IN_LOGIC.contains(&dependency.name.as_str()) || (store && !dependency.optional) {
@@ -114,7 +219,10 @@ fn logic_crates_name_no_crate_that_does_input_or_output() {
             }
         }
     }
-    assert!(wrong.is_empty(), "I/O in crates that must have none: {wrong:#?}");
+    assert!(
+        wrong.is_empty(),
+        "I/O in crates that must have none: {wrong:#?}"
+    );
 }
 
 #[test]
@@ -124,10 +232,16 @@ fn every_dependency_has_a_licence_we_may_use() {
     for package in &metadata.packages {
         let expression = package.license.as_deref().unwrap_or_default();
         if !licence::permits(expression, LICENCES) {
-            wrong.push(format!("{} {}: {expression:?}", package.name, package.version));
+            wrong.push(format!(
+                "{} {}: {expression:?}",
+                package.name, package.version
+            ));
         }
     }
-    assert!(metadata.packages.len() > 100, "the metadata lists the whole tree");
+    assert!(
+        metadata.packages.len() > 100,
+        "the metadata lists the whole tree"
+    );
     assert!(wrong.is_empty(), "licences not in the list: {wrong:#?}");
 }
 
@@ -138,19 +252,36 @@ fn the_tree_holds_no_openssl_no_aws_lc_and_no_cmake() {
         .filter(|name| NOT_IN_TREE.iter().any(|word| name.contains(word)))
         .filter(|name| !NOT_WHAT_THEY_SEEM.contains(&name.as_str()))
         .collect();
-    assert!(wrong.is_empty(), "crates that must stay out of the tree: {wrong:?}");
+    assert!(
+        wrong.is_empty(),
+        "crates that must stay out of the tree: {wrong:?}"
+    );
 }
 
 #[test]
 fn a_cryptographic_crate_stands_once_in_the_tree_or_has_a_reason() {
     let reasons: BTreeMap<_, _> = DUPLICATES.iter().copied().collect();
     let locked = locked();
-    let twice: BTreeMap<_, _> =
-        locked.iter().filter(|(name, versions)| CRYPTO.contains(&name.as_str()) && versions.len() > 1).collect();
-    let wrong: Vec<_> = twice.iter().filter(|(name, _)| !reasons.contains_key(name.as_str())).collect();
-    assert!(wrong.is_empty(), "cryptographic crates that stand twice without a reason: {wrong:#?}");
-    let stale: Vec<_> = reasons.keys().filter(|name| !twice.contains_key(&(**name).to_owned())).collect();
-    assert!(stale.is_empty(), "reasons for duplicates that are gone; delete them: {stale:?}");
+    let twice: BTreeMap<_, _> = locked
+        .iter()
+        .filter(|(name, versions)| CRYPTO.contains(&name.as_str()) && versions.len() > 1)
+        .collect();
+    let wrong: Vec<_> = twice
+        .iter()
+        .filter(|(name, _)| !reasons.contains_key(name.as_str()))
+        .collect();
+    assert!(
+        wrong.is_empty(),
+        "cryptographic crates that stand twice without a reason: {wrong:#?}"
+    );
+    let stale: Vec<_> = reasons
+        .keys()
+        .filter(|name| !twice.contains_key(&(**name).to_owned()))
+        .collect();
+    assert!(
+        stale.is_empty(),
+        "reasons for duplicates that are gone; delete them: {stale:?}"
+    );
 }
 
 #[test]
@@ -159,7 +290,11 @@ fn only_the_platform_seam_knows_which_system_it_runs_on() {
     let wrong: Vec<_> = sources()
         .into_iter()
         .filter(|path| !path.starts_with("node/os"))
-        .filter(|path| std::fs::read_to_string(root().join(path)).unwrap().contains(word))
+        .filter(|path| {
+            std::fs::read_to_string(root().join(path))
+                .unwrap()
+                .contains(word)
+        })
         .collect();
     assert!(wrong.is_empty(), "{word} outside node/os: {wrong:?}");
 }
@@ -168,20 +303,39 @@ fn only_the_platform_seam_knows_which_system_it_runs_on() {
 fn source_files_stay_short_enough_to_read() {
     let long: Vec<_> = sources()
         .into_iter()
-        .map(|path| (std::fs::read_to_string(root().join(&path)).unwrap().lines().count(), path))
+        .map(|path| {
+            (
+                std::fs::read_to_string(root().join(&path))
+                    .unwrap()
+                    .lines()
+                    .count(),
+                path,
+            )
+        })
         .filter(|(lines, _)| *lines > MAX_LINES)
         .collect();
-    assert!(long.is_empty(), "files of more than {MAX_LINES} lines: {long:?}");
+    assert!(
+        long.is_empty(),
+        "files of more than {MAX_LINES} lines: {long:?}"
+    );
 }
 
 #[test]
 fn nothing_large_is_committed() {
     let large: Vec<_> = committed()
         .into_iter()
-        .filter_map(|path| Some((std::fs::symlink_metadata(root().join(&path)).ok()?.len(), path)))
+        .filter_map(|path| {
+            Some((
+                std::fs::symlink_metadata(root().join(&path)).ok()?.len(),
+                path,
+            ))
+        })
         .filter(|(bytes, _)| *bytes > MAX_BYTES)
         .collect();
-    assert!(large.is_empty(), "files of more than {MAX_BYTES} bytes: {large:?}");
+    assert!(
+        large.is_empty(),
+        "files of more than {MAX_BYTES} bytes: {large:?}"
+    );
 }
 
 /// The tree as built here. Other systems' crates are left out, so that a bare machine need not download them.
@@ -189,7 +343,11 @@ fn metadata() -> Metadata {
     let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     MetadataCommand::new()
         .manifest_path(root().join("Cargo.toml"))
-        .other_options(vec!["--locked".to_owned(), "--filter-platform".to_owned(), platform])
+        .other_options(vec![
+            "--locked".to_owned(),
+            "--filter-platform".to_owned(),
+            platform,
+        ])
         .exec()
         .unwrap()
 }
@@ -201,31 +359,60 @@ fn locked() -> BTreeMap<String, Vec<String>> {
     for package in text.split("[[package]]").skip(1) {
         let field = |key: &str| {
             let start = format!("{key} = \"");
-            package.lines().find_map(|line| line.strip_prefix(&start)?.strip_suffix('"')).unwrap().to_owned()
+            package
+                .lines()
+                .find_map(|line| line.strip_prefix(&start)?.strip_suffix('"'))
+                .unwrap()
+                .to_owned()
         };
-        found.entry(field("name")).or_default().push(field("version"));
+        found
+            .entry(field("name"))
+            .or_default()
+            .push(field("version"));
     }
     assert!(found.len() > 100, "the lock file lists the whole tree");
     found
 }
 
 fn sources() -> Vec<PathBuf> {
-    let found: Vec<_> =
-        committed().into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect();
+    let found: Vec<_> = committed()
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .collect();
     assert!(found.len() > 10, "the tree holds sources");
-    found.into_iter().filter(|path| root().join(path).exists()).collect()
+    found
+        .into_iter()
+        .filter(|path| root().join(path).exists())
+        .collect()
 }
 
 /// Files git knows, and new ones it would take.
 fn committed() -> Vec<PathBuf> {
     let output = Command::new("git")
         // A checkout owned by another user than the one who tests is no danger here: nothing of it is run.
-        .args(["-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .args([
+            "-c",
+            "safe.directory=*",
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        ])
         .current_dir(root())
         .output()
         .unwrap();
-    assert!(output.status.success(), "git ls-files: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().split('\0').filter(|path| !path.is_empty()).map(PathBuf::from).collect()
+    assert!(
+        output.status.success(),
+        "git ls-files: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .split('\0')
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
+        .collect()
 }
 
 fn root() -> &'static Path {

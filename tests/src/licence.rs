@@ -9,8 +9,15 @@
 /// parse is not permitted.
 #[must_use]
 pub fn permits(expression: &str, allowed: &[&str]) -> bool {
-    let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
-    let mut reader = Reader { tokens: spaced.split_whitespace().collect(), at: 0, allowed };
+    let spaced = expression
+        .replace('/', " OR ")
+        .replace('(', " ( ")
+        .replace(')', " ) ");
+    let mut reader = Reader {
+        tokens: spaced.split_whitespace().collect(),
+        at: 0,
+        allowed,
+    };
     let verdict = reader.any();
     verdict == Some(true) && reader.at == reader.tokens.len()
 }
@@ -63,13 +70,21 @@ impl Reader<'_> {
 mod tests {
     use super::permits;
 
-    const ALLOWED: &[&str] = &["MIT", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "Unicode-3.0"];
+    const ALLOWED: &[&str] = &[
+        "MIT",
+        "Apache-2.0",
+        "Apache-2.0 WITH LLVM-exception",
+        "Unicode-3.0",
+    ];
 
     #[test]
     fn one_allowed_alternative_is_enough() {
         assert!(permits("GPL-3.0 OR MIT", ALLOWED));
         assert!(permits("Unlicense/MIT", ALLOWED));
-        assert!(permits("Apache-2.0 WITH LLVM-exception OR GPL-3.0", ALLOWED));
+        assert!(permits(
+            "Apache-2.0 WITH LLVM-exception OR GPL-3.0",
+            ALLOWED
+        ));
     }
 
     #[test]
