@@ -1,0 +1,201 @@
+//! Segments, links that can be cut, and routers with the common kinds of NAT.
+
+use std::net::Ipv4Addr;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::Host;
+use super::host::{ip, nft, set};
+use super::namespace::Namespace;
+
+/// A switch: a bridge in a namespace of its own.
+pub struct Lan {
+    net: [u8; 3],
+    namespace: Arc<Namespace>,
+    ports: AtomicUsize,
+}
+
+/// One cable. Cut it, heal it.
+pub struct Link {
+    namespace: Arc<Namespace>,
+    port: String,
+    address: Ipv4Addr,
+}
+
+/// How a link fails.
+#[derive(Clone, Copy, Debug)]
+pub enum Cut {
+    /// The carrier goes: both ends know at once.
+    Down,
+    /// Packets are lost in silence: no end can tell, but by hearing nothing.
+    Silent,
+}
+
+/// How a router translates and filters. In words of RFC 4787.
+#[derive(Clone, Copy, Debug)]
+pub enum Nat {
+    /// No translation, no filter.
+    None,
+    /// A home router: endpoint-independent mapping, address and port dependent filtering. The drop of new packets from
+    /// outside matters: without it a peer's early packet takes the port, and the mapping moves.
+    PortRestricted,
+    /// Address and port dependent mapping and filtering.
+    Symmetric,
+}
+
+impl Lan {
+    pub(super) fn new(name: &str, net: [u8; 3]) -> Self {
+        let namespace = Arc::new(Namespace::new(name));
+        // No forwarding delay, no snooping: multicast reaches every port from the first packet on.
+        ip(
+            &namespace,
+            "link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+        );
+        ip(&namespace, "link set br0 up");
+        Self {
+            net,
+            namespace,
+            ports: AtomicUsize::new(0),
+        }
+    }
+
+    /// The address that ends in `last`.
+    #[must_use]
+    pub fn address(&self, last: u8) -> Ipv4Addr {
+        let [a, b, c] = self.net;
+        Ipv4Addr::new(a, b, c, last)
+    }
+
+    /// Plugs a host in, with the address that ends in `last` and its default route through `.254`.
+    pub fn plug(&self, host: &Host, last: u8) -> Link {
+        let link = self.plug_without_route(host, last);
+        ip(
+            host.namespace(),
+            &format!("route replace default via {}", self.address(GATEWAY)),
+        );
+        link
+    }
+
+    /// Lets the switch itself answer for `.254`: what hosts send to elsewhere arrives somewhere, and goes no further.
+    pub fn swallow_what_leaves(&self) {
+        ip(
+            &self.namespace,
+            &format!("address add {}/24 dev br0", self.address(GATEWAY)),
+        );
+    }
+
+    /// Puts a router between this segment, whose `.254` it becomes, and `outside`, where it has the address that ends
+    /// in `last`.
+    #[must_use]
+    pub fn route_to(&self, outside: &Self, router: &Host, last: u8, nat: Nat) -> Link {
+        self.plug_without_route(router, GATEWAY);
+        let link = outside.plug(router, last);
+        set(router.namespace(), "net/ipv4/ip_forward", "1");
+        let masquerade = match nat {
+            Nat::None => return link,
+            Nat::PortRestricted => "masquerade",
+            Nat::Symmetric => "masquerade random,fully-random",
+        };
+        nft(
+            router.namespace(),
+            &format!(
+                "table ip lab {{
+                    chain translate {{
+                        type nat hook postrouting priority srcnat;
+                        oifname eth1 {masquerade}
+                    }}
+                    chain to_router {{
+                        type filter hook input priority filter;
+                        iifname eth1 ct state new drop
+                    }}
+                    chain through_router {{
+                        type filter hook forward priority filter;
+                        iifname eth1 ct state != {{ established, related }} drop
+                    }}
+                }}"
+            ),
+        );
+        link
+    }
+
+    /// Joins two segments into one; they should carry one subnet.
+    #[must_use]
+    pub fn join(&self, other: &Self) -> Link {
+        let (here, there) = (self.next_port(), other.next_port());
+        cable((&self.namespace, &here), (&other.namespace, &there));
+        ip(&other.namespace, &format!("link set {there} master br0 up"));
+        ip(&self.namespace, &format!("link set {here} master br0 up"));
+        Link {
+            namespace: self.namespace.clone(),
+            port: here,
+            address: Ipv4Addr::UNSPECIFIED,
+        }
+    }
+
+    fn plug_without_route(&self, host: &Host, last: u8) -> Link {
+        let (port, interface) = (self.next_port(), host.next_interface());
+        cable((&self.namespace, &port), (host.namespace(), &interface));
+        ip(&self.namespace, &format!("link set {port} master br0 up"));
+        let address = self.address(last);
+        ip(
+            host.namespace(),
+            &format!("address add {address}/24 dev {interface}"),
+        );
+        ip(host.namespace(), &format!("link set {interface} up"));
+        Link {
+            namespace: self.namespace.clone(),
+            port,
+            address,
+        }
+    }
+
+    fn next_port(&self) -> String {
+        format!("port{}", self.ports.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl Link {
+    /// The address of the host it plugs in; unspecified between two segments.
+    #[must_use]
+    pub fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// Cuts the link.
+    pub fn cut(&self, how: Cut) {
+        match how {
+            Cut::Down => ip(&self.namespace, &format!("link set {} down", self.port)),
+            // A port that belongs to no bridge keeps its carrier, and its packets go nowhere.
+            Cut::Silent => ip(&self.namespace, &format!("link set {} nomaster", self.port)),
+        };
+    }
+
+    /// Heals the link, whichever way it was cut.
+    pub fn heal(&self) {
+        ip(
+            &self.namespace,
+            &format!("link set {} master br0 up", self.port),
+        );
+    }
+}
+
+/// A pair of interfaces that are each other's far end.
+fn cable((here, here_name): (&Namespace, &str), (there, there_name): (&Namespace, &str)) {
+    let pid = there.pid().to_string();
+    let args = [
+        "link", "add", here_name, "type", "veth", "peer", "name", there_name, "netns", &pid,
+    ];
+    // From the outer PID namespace, in which the id of the far end has a meaning.
+    let output = here
+        .enter(|| Command::new("ip").args(args).output())
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "ip {args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// The last byte of the address that leads out of a segment.
+const GATEWAY: u8 = 254;
