@@ -2,6 +2,7 @@
 //! know, the moment included, is an argument, and what it decides is a value that the shells carry out.
 
 pub mod beacon;
+pub mod desired;
 pub mod dial;
 pub mod filter;
 pub mod link;
