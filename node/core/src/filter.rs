@@ -290,9 +290,9 @@ impl PeerFilter {
     }
 }
 
-/// A token bucket.
+/// A limit of rate: so many at once, and so many a second in the long run.
 #[derive(Debug)]
-struct Bucket {
+pub struct Bucket {
     per_second: u32,
     most: u32,
     tokens: u32,
@@ -300,7 +300,9 @@ struct Bucket {
 }
 
 impl Bucket {
-    const fn new(per_second: u32, most: u32) -> Self {
+    /// A full bucket that grants `most` at once.
+    #[must_use]
+    pub const fn new(per_second: u32, most: u32) -> Self {
         Self {
             per_second,
             most,
@@ -309,8 +311,9 @@ impl Bucket {
         }
     }
 
-    fn take(&mut self, now: Duration) -> bool {
-        let each = Duration::from_secs(1) / self.per_second;
+    /// Whether one more is granted now.
+    pub fn take(&mut self, now: Duration) -> bool {
+        let each = Duration::from_secs(1) / self.per_second.max(1);
         let earned = now.saturating_sub(self.since).as_nanos() / each.as_nanos();
         if earned > 0 {
             let room = u128::from(self.most - self.tokens);

@@ -73,6 +73,25 @@ impl Subnet {
         self.address
     }
 
+    /// The address with its host bits cleared.
+    #[must_use]
+    pub fn network(&self) -> IpAddr {
+        match self.address {
+            IpAddr::V4(v4) => {
+                let mask = u32::MAX
+                    .checked_shl(32 - u32::from(self.prefix))
+                    .unwrap_or(0);
+                IpAddr::V4((v4.to_bits() & mask).into())
+            }
+            IpAddr::V6(v6) => {
+                let mask = u128::MAX
+                    .checked_shl(128 - u32::from(self.prefix))
+                    .unwrap_or(0);
+                IpAddr::V6((v6.to_bits() & mask).into())
+            }
+        }
+    }
+
     /// The length of the prefix in bits.
     #[must_use]
     pub const fn prefix(&self) -> u8 {
@@ -123,6 +142,19 @@ mod tests {
         assert!(Subnet::new(v6, 129).is_err());
         let bytes = postcard::to_stdvec(&(v4, 33u8)).unwrap();
         assert!(postcard::from_bytes::<Subnet>(&bytes).is_err());
+    }
+
+    #[test]
+    fn a_network_is_the_address_without_its_host_bits() {
+        for (address, prefix, network) in [
+            ("10.7.9.3", 24, "10.7.9.0"),
+            ("10.7.9.3", 0, "0.0.0.0"),
+            ("10.7.9.3", 32, "10.7.9.3"),
+            ("fd00::7", 64, "fd00::"),
+        ] {
+            let subnet = Subnet::new(address.parse().unwrap(), prefix).unwrap();
+            assert_eq!(subnet.network(), network.parse::<IpAddr>().unwrap());
+        }
     }
 
     #[test]

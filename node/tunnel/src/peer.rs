@@ -1,0 +1,471 @@
+//! What the threads keep about one peer, and sealing and opening for it.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use boringtun::noise::errors::WireGuardError;
+use boringtun::noise::{Tunn, TunnResult};
+use bytes::Bytes;
+use mesh_core::filter::PeerFilter;
+use mesh_core::peer::PeerId;
+use mesh_core::plan::PeerPolicy;
+use x25519_dalek::{PublicKey, StaticSecret};
+
+use crate::carrier::{Arena, Carrier};
+use crate::index::Index;
+use crate::table::{Dropped, Event, PeerStats};
+
+/// WireGuard's overhead on a packet: header and tag.
+pub(crate) const OVERHEAD: usize = 32;
+/// The longest of WireGuard's own messages, the initiation.
+pub(crate) const HANDSHAKE: usize = 148;
+
+/// A peer of the current table, or of an older one if it was cut.
+pub(crate) struct Slot {
+    pub(crate) id: PeerId,
+    pub(crate) key: PublicKey,
+    pub(crate) counters: Counters,
+    inbox: Mutex<Inbox>,
+    state: Mutex<State>,
+}
+
+/// Sealed messages that wait to be opened.
+#[derive(Default)]
+pub(crate) struct Inbox {
+    messages: VecDeque<Bytes>,
+    bytes: usize,
+    /// Whether the peer stands in line for the inward thread.
+    in_line: bool,
+}
+
+/// What needs the lock: taken once per batch.
+pub(crate) struct State {
+    /// Set when the peer left the table; nothing passes any more, whoever still holds the slot.
+    pub(crate) cut: bool,
+    pub(crate) policy: Arc<PeerPolicy>,
+    pub(crate) carrier: Option<Arc<dyn Carrier>>,
+    pub(crate) filter: PeerFilter,
+    session: Option<Session>,
+    /// Packets that came while there was no carrier.
+    waiting: VecDeque<(Duration, Vec<u8>)>,
+    /// When the link was last asked for.
+    wished: Option<Duration>,
+    /// Since when handshakes are unanswered.
+    asked: Option<Duration>,
+    /// When that was last told.
+    told: Option<Duration>,
+    /// We answered an initiation; the first message that opens completes the handshake.
+    answered: bool,
+    established: Option<Duration>,
+}
+
+struct Session {
+    tunn: Tunn,
+    /// Held as long as the session lives.
+    _index: Index,
+}
+
+/// What came of opening a message.
+pub(crate) enum Opened {
+    /// A packet of this length stands at the start of the buffer.
+    Packet(usize),
+    /// One of WireGuard's own messages; it is dealt with.
+    Nothing,
+    /// It did not open.
+    Failed,
+}
+
+impl Slot {
+    pub(crate) fn new(id: PeerId, key: PublicKey, policy: Arc<PeerPolicy>) -> Self {
+        Self {
+            id,
+            key,
+            counters: Counters::default(),
+            inbox: Mutex::default(),
+            state: Mutex::new(State {
+                cut: false,
+                policy,
+                carrier: None,
+                filter: PeerFilter::new(),
+                session: None,
+                waiting: VecDeque::new(),
+                wished: None,
+                asked: None,
+                told: None,
+                answered: false,
+                established: None,
+            }),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts messages into the queue as far as there is room. True if the peer must be put in line for opening.
+    pub(crate) fn push(&self, messages: Vec<Bytes>) -> bool {
+        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut dropped = 0;
+        for message in messages {
+            if inbox.messages.len() >= MAX_BACKLOG
+                || inbox.bytes + message.len() > MAX_BACKLOG_BYTES
+            {
+                dropped += 1;
+                continue;
+            }
+            inbox.bytes += message.len();
+            inbox.messages.push_back(message);
+        }
+        self.counters.drop(Dropped::Backlog, dropped);
+        !inbox.messages.is_empty() && !std::mem::replace(&mut inbox.in_line, true)
+    }
+
+    /// Moves up to `most` messages out of the queue. True if more are left, in which case the peer stays in line.
+    pub(crate) fn pop(&self, most: usize, into: &mut Vec<Bytes>) -> bool {
+        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = inbox.messages.len().min(most);
+        into.extend(inbox.messages.drain(..count));
+        inbox.bytes -= into.iter().map(Bytes::len).sum::<usize>();
+        inbox.in_line = !inbox.messages.is_empty();
+        inbox.in_line
+    }
+
+    /// The peer is gone: everything that belongs to it goes too, at once.
+    pub(crate) fn cut(&self) {
+        let mut state = self.lock();
+        state.cut = true;
+        state.carrier = None;
+        state.session = None;
+        state.waiting.clear();
+        state.filter = PeerFilter::new();
+        drop(state);
+        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        inbox.messages.clear();
+        inbox.bytes = 0;
+    }
+
+    pub(crate) fn stats(&self, now: Duration) -> PeerStats {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        PeerStats {
+            id: self.id,
+            rx_bytes: load(&self.counters.rx_bytes),
+            rx_packets: load(&self.counters.rx_packets),
+            tx_bytes: load(&self.counters.tx_bytes),
+            tx_packets: load(&self.counters.tx_packets),
+            last_handshake: self.lock().established.map(|at| now.saturating_sub(at)),
+            dropped: Dropped::all()
+                .filter_map(|reason| {
+                    let count = load(self.counters.dropped.get(reason.place())?);
+                    (count > 0).then_some((reason, count))
+                })
+                .collect(),
+        }
+    }
+}
+
+impl State {
+    /// Seals a packet into the arena, or makes it wait for a carrier or a handshake.
+    ///
+    /// `padded` is the packet with the zeros that hide its exact length.
+    pub(crate) fn seal(
+        &mut self,
+        slot: &Slot,
+        key: &StaticSecret,
+        padded: &[u8],
+        now: Duration,
+        arena: &mut Arena,
+    ) {
+        if self.carrier.is_none() {
+            if self.waiting.len() >= MAX_WAITING {
+                self.waiting.pop_front();
+                slot.counters.drop(Dropped::NoCarrier, 1);
+            }
+            self.waiting.push_back((now, padded.to_vec()));
+            return;
+        }
+        let Some(session) = self.session(slot, key) else {
+            return;
+        };
+        let room = arena.room((padded.len() + OVERHEAD).max(HANDSHAKE));
+        let result = session.tunn.encapsulate(padded, room);
+        let length = outgoing(&result);
+        self.put(slot, length, now, arena);
+    }
+
+    /// Whether the daemon should be told that this peer wants a carrier.
+    pub(crate) fn wishes(&mut self, now: Duration) -> bool {
+        let wishes = self.carrier.is_none()
+            && self
+                .wished
+                .is_none_or(|at| now.saturating_sub(at) >= WISH_EVERY);
+        if wishes {
+            self.wished = Some(now);
+        }
+        wishes
+    }
+
+    /// What has waited for a carrier, and a fresh initiation if one went unanswered.
+    pub(crate) fn resume(
+        &mut self,
+        slot: &Slot,
+        key: &StaticSecret,
+        now: Duration,
+        arena: &mut Arena,
+    ) {
+        if self.asked.is_some()
+            && let Some(session) = &mut self.session
+        {
+            let length = outgoing(
+                &session
+                    .tunn
+                    .format_handshake_initiation(arena.room(HANDSHAKE), true),
+            );
+            self.put(slot, length, now, arena);
+        }
+        for (since, packet) in std::mem::take(&mut self.waiting) {
+            if now.saturating_sub(since) > WAIT {
+                slot.counters.drop(Dropped::NoCarrier, 1);
+            } else {
+                self.seal(slot, key, &packet, now, arena);
+            }
+        }
+    }
+
+    /// Opens a message into `buffer`, which must hold the message. Answers of WireGuard's own go to the arena.
+    pub(crate) fn open(
+        &mut self,
+        slot: &Slot,
+        key: &StaticSecret,
+        message: &[u8],
+        buffer: &mut [u8],
+        now: Duration,
+        arena: &mut Arena,
+        events: &mut Vec<Event>,
+    ) -> Opened {
+        let Some(session) = self.session(slot, key) else {
+            return Opened::Failed;
+        };
+        let (opened, answer) = match session.tunn.decapsulate(None, message, buffer) {
+            TunnResult::WriteToTunnelV4(packet, _) | TunnResult::WriteToTunnelV6(packet, _) => {
+                (Opened::Packet(packet.len()), 0)
+            }
+            TunnResult::WriteToNetwork(answer) => (Opened::Nothing, answer.len()),
+            TunnResult::Done => (Opened::Nothing, 0),
+            TunnResult::Err(error) => return self.unopened(slot, &error, now, arena),
+        };
+        let kind = message.first().copied();
+        if answer > 0 {
+            if let Some(answer) = buffer.get(..answer) {
+                arena.room(answer.len()).copy_from_slice(answer);
+            }
+            self.put(slot, Some(answer), now, arena);
+            // An initiation that was answered gives no session to send on yet: that takes the other's first data.
+            self.answered |= kind == Some(INITIATION);
+            if kind == Some(RESPONSE) {
+                self.establish(slot, now, events);
+                self.release(slot, now, arena);
+            }
+        } else if kind == Some(DATA) && (self.answered || self.asked.is_some()) {
+            self.establish(slot, now, events);
+            self.release(slot, now, arena);
+        }
+        opened
+    }
+
+    /// WireGuard's timers.
+    pub(crate) fn tick(
+        &mut self,
+        slot: &Slot,
+        now: Duration,
+        arena: &mut Arena,
+        events: &mut Vec<Event>,
+    ) {
+        while self
+            .waiting
+            .front()
+            .is_some_and(|(since, _)| now.saturating_sub(*since) > WAIT)
+        {
+            self.waiting.pop_front();
+            slot.counters.drop(Dropped::NoCarrier, 1);
+        }
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        match session.tunn.update_timers(arena.room(HANDSHAKE)) {
+            TunnResult::WriteToNetwork(message) => {
+                let length = message.len();
+                self.put(slot, Some(length), now, arena);
+            }
+            TunnResult::Err(WireGuardError::ConnectionExpired) => {
+                // Its sessions are gone already; the next packet makes a new one.
+                self.session = None;
+                self.asked = None;
+                self.answered = false;
+            }
+            _ => {}
+        }
+        if let Some(asked) = self.asked
+            && self.carrier.is_some()
+            && now.saturating_sub(self.told.unwrap_or(asked).max(asked)) >= FAILING_EVERY
+        {
+            self.told = Some(now);
+            events.push(Event::HandshakeFailing(slot.id, now.saturating_sub(asked)));
+        }
+    }
+
+    /// Forgets the session; the next packet or initiation makes a new one.
+    pub(crate) fn reset(&mut self) {
+        self.session = None;
+        self.asked = None;
+        self.answered = false;
+    }
+
+    fn session(&mut self, slot: &Slot, key: &StaticSecret) -> Option<&mut Session> {
+        if self.session.is_none() {
+            let index = Index::take()?;
+            let tunn = Tunn::new(key.clone(), slot.key, None, None, index.number(), None);
+            self.session = Some(Session {
+                tunn,
+                _index: index,
+            });
+        }
+        self.session.as_mut()
+    }
+
+    /// A message did not open. If it is data and there is no session at all, this side has forgotten what the other
+    /// remembers (it was restarted): a new handshake mends that in one round trip instead of 15 seconds.
+    fn unopened(
+        &mut self,
+        slot: &Slot,
+        error: &WireGuardError,
+        now: Duration,
+        arena: &mut Arena,
+    ) -> Opened {
+        slot.counters.drop(Dropped::Unopened, 1);
+        if matches!(error, WireGuardError::NoCurrentSession)
+            && self.asked.is_none()
+            && let Some(session) = &mut self.session
+            && session.tunn.time_since_last_handshake().is_none()
+        {
+            let length = outgoing(
+                &session
+                    .tunn
+                    .format_handshake_initiation(arena.room(HANDSHAKE), false),
+            );
+            self.put(slot, length, now, arena);
+        }
+        Opened::Failed
+    }
+
+    /// Sends what waited inside the session for the handshake.
+    fn release(&mut self, slot: &Slot, now: Duration, arena: &mut Arena) {
+        loop {
+            let Some(session) = &mut self.session else {
+                return;
+            };
+            // Whatever waits there was at most as long as a packet may be.
+            let length = outgoing(
+                &session
+                    .tunn
+                    .decapsulate(None, &[], arena.room(MAX_RELEASED)),
+            );
+            if length.is_none() {
+                return;
+            }
+            self.put(slot, length, now, arena);
+        }
+    }
+
+    /// Commits the message of this length that was just written to the arena's room.
+    fn put(&mut self, slot: &Slot, length: Option<usize>, now: Duration, arena: &mut Arena) {
+        let Some(length) = length else { return };
+        let kind = arena.room(length).first().copied();
+        if kind == Some(INITIATION) {
+            self.asked.get_or_insert(now);
+        }
+        let Some(carrier) = &self.carrier else { return };
+        if length > carrier.max_message() {
+            slot.counters.drop(Dropped::TooLong, 1);
+            return;
+        }
+        if kind == Some(DATA) && length > OVERHEAD {
+            slot.counters.sent(length - OVERHEAD);
+        }
+        arena.commit(length);
+    }
+
+    fn establish(&mut self, slot: &Slot, now: Duration, events: &mut Vec<Event>) {
+        self.answered = false;
+        self.asked = None;
+        self.told = None;
+        self.established = Some(now);
+        events.push(Event::HandshakeDone(slot.id));
+    }
+}
+
+fn outgoing(result: &TunnResult<'_>) -> Option<usize> {
+    match result {
+        TunnResult::WriteToNetwork(message) => Some(message.len()),
+        _ => None,
+    }
+}
+
+/// Written by the packet threads, read by anybody.
+pub(crate) struct Counters {
+    rx_bytes: AtomicU64,
+    rx_packets: AtomicU64,
+    tx_bytes: AtomicU64,
+    tx_packets: AtomicU64,
+    dropped: [AtomicU64; Dropped::COUNT],
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            rx_bytes: AtomicU64::new(0),
+            rx_packets: AtomicU64::new(0),
+            tx_bytes: AtomicU64::new(0),
+            tx_packets: AtomicU64::new(0),
+            dropped: [const { AtomicU64::new(0) }; Dropped::COUNT],
+        }
+    }
+}
+
+impl Counters {
+    pub(crate) fn received(&self, packets: usize, bytes: usize) {
+        self.rx_packets.fetch_add(packets as u64, Ordering::Relaxed);
+        self.rx_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn drop(&self, reason: Dropped, count: usize) {
+        if count > 0
+            && let Some(counter) = self.dropped.get(reason.place())
+        {
+            counter.fetch_add(count as u64, Ordering::Relaxed);
+        }
+    }
+
+    fn sent(&self, bytes: usize) {
+        self.tx_packets.fetch_add(1, Ordering::Relaxed);
+        self.tx_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+const INITIATION: u8 = 1;
+const RESPONSE: u8 = 2;
+const DATA: u8 = 4;
+
+/// Messages and bytes that may wait for opening, per peer.
+const MAX_BACKLOG: usize = 4096;
+const MAX_BACKLOG_BYTES: usize = 8 << 20;
+/// Packets that may wait for a carrier, per peer, and for how long.
+const MAX_WAITING: usize = 64;
+const WAIT: Duration = Duration::from_secs(10);
+/// How often a link is asked for.
+const WISH_EVERY: Duration = Duration::from_secs(1);
+/// How often failing handshakes are told.
+const FAILING_EVERY: Duration = Duration::from_secs(15);
+/// Enough for any packet that waits inside a session.
+const MAX_RELEASED: usize = 65_536 + OVERHEAD;

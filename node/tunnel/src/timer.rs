@@ -1,0 +1,25 @@
+//! The thread that keeps WireGuard's time.
+
+use std::time::Duration;
+
+use crate::carrier::Arena;
+use crate::shared::Shared;
+
+/// How often WireGuard's timers are looked at.
+const TICK: Duration = Duration::from_millis(250);
+
+pub(crate) fn run(shared: &Shared) {
+    let mut arena = Arena::default();
+    let mut events = Vec::new();
+    while !shared.line.rest(TICK) {
+        let snapshot = shared.snapshot.load();
+        for slot in &snapshot.slots {
+            let mut state = slot.lock();
+            state.tick(slot, shared.now(), &mut arena, &mut events);
+            let carrier = state.carrier.clone();
+            drop(state);
+            Shared::send(slot, carrier.as_ref(), &mut arena);
+        }
+        shared.tell(&mut events);
+    }
+}

@@ -1,0 +1,218 @@
+//! The handle by which the daemon runs one network's packet path.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
+
+use bytes::Bytes;
+use mesh_core::peer::PeerId;
+use x25519_dalek::StaticSecret;
+
+use crate::carrier::{Arena, Carrier};
+use crate::device::Device;
+use crate::peer::Slot;
+use crate::shared::{Shared, Snapshot};
+use crate::table::{Event, PeerStats, Table};
+use crate::{inward, outward, timer};
+
+/// What takes the events: called from the packet threads, so it must not block.
+pub type Events = Arc<dyn Fn(Event) + Send + Sync>;
+
+/// What a tunnel is made of.
+pub struct Config {
+    /// This device's WireGuard key in this network.
+    pub key: StaticSecret,
+    /// The longest inner packet in bytes.
+    pub mtu: u16,
+    /// Where packets come from and go to.
+    pub device: Arc<dyn Device>,
+    /// What takes the events.
+    pub events: Events,
+}
+
+/// The packet path of one network: three threads, which end when it is dropped.
+pub struct Tunnel {
+    shared: Arc<Shared>,
+    /// One table at a time.
+    publishing: Mutex<()>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Tunnel {
+    /// Starts the threads, with an empty table: nothing passes yet.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn spawn(config: Config) -> io::Result<Self> {
+        let shared = Arc::new(Shared::new(
+            config.key,
+            config.mtu,
+            config.device,
+            config.events,
+        ));
+        let tunnel = Self {
+            shared,
+            publishing: Mutex::new(()),
+            threads: Mutex::default(),
+        };
+        let bodies: [(&str, fn(&Shared)); 3] = [
+            ("mesh-outward", outward::run),
+            ("mesh-inward", inward::run),
+            ("mesh-timer", timer::run),
+        ];
+        for (name, body) in bodies {
+            let shared = tunnel.shared.clone();
+            let thread = Builder::new()
+                .name(name.into())
+                .spawn(move || body(&shared))?;
+            tunnel
+                .threads
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(thread);
+        }
+        Ok(tunnel)
+    }
+
+    /// Makes a table the one that counts. Denies first: when this returns, whoever is not in it is cut off, with all
+    /// flows, sessions and queues, and whatever it does not allow is refused. A peer whose key is the same keeps its
+    /// session and its flows.
+    pub fn publish(&self, table: &Table) {
+        let _one = self
+            .publishing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let old = self.shared.snapshot.load_full();
+        let mut new = Snapshot::default();
+        for own in &table.rules.own {
+            if !new.own.iter().any(|known| known.is_ipv4() == own.is_ipv4()) {
+                new.own.push(*own);
+            }
+        }
+        let mut resumed = Vec::new();
+        let mut kept = BTreeSet::new();
+        let mut carriers = Vec::new();
+        for (id, peer) in &table.peers {
+            let Some(policy) = table.rules.for_peer(id).map(Arc::new) else {
+                continue;
+            };
+            let slot = match old.peer(id).filter(|slot| slot.key == peer.key) {
+                Some(slot) => {
+                    kept.insert(*id);
+                    slot.lock().policy = policy.clone();
+                    slot.clone()
+                }
+                None => Arc::new(Slot::new(*id, peer.key, policy.clone())),
+            };
+            let place = new.slots.len();
+            new.by_id.insert(*id, place);
+            for address in &policy.peer {
+                new.by_address.entry(*address).or_insert(place);
+            }
+            carriers.push((slot.clone(), peer.carrier.clone()));
+            new.slots.push(slot);
+        }
+        old.slots
+            .iter()
+            .filter(|slot| !kept.contains(&slot.id))
+            .for_each(|slot| slot.cut());
+        self.shared.snapshot.store(Arc::new(new));
+        for (slot, carrier) in carriers {
+            resumed.extend(attach(slot, carrier));
+        }
+        self.resume(resumed);
+    }
+
+    /// Changes the carrier of one peer, as a new table with only that change would. The next table must have it too.
+    /// False if the peer is not in the table.
+    pub fn set_carrier(&self, peer: &PeerId, carrier: Option<Arc<dyn Carrier>>) -> bool {
+        let _one = self
+            .publishing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let snapshot = self.shared.snapshot.load_full();
+        let Some(slot) = snapshot.peer(peer) else {
+            return false;
+        };
+        self.resume(attach(slot.clone(), carrier));
+        true
+    }
+
+    /// Takes sealed messages that came from a peer over whatever carrier. Never blocks; what finds no room is dropped
+    /// and counted, and so is whatever comes from a peer that is not in the table.
+    pub fn receive(&self, peer: &PeerId, messages: Vec<Bytes>) {
+        let snapshot = self.shared.snapshot.load();
+        let Some(slot) = snapshot.peer(peer) else {
+            return;
+        };
+        if slot.push(messages) {
+            self.shared.line.push(slot.clone());
+        }
+    }
+
+    /// The counters of all peers in the table, in the order of their ids.
+    #[must_use]
+    pub fn stats(&self) -> Vec<PeerStats> {
+        let now = self.shared.now();
+        self.shared
+            .snapshot
+            .load()
+            .slots
+            .iter()
+            .map(|slot| slot.stats(now))
+            .collect()
+    }
+
+    /// Forgets the session with a peer; the next packet makes a new one. For when handshakes keep failing.
+    pub fn reset(&self, peer: &PeerId) {
+        if let Some(slot) = self.shared.snapshot.load().peer(peer) {
+            slot.lock().reset();
+        }
+    }
+
+    /// Ends the threads and waits for them. Nothing passes afterwards.
+    pub fn stop(&self) {
+        self.shared.line.stop();
+        self.shared.device.stop();
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            thread.thread().unpark();
+            if thread.join().is_err() {
+                tracing::error!("a packet thread ended with a panic");
+            }
+        }
+    }
+
+    /// Sends what waited for a carrier.
+    fn resume(&self, slots: impl IntoIterator<Item = Arc<Slot>>) {
+        let mut arena = Arena::default();
+        for slot in slots {
+            let mut state = slot.lock();
+            state.resume(&slot, &self.shared.key, self.shared.now(), &mut arena);
+            let carrier = state.carrier.clone();
+            drop(state);
+            Shared::send(&slot, carrier.as_ref(), &mut arena);
+        }
+    }
+}
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Gives a peer its carrier, and gives the peer back if it has one now and had none or another before.
+fn attach(slot: Arc<Slot>, carrier: Option<Arc<dyn Carrier>>) -> Option<Arc<Slot>> {
+    let mut state = slot.lock();
+    let changed = match (&state.carrier, &carrier) {
+        (Some(old), Some(new)) => !Arc::ptr_eq(old, new),
+        (None, Some(_)) => true,
+        (_, None) => false,
+    };
+    state.carrier = carrier;
+    drop(state);
+    changed.then_some(slot)
+}
