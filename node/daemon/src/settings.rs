@@ -1,0 +1,188 @@
+//! What this device remembers of a network beside the ledger: whether it is up, where peers were last, what has ended.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use mesh_os::dirs::{DirsError, write_durably};
+use serde::{Deserialize, Serialize};
+
+/// The most peers whose addresses are remembered.
+const MAX_PEERS: usize = 4096;
+/// The most addresses of one.
+const MAX_ADDRESSES: usize = 8;
+
+/// See the module. Ids are hex.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Contents {
+    /// The format.
+    version: u32,
+    /// Whether the network is to be up.
+    up: bool,
+    /// Where each device was last reached, the latest first.
+    #[serde(default)]
+    addresses: BTreeMap<String, Vec<SocketAddr>>,
+    /// When each device was last heard of, milliseconds since 1970.
+    #[serde(default)]
+    seen: BTreeMap<String, u64>,
+    /// Own offers that have ended: they stay so, whatever the clock says.
+    #[serde(default)]
+    ended: BTreeSet<String>,
+}
+
+/// The settings could not be read or kept.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SettingsError {
+    /// The file.
+    #[error(transparent)]
+    File(#[from] DirsError),
+    /// Unreadable.
+    #[error("{}: {why}", .path.display())]
+    Read { path: PathBuf, why: String },
+}
+
+/// The settings of one network, in a file of their own.
+pub(crate) struct Settings {
+    path: PathBuf,
+    contents: Contents,
+    dirty: bool,
+}
+
+impl Settings {
+    /// Reads them; a network without any is down and knows nobody.
+    pub(crate) fn load(folder: &Path) -> Result<Self, SettingsError> {
+        let path = folder.join("settings.json");
+        let failed = |why: String| SettingsError::Read { path: path.clone(), why };
+        let contents = match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Contents {
+                version: 1,
+                up: false,
+                addresses: BTreeMap::new(),
+                seen: BTreeMap::new(),
+                ended: BTreeSet::new(),
+            },
+            Err(error) => return Err(failed(error.to_string())),
+        };
+        if contents.version != 1 {
+            return Err(failed(format!("version {} is of a later release: upgrade mesh", contents.version)));
+        }
+        Ok(Self { path, contents, dirty: false })
+    }
+
+    /// Whether the network is to be up.
+    pub(crate) fn up(&self) -> bool {
+        self.contents.up
+    }
+
+    /// Sets that, and keeps it at once.
+    pub(crate) fn set_up(&mut self, up: bool) -> Result<(), SettingsError> {
+        self.contents.up = up;
+        self.dirty = true;
+        self.save()
+    }
+
+    /// Where a device was last reached.
+    pub(crate) fn addresses(&self, device: &str) -> &[SocketAddr] {
+        self.contents.addresses.get(device).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// A device was reached there.
+    pub(crate) fn reached(&mut self, device: String, address: SocketAddr) {
+        let count = self.contents.addresses.len();
+        match self.contents.addresses.get_mut(&device) {
+            Some(known) if known.first() == Some(&address) => return,
+            Some(known) => {
+                known.retain(|other| *other != address);
+                known.insert(0, address);
+                known.truncate(MAX_ADDRESSES);
+            }
+            None if count < MAX_PEERS => {
+                self.contents.addresses.insert(device, vec![address]);
+            }
+            None => return,
+        }
+        self.dirty = true;
+    }
+
+    /// When a device was last heard of.
+    pub(crate) fn seen(&self, device: &str) -> Option<u64> {
+        self.contents.seen.get(device).copied()
+    }
+
+    /// A device was heard of.
+    pub(crate) fn heard(&mut self, device: String, now: u64) {
+        if self.contents.seen.len() < MAX_PEERS || self.contents.seen.contains_key(&device) {
+            self.contents.seen.insert(device, now);
+            self.dirty = true;
+        }
+    }
+
+    /// The own offers that have ended.
+    pub(crate) fn ended(&self) -> &BTreeSet<String> {
+        &self.contents.ended
+    }
+
+    /// An own offer has ended; kept at once.
+    pub(crate) fn end(&mut self, offer: String) -> Result<(), SettingsError> {
+        if self.contents.ended.insert(offer) {
+            self.dirty = true;
+            self.save()?;
+        }
+        Ok(())
+    }
+
+    /// Forgets ended offers that no longer stand, and devices that are gone.
+    pub(crate) fn retain(&mut self, offer: impl Fn(&str) -> bool, device: impl Fn(&str) -> bool) {
+        self.contents.ended.retain(|id| offer(id));
+        self.contents.addresses.retain(|id, _| device(id));
+        self.contents.seen.retain(|id, _| device(id));
+    }
+
+    /// Writes what changed.
+    pub(crate) fn save(&mut self) -> Result<(), SettingsError> {
+        if self.dirty {
+            let bytes = serde_json::to_vec_pretty(&self.contents)
+                .map_err(|error| SettingsError::Read { path: self.path.clone(), why: error.to_string() })?;
+            write_durably(&self.path, &bytes, 0o600)?;
+            self.dirty = false;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn settings_read_back_as_kept_and_the_latest_address_comes_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = Settings::load(folder.path()).unwrap();
+        assert!(!settings.up());
+        let addresses: Vec<SocketAddr> = (1..=10).map(|n| SocketAddr::from(([192, 0, 2, n], 1))).collect();
+        for address in &addresses {
+            settings.reached("aa".to_owned(), *address);
+        }
+        settings.reached("aa".to_owned(), addresses[4]);
+        settings.end("bb".to_owned()).unwrap();
+        settings.set_up(true).unwrap();
+        let read = Settings::load(folder.path()).unwrap();
+        assert!(read.up());
+        assert_eq!(read.addresses("aa").len(), MAX_ADDRESSES);
+        assert_eq!(read.addresses("aa")[0], addresses[4]);
+        assert!(read.ended().contains("bb"));
+    }
+
+    #[test]
+    fn settings_of_a_later_release_or_with_unknown_keys_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        for text in [r#"{"version":2,"up":true}"#, r#"{"version":1,"up":true,"upp":1}"#, "{"] {
+            std::fs::write(folder.path().join("settings.json"), text).unwrap();
+            assert!(Settings::load(folder.path()).is_err(), "{text}");
+        }
+    }
+}
