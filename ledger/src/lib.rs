@@ -11,8 +11,10 @@
 //! - *Only a device offers what it has;* only an admin admits, grants, kicks and assigns; nobody else, a server least.
 //! - *Nothing ephemeral in the ledger:* presence, endpoints and counters are messages between devices.
 
+pub mod epoch;
 pub mod event;
 pub mod graph;
 pub mod ids;
 pub mod keys;
+pub mod seal;
 pub mod text;
