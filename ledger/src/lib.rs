@@ -13,8 +13,11 @@
 
 pub mod epoch;
 pub mod event;
+pub mod gate;
 pub mod graph;
 pub mod ids;
 pub mod keys;
+pub mod parking;
 pub mod seal;
+pub mod store;
 pub mod text;
