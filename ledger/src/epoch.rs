@@ -67,11 +67,14 @@ impl KeyRing {
     /// repeated until nothing new comes. Returns the new keys.
     pub fn learn<'a>(
         &mut self,
-        events: impl Iterator<Item = &'a Event> + Clone,
+        events: impl Iterator<Item = &'a Event>,
         mine: Option<&BoxSecret>,
     ) -> Vec<EpochKey> {
+        let carries_keys =
+            |event: &&Event| matches!(event.act(), Act::EpochRotate(_) | Act::EpochKeys(_));
+        let events: Vec<&Event> = events.filter(carries_keys).collect();
         let mut learnt = Vec::new();
-        for event in events.clone() {
+        for event in &events {
             let (epoch, ephemeral, boxes) = match event.act() {
                 Act::EpochRotate(act) => (act.epoch, act.ephemeral, &act.boxes),
                 Act::EpochKeys(act) => (act.epoch, act.ephemeral, &act.boxes),
@@ -89,7 +92,7 @@ impl KeyRing {
         }
         loop {
             let before = learnt.len();
-            for event in events.clone() {
+            for event in &events {
                 let Act::EpochRotate(act) = event.act() else {
                     continue;
                 };
