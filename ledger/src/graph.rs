@@ -214,6 +214,41 @@ impl Graph {
         Ok(idx)
     }
 
+    /// Takes away what was inserted after the first `len` events, so that a trial leaves no trace.
+    pub fn truncate(&mut self, len: usize) {
+        while self.nodes.len() > len {
+            let Some(node) = self.nodes.pop() else { return };
+            self.by_id.remove(&node.event.id());
+            let author = node.event.author();
+            // An event extends its lane at the end, and the last event opened the last lane if it opened one.
+            if let Some(chain) = self.lanes.get_mut(node.lane as usize) {
+                chain.pop();
+                if chain.is_empty() {
+                    self.lanes.pop();
+                    if let Some(lanes) = self.lanes_of.get_mut(&author) {
+                        lanes.pop();
+                        if lanes.len() < 2 {
+                            self.forked.remove(&author);
+                        }
+                        if lanes.is_empty() {
+                            self.lanes_of.remove(&author);
+                        }
+                    }
+                }
+            }
+        }
+        let parents: BTreeSet<Idx> = self
+            .nodes
+            .iter()
+            .flat_map(|node| &node.event.header().parents)
+            .filter_map(|id| self.find(id))
+            .collect();
+        self.heads = self
+            .indices()
+            .filter(|idx| !parents.contains(idx))
+            .collect();
+    }
+
     /// Whether `a` lies in the strict past of `b`.
     #[must_use]
     pub fn precedes(&self, a: Idx, b: Idx) -> bool {

@@ -207,6 +207,12 @@ impl BoxSecret {
     }
 }
 
+impl std::fmt::Debug for BoxSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "BoxSecret({:?})", self.public())
+    }
+}
+
 /// The key that seals the attributes of one epoch's events.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EpochKey(Zeroizing<[u8; 32]>);

@@ -12,11 +12,19 @@
 //! - *Nothing ephemeral in the ledger:* presence, endpoints and counters are messages between devices.
 
 pub mod authority;
+pub mod epoch;
 pub mod event;
 pub mod fold;
+pub mod gate;
 pub mod graph;
 pub mod ids;
 pub mod keys;
+pub mod network;
+pub mod parking;
+pub mod recovery;
+pub mod seal;
 pub mod state;
+pub mod store;
 pub mod text;
+pub mod ticket;
 pub mod verdict;

@@ -1,0 +1,553 @@
+//! One network as a device holds it: store, graph, gate, keys and fold behind one owner.
+//!
+//! What comes from outside goes gate → store, durably → graph → one fold per batch. What is written here is tried on the
+//! graph first: an event that the fold would find void is never stored. A failed write leaves the ledger as it was.
+
+mod author;
+mod receive;
+pub mod redeem;
+mod verify;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+pub use author::AuthorError;
+pub use receive::Receipt;
+pub use verify::{Fault, Verification};
+
+use crate::epoch::{HandedKey, KeyRing};
+use crate::event::act::{Genesis, Policy};
+use crate::event::attributes::{Founding, Joining, Opened, Subnet};
+use crate::event::{Act, Attributes, Event, Header};
+use crate::fold::{Fold, fold};
+use crate::gate::{Gate, Passage, Rate, Refusal};
+use crate::graph::{Graph, Idx};
+use crate::ids::{BoxKey, DeviceId, Digest, EpochId, EventId, NetworkId, WgKey};
+use crate::keys::{BoxSecret, DeviceSecret, EpochKey, UserSecret};
+use crate::parking::{Parking, Source};
+use crate::recovery::RecoveryWords;
+use crate::seal::{self, SealError};
+use crate::state::State;
+use crate::store::{Store, StoreError};
+use crate::text::Label;
+use crate::verdict::Verdict;
+
+/// One network's ledger.
+pub struct Ledger<S> {
+    store: S,
+    network: NetworkId,
+    graph: Graph,
+    gate: Gate,
+    parking: Parking,
+    damaged: BTreeSet<EventId>,
+    keys: KeyRing,
+    box_secret: BoxSecret,
+    opened: Vec<Opened>,
+    fold: Fold,
+    rates: BTreeMap<DeviceId, Rate>,
+}
+
+/// What founding a network takes. The seeds and keys are fresh random bytes.
+#[derive(Debug)]
+pub struct FoundingArgs<'a> {
+    /// The network's name.
+    pub name: Label,
+    /// Where addresses are taken from.
+    pub subnet: Subnet,
+    /// What is settled for good.
+    pub policy: Policy,
+    /// The owner.
+    pub user: &'a UserSecret,
+    /// The owner's device.
+    pub device: &'a DeviceSecret,
+    /// The device's box key.
+    pub box_secret: BoxSecret,
+    /// The device's host name.
+    pub host: Label,
+    /// The address it wants, or the first.
+    pub address: Option<Ipv4Addr>,
+    /// The device's WireGuard key in this network.
+    pub wireguard: WgKey,
+    /// The first epoch's key.
+    pub epoch: EpochKey,
+    /// The recovery words to be shown.
+    pub recovery: RecoveryWords,
+    /// Makes the network unlike any other.
+    pub nonce: [u8; 16],
+    /// The salt of the device's attributes.
+    pub salt: [u8; 16],
+    /// Milliseconds since 1970.
+    pub now: u64,
+}
+
+/// What joining takes: what a sponsor's answer brought.
+#[derive(Debug)]
+pub struct JoinArgs {
+    /// The network that the ticket names.
+    pub network: NetworkId,
+    /// Its events, in any order.
+    pub events: Vec<Vec<u8>>,
+    /// The newest epoch's key.
+    pub epoch: EpochKey,
+    /// This device.
+    pub device: DeviceId,
+    /// Its box key.
+    pub box_secret: BoxSecret,
+}
+
+/// Why a network cannot be founded.
+#[derive(Debug, thiserror::Error)]
+pub enum FoundError {
+    /// The store holds one already.
+    #[error("the store already holds network {}", .0.short())]
+    Occupied(NetworkId),
+    /// The genesis breaks a rule of the format.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The gate would not let the genesis pass.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// It could not be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why what a sponsor sent does not make us a member.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// The store holds a network already.
+    #[error("the store already holds network {}", .0.short())]
+    Occupied(NetworkId),
+    /// No event with the network's id is its genesis.
+    #[error("the sponsor sent another network than the ticket names: ask for a new ticket")]
+    OtherNetwork,
+    /// An event that no member lets pass.
+    #[error("the sponsor sent an event that does not verify ({}: {why})", .id.short())]
+    Refused {
+        /// The event.
+        id: EventId,
+        /// Why.
+        why: Refusal,
+    },
+    /// Events whose parents were not sent.
+    #[error("the sponsor kept {} events back: try another member", .0.len())]
+    Incomplete(Vec<EventId>),
+    /// The fold does not find this device admitted.
+    #[error(
+        "by the ledger that was sent, this device is not admitted: try again, or ask for a new ticket"
+    )]
+    NotAdmitted,
+    /// It could not be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a stored network does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The store holds none.
+    #[error("the store holds no network")]
+    Empty,
+    /// The store does not serve.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why the beginning of an id names no event.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FindError {
+    /// Not hexadecimal digits, or fewer than four.
+    #[error("{0:?} is no event id: give at least its first four hexadecimal digits")]
+    Form(String),
+    /// None begins so.
+    #[error("no event begins with {0}")]
+    None(String),
+    /// Several do.
+    #[error("{count} events begin with {prefix}: give more digits")]
+    Several {
+        /// What was asked for.
+        prefix: String,
+        /// How many there are.
+        count: usize,
+    },
+}
+
+impl<S: Store> Ledger<S> {
+    /// Founds a network.
+    ///
+    /// # Errors
+    /// [`FoundError`]; nothing is stored then.
+    pub fn found(store: S, args: FoundingArgs<'_>) -> Result<(Self, RecoveryWords), FoundError> {
+        if let Some(network) = store.network()? {
+            return Err(FoundError::Occupied(network));
+        }
+        let act = Act::Genesis(Genesis {
+            owner: args.user.public(),
+            device: args.device.public(),
+            box_key: args.box_secret.public(),
+            certificate: args.user.certify(&args.device.public()),
+            recovery: args.recovery.secret().public(),
+            policy: args.policy,
+            nonce: args.nonce,
+        });
+        let attributes = Attributes::Founding(Founding {
+            name: args.name,
+            subnet: args.subnet,
+            joining: Joining {
+                salt: args.salt,
+                host: args.host,
+                address: args.address,
+                wireguard: args.wireguard,
+            },
+        });
+        let header = Header {
+            network: NetworkId::GENESIS,
+            author: args.device.public(),
+            seq: 1,
+            lamport: 0,
+            time: args.now,
+            epoch: EpochId::NONE,
+            parents: Vec::new(),
+        };
+        let genesis = seal::sign(header, &act, Some((&attributes, &args.epoch)), args.device)?;
+        let mut ledger = Self::empty(store, genesis.network(), args.box_secret);
+        ledger.keys.insert(args.epoch.clone());
+        ledger
+            .gate
+            .pass(&mut ledger.graph, &ledger.network, &genesis)?;
+        // The key first: a genesis that cannot be read would be of no use.
+        ledger.store.add_epoch_keys(&[args.epoch])?;
+        ledger.store.append(&[genesis])?;
+        ledger.refold();
+        Ok((ledger, args.recovery))
+    }
+
+    /// Joins with what a sponsor sent, after checking all of it: the genesis is the network's id, every signature holds,
+    /// nothing is missing, and the fold finds this device admitted.
+    ///
+    /// # Errors
+    /// [`JoinError`]; nothing is stored then.
+    pub fn join(store: S, args: JoinArgs) -> Result<Self, JoinError> {
+        if let Some(network) = store.network()? {
+            return Err(JoinError::Occupied(network));
+        }
+        let mut ledger = Self::empty(store, args.network, args.box_secret);
+        let mut events = Vec::with_capacity(args.events.len());
+        for bytes in &args.events {
+            let event = Event::decode(bytes).map_err(|error| JoinError::Refused {
+                id: crate::event::id_of(bytes),
+                why: error.into(),
+            })?;
+            events.push(event);
+        }
+        events.sort_by_key(|event| (event.header().lamport, event.id()));
+        if !events
+            .iter()
+            .any(|event| matches!(event.act(), Act::Genesis(_)) && event.network() == args.network)
+        {
+            return Err(JoinError::OtherNetwork);
+        }
+        let mut missing = BTreeSet::new();
+        for event in &events {
+            match ledger.gate.pass(&mut ledger.graph, &ledger.network, event) {
+                Ok(Passage::Added(_) | Passage::Known(_)) => {}
+                Ok(Passage::Missing(parents)) => missing.extend(parents),
+                Err(why) => {
+                    return Err(JoinError::Refused {
+                        id: event.id(),
+                        why,
+                    });
+                }
+            }
+        }
+        if !missing.is_empty() {
+            return Err(JoinError::Incomplete(missing.into_iter().collect()));
+        }
+        ledger.keys.insert(args.epoch);
+        ledger.learn();
+        ledger.refold();
+        if !ledger.state().devices.contains_key(&args.device) {
+            return Err(JoinError::NotAdmitted);
+        }
+        let keys: Vec<EpochKey> = ledger.keys.iter().cloned().collect();
+        ledger.store.add_epoch_keys(&keys)?;
+        ledger.store.append(&events)?;
+        Ok(ledger)
+    }
+
+    /// Opens a stored network. Damaged rows are left out with everything that depends on them: see [`Self::damaged`].
+    /// They are mended as soon as a member sends the good bytes.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the store does not serve at all.
+    pub fn open(store: S, box_secret: BoxSecret) -> Result<Self, OpenError> {
+        let network = store.network()?.ok_or(OpenError::Empty)?;
+        let mut ledger = Self::empty(store, network, box_secret);
+        for key in ledger.store.epoch_keys()? {
+            ledger.keys.insert(key);
+        }
+        let mut events = Vec::new();
+        for row in ledger.store.rows()? {
+            match Event::decode_unverified(&row.bytes) {
+                Ok(event) if event.id() == row.id => events.push(event),
+                _ => {
+                    ledger.damaged.insert(row.id);
+                }
+            }
+        }
+        events.sort_by_key(|event| (event.header().lamport, event.id()));
+        for event in events {
+            match ledger.gate.pass(&mut ledger.graph, &ledger.network, &event) {
+                Ok(Passage::Added(_) | Passage::Known(_)) => {}
+                Ok(Passage::Missing(missing)) => {
+                    ledger.parking.park(Source::Store, event, &missing);
+                }
+                Err(_) => {
+                    ledger.damaged.insert(event.id());
+                }
+            }
+        }
+        ledger.learn();
+        ledger.refold();
+        Ok(ledger)
+    }
+
+    /// The network's id.
+    #[must_use]
+    pub fn network(&self) -> NetworkId {
+        self.network
+    }
+
+    /// What all events amount to.
+    #[must_use]
+    pub fn fold(&self) -> &Fold {
+        &self.fold
+    }
+
+    /// The network as members see it.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.fold.state
+    }
+
+    /// All events.
+    #[must_use]
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// What an event's sealed part holds.
+    #[must_use]
+    pub fn opened(&self, idx: Idx) -> &Opened {
+        self.opened.get(idx.0 as usize).unwrap_or(&Opened::Pending)
+    }
+
+    /// What the fold makes of an event.
+    #[must_use]
+    pub fn verdict(&self, idx: Idx) -> Option<&Verdict> {
+        self.fold.verdicts.get(idx.0 as usize)
+    }
+
+    /// The event with that id.
+    #[must_use]
+    pub fn event(&self, id: &EventId) -> Option<&Event> {
+        self.graph.find(id).map(|idx| self.graph.event(idx))
+    }
+
+    /// The one event whose id begins with these hexadecimal digits.
+    ///
+    /// # Errors
+    /// [`FindError`] if there is none, or more than one.
+    pub fn find(&self, prefix: &str) -> Result<&Event, FindError> {
+        let shown: String = prefix.chars().take(64).collect();
+        let wanted = shown.to_ascii_lowercase();
+        if wanted.len() < 4 || !wanted.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(FindError::Form(shown));
+        }
+        let mut found = self
+            .graph
+            .indices()
+            .map(|idx| self.graph.event(idx))
+            .filter(|event| event.id().to_string().starts_with(&wanted));
+        let first = found.next().ok_or(FindError::None(wanted.clone()))?;
+        match found.count() {
+            0 => Ok(first),
+            more => Err(FindError::Several {
+                prefix: wanted,
+                count: more + 1,
+            }),
+        }
+    }
+
+    /// The ids of the heads, ascending.
+    #[must_use]
+    pub fn heads(&self) -> Vec<EventId> {
+        let mut heads: Vec<EventId> = self
+            .graph
+            .heads()
+            .map(|idx| self.graph.event(idx).id())
+            .collect();
+        heads.sort_unstable();
+        heads
+    }
+
+    /// Sixteen bytes that differ if the heads differ: what beacons compare.
+    #[must_use]
+    pub fn heads_digest(&self) -> [u8; 16] {
+        let mut hasher = blake3::Hasher::new();
+        for head in self.heads() {
+            hasher.update(&head.0);
+        }
+        let mut digest = [0; 16];
+        digest.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        digest
+    }
+
+    /// The hash of the state: equal on members that have the same events and none pending.
+    #[must_use]
+    pub fn state_hash(&self) -> Digest {
+        self.fold.state.hash()
+    }
+
+    /// The hash of the authority: equal on all replicas that have the same events.
+    #[must_use]
+    pub fn authority_hash(&self) -> Digest {
+        self.fold.authority.hash()
+    }
+
+    /// Stored events whose bytes are damaged, ascending. Those that depend on them are left out too.
+    #[must_use]
+    pub fn damaged(&self) -> Vec<EventId> {
+        self.damaged.iter().copied().collect()
+    }
+
+    /// Ids to ask members for: damaged events, and parents of parked ones.
+    #[must_use]
+    pub fn missing(&self) -> Vec<EventId> {
+        let mut missing: BTreeSet<EventId> = self.damaged.clone();
+        missing.extend(self.parking.missing());
+        missing.into_iter().collect()
+    }
+
+    /// How many events wait for others.
+    #[must_use]
+    pub fn parked(&self) -> usize {
+        self.parking.len()
+    }
+
+    /// A peer is gone: what it alone brought and that waits is dropped.
+    pub fn forget(&mut self, source: Source) {
+        self.parking.forget(source);
+    }
+
+    /// The epoch keys at hand.
+    #[must_use]
+    pub fn keys(&self) -> &KeyRing {
+        &self.keys
+    }
+
+    /// The key this device seals under: of the newest accepted epoch whose key is here.
+    #[must_use]
+    pub fn newest_key(&self) -> Option<&EpochKey> {
+        self.keys.newest(&self.fold.state.epochs)
+    }
+
+    /// The accepted epochs whose keys are not here: to be asked for.
+    #[must_use]
+    pub fn missing_keys(&self) -> Vec<EpochId> {
+        let absent = |epoch: &&EpochId| self.keys.get(epoch).is_none();
+        self.fold
+            .state
+            .epochs
+            .iter()
+            .filter(absent)
+            .copied()
+            .collect()
+    }
+
+    /// Seals the newest key to one device's box key. The seed is fresh random bytes.
+    #[must_use]
+    pub fn hand_key(&self, to: &BoxKey, seed: &[u8; 32]) -> Option<HandedKey> {
+        HandedKey::seal(&self.network, self.newest_key()?, to, seed)
+    }
+
+    /// Takes a key that a member handed us. Says whether it is new. What it opens is folded.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it could not be stored.
+    pub fn add_key(&mut self, handed: &HandedKey) -> Result<bool, StoreError> {
+        let Some(key) = handed.open(&self.network, &self.box_secret) else {
+            return Ok(false);
+        };
+        if self.keys.get(&key.id()).is_some() {
+            return Ok(false);
+        }
+        self.store.add_epoch_keys(std::slice::from_ref(&key))?;
+        self.keys.insert(key);
+        let learnt = self.learn();
+        self.store.add_epoch_keys(&learnt)?;
+        self.refold();
+        Ok(true)
+    }
+
+    /// The store, for looking into it.
+    #[must_use]
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
+    fn empty(store: S, network: NetworkId, box_secret: BoxSecret) -> Self {
+        let graph = Graph::new();
+        Self {
+            store,
+            network,
+            fold: fold(&graph, &[]),
+            graph,
+            gate: Gate::new(),
+            parking: Parking::new(),
+            damaged: BTreeSet::new(),
+            keys: KeyRing::new(),
+            box_secret,
+            opened: Vec::new(),
+            rates: BTreeMap::new(),
+        }
+    }
+
+    /// Takes what keys the events hold for this device.
+    fn learn(&mut self) -> Vec<EpochKey> {
+        let graph = &self.graph;
+        let events = graph.indices().map(|idx| graph.event(idx));
+        self.keys.learn(events, Some(&self.box_secret))
+    }
+
+    /// Opens what can be opened and folds everything.
+    fn refold(&mut self) {
+        self.opened.truncate(self.graph.len());
+        for (idx, opened) in self.graph.indices().zip(&mut self.opened) {
+            if *opened == Opened::Pending {
+                *opened = seal::open(self.graph.event(idx), &self.keys);
+            }
+        }
+        for idx in self.graph.indices().skip(self.opened.len()) {
+            self.opened
+                .push(seal::open(self.graph.event(idx), &self.keys));
+        }
+        self.fold = fold(&self.graph, &self.opened);
+    }
+
+    /// Takes away what was inserted after the first `len` events.
+    fn truncate(&mut self, len: usize) {
+        self.graph.truncate(len);
+        self.gate.truncate(len);
+        self.opened.truncate(len);
+    }
+}
+
+impl<S> std::fmt::Debug for Ledger<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ledger")
+            .field("network", &self.network)
+            .field("events", &self.graph.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,237 @@
+//! Events of our own: right parents, tried on the fold before they are stored.
+
+use std::collections::BTreeMap;
+
+use super::Ledger;
+use crate::event::{Act, Attributes, Event, Header, MAX_LAMPORT, MAX_PARENTS};
+use crate::gate::{Passage, Refusal};
+use crate::graph::{Graph, Idx};
+use crate::ids::{DeviceId, EpochId, EventId};
+use crate::keys::DeviceSecret;
+use crate::seal::{self, SealError};
+use crate::store::{Store, StoreError};
+use crate::verdict::{Reason, Verdict};
+
+/// Why an event is not written.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorError {
+    /// The fold would find it void.
+    #[error("not permitted: {0}")]
+    Void(Reason),
+    /// The gate would not let it pass.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// It does not fit the format.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// There is nothing to follow yet: the genesis is damaged.
+    #[error("the ledger has no event to follow: wait until a member sent the damaged ones")]
+    Empty,
+    /// No key of an accepted epoch is here to seal with.
+    #[error("no key of a current epoch is here yet: wait until a member hands it over")]
+    NoKey,
+    /// The fold cannot judge it.
+    #[error("the fold does not count the event yet")]
+    Uncounted,
+    /// The numbers are used up.
+    #[error("the network is full")]
+    Full,
+    /// It could not be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl<S: Store> Ledger<S> {
+    /// Writes an event as `device`: seals the attributes, signs, tries it on the fold, stores it. Empty merge events go
+    /// before it if it is one that must cover all heads.
+    ///
+    /// # Errors
+    /// [`AuthorError`] if it would have no effect or could not be stored; the ledger is then as it was.
+    pub fn author(
+        &mut self,
+        device: &DeviceSecret,
+        act: Act,
+        attributes: Option<Attributes>,
+        now: u64,
+    ) -> Result<Event, AuthorError> {
+        let before = self.graph.len();
+        match self.try_author(device, &act, attributes.as_ref(), now) {
+            Ok(mut events) => events.pop().ok_or(AuthorError::Uncounted),
+            Err(error) => {
+                self.truncate(before);
+                Err(error)
+            }
+        }
+    }
+
+    fn try_author(
+        &mut self,
+        device: &DeviceSecret,
+        act: &Act,
+        attributes: Option<&Attributes>,
+        now: u64,
+    ) -> Result<Vec<Event>, AuthorError> {
+        let mut events = Vec::new();
+        if must_cover(act) {
+            loop {
+                let (parents, all) = parents(&self.graph, &device.public());
+                if all {
+                    break;
+                }
+                events.push(self.append_to_graph(device, parents, &Act::Merge, None, now)?);
+            }
+        }
+        let (parents, _) = parents(&self.graph, &device.public());
+        events.push(self.append_to_graph(device, parents, act, attributes, now)?);
+        let last = Idx(self.graph.len().saturating_sub(1) as u32);
+        let before = self.fold.clone();
+        self.refold();
+        let verdict = match self.verdict(last) {
+            Some(Verdict::Counted) => self.store.append(&events).map_err(AuthorError::from),
+            Some(Verdict::Void(reason)) => Err(AuthorError::Void(reason.clone())),
+            _ => Err(AuthorError::Uncounted),
+        };
+        if let Err(error) = verdict {
+            self.fold = before;
+            return Err(error);
+        }
+        if matches!(act, Act::EpochRotate(_) | Act::EpochKeys(_)) {
+            let learnt = self.learn();
+            self.store.add_epoch_keys(&learnt)?;
+        }
+        Ok(events)
+    }
+
+    fn append_to_graph(
+        &mut self,
+        device: &DeviceSecret,
+        parents: Vec<Idx>,
+        act: &Act,
+        attributes: Option<&Attributes>,
+        now: u64,
+    ) -> Result<Event, AuthorError> {
+        let author = device.public();
+        let past = self.graph.past_of(&parents);
+        let seq = 1 + self
+            .graph
+            .by_author(&author)
+            .filter(|idx| self.graph.within(*idx, &past))
+            .map(|idx| self.graph.event(idx).header().seq)
+            .max()
+            .unwrap_or(0);
+        let lamport = 1 + parents
+            .iter()
+            .map(|idx| self.graph.event(*idx).header().lamport)
+            .max()
+            .ok_or(AuthorError::Empty)?;
+        if lamport >= MAX_LAMPORT || seq >= MAX_LAMPORT {
+            return Err(AuthorError::Full);
+        }
+        let mut parents: Vec<EventId> = parents
+            .iter()
+            .map(|idx| self.graph.event(*idx).id())
+            .collect();
+        parents.sort_unstable();
+        let header = Header {
+            network: self.network,
+            author,
+            seq,
+            lamport,
+            time: now,
+            epoch: EpochId::NONE,
+            parents,
+        };
+        let sealed = match attributes {
+            Some(attributes) => Some((attributes, self.newest_key().ok_or(AuthorError::NoKey)?)),
+            None => None,
+        };
+        let event = seal::sign(header, act, sealed, device)?;
+        match self.gate.pass(&mut self.graph, &self.network, &event)? {
+            Passage::Added(_) => Ok(event),
+            // The parents come from the graph, and an event with a new seq is new.
+            Passage::Known(_) | Passage::Missing(_) => Err(AuthorError::Uncounted),
+        }
+    }
+}
+
+/// Acts that are judged by what they cover: they cover every head.
+fn must_cover(act: &Act) -> bool {
+    matches!(
+        act,
+        Act::Remove(_) | Act::Grant(_) | Act::OwnerSet(_) | Act::Checkpoint(_)
+    )
+}
+
+/// What the next event of `device` follows: its own previous one, then at most one head per other device, the greatest
+/// (lamport, id) first. Says too whether that is every head.
+fn parents(graph: &Graph, device: &DeviceId) -> (Vec<Idx>, bool) {
+    let mut tips: BTreeMap<DeviceId, Vec<Idx>> = BTreeMap::new();
+    for head in graph.heads() {
+        tips.entry(graph.event(head).author())
+            .or_default()
+            .push(head);
+    }
+    tips.remove(device);
+    let own = own_tip(graph, device);
+    let mut heads: Vec<Idx> = tips
+        .into_iter()
+        .filter_map(|(device, tips)| smaller_branch(graph, &device, &tips))
+        .collect();
+    heads.sort_by_key(|idx| {
+        let event = graph.event(*idx);
+        std::cmp::Reverse((event.header().lamport, event.id()))
+    });
+    let room = MAX_PARENTS - usize::from(own.is_some());
+    let all = heads.len() <= room;
+    heads.truncate(room);
+    heads.extend(own);
+    (heads, all)
+}
+
+/// A device's last event; of a forked one, that of its smaller branch.
+fn own_tip(graph: &Graph, device: &DeviceId) -> Option<Idx> {
+    let own: Vec<Idx> = graph.by_author(device).collect();
+    let tips: Vec<Idx> = own
+        .iter()
+        .filter(|idx| !own.iter().any(|later| graph.precedes(**idx, *later)))
+        .copied()
+        .collect();
+    smaller_branch(graph, device, &tips)
+}
+
+/// Of several last events of one device, the one whose branch has the smaller event where they part: honest devices
+/// follow that branch alone.
+fn smaller_branch(graph: &Graph, device: &DeviceId, tips: &[Idx]) -> Option<Idx> {
+    let [first, rest @ ..] = tips else {
+        return None;
+    };
+    let chain = |tip: Idx| {
+        let past = graph.past_of(&[tip]);
+        let mut chain: BTreeMap<u32, EventId> = BTreeMap::new();
+        for idx in graph
+            .by_author(device)
+            .filter(|idx| graph.within(*idx, &past))
+        {
+            let event = graph.event(idx);
+            let least = chain.entry(event.header().seq).or_insert(event.id());
+            *least = event.id().min(*least);
+        }
+        chain
+    };
+    let mut best = *first;
+    if rest.is_empty() {
+        return Some(best);
+    }
+    let mut best_chain = chain(best);
+    for tip in rest {
+        let other = chain(*tip);
+        let parting = best_chain
+            .iter()
+            .find_map(|(seq, id)| other.get(seq).filter(|other| *other != id).map(|o| o < id));
+        if parting == Some(true) {
+            best = *tip;
+            best_chain = other;
+        }
+    }
+    Some(best)
+}

@@ -1,0 +1,126 @@
+//! Events from outside: gate, store, graph, one fold.
+
+use super::Ledger;
+use crate::event::{Act, Event, id_of};
+use crate::gate::{Passage, Rate, Refusal};
+use crate::ids::EventId;
+use crate::parking::Source;
+use crate::store::{Store, StoreError};
+
+/// What became of a batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// Events that are new in the ledger, in the order of insertion: durable and folded.
+    pub added: Vec<EventId>,
+    /// How many of the batch were here already.
+    pub known: usize,
+    /// How many of the batch wait for their parents.
+    pub parked: usize,
+    /// The ids to fetch so that what waits can go on.
+    pub missing: Vec<EventId>,
+    /// Events that are refused for good.
+    pub refused: Vec<(EventId, Refusal)>,
+    /// Damaged rows of the store that this batch mended.
+    pub mended: Vec<EventId>,
+    /// For how many milliseconds to read nothing more from the device that pushed this.
+    pub wait: u64,
+}
+
+impl<S: Store> Ledger<S> {
+    /// Takes events from outside, in any order. When it returns, what was added is durable and folded.
+    ///
+    /// # Errors
+    /// [`StoreError`] if they could not be stored; the ledger is then as it was.
+    pub fn receive(
+        &mut self,
+        source: Source,
+        batch: &[Vec<u8>],
+        now: u64,
+    ) -> Result<Receipt, StoreError> {
+        let mut receipt = Receipt::default();
+        let mut ready = Vec::new();
+        for bytes in batch {
+            let id = id_of(bytes);
+            if self.graph.find(&id).is_some() {
+                receipt.known += 1;
+                continue;
+            }
+            match Event::decode(bytes) {
+                Ok(event) => ready.push((source, event)),
+                Err(bad) => receipt.refused.push((id, bad.into())),
+            }
+        }
+        if let Source::Push(device) = source {
+            let own = ready
+                .iter()
+                .filter(|(_, event)| event.author() == device)
+                .count() as u64;
+            let rate = self.rates.entry(device).or_insert_with(Rate::full);
+            receipt.wait = rate.take(own, now);
+        }
+        // Parents have smaller lamports, so the least of what is ready is taken from the end.
+        let key =
+            |(_, event): &(Source, Event)| std::cmp::Reverse((event.header().lamport, event.id()));
+        ready.sort_by_key(key);
+        let before = self.graph.len();
+        let mut added = Vec::new();
+        while let Some((source, event)) = ready.pop() {
+            let id = event.id();
+            match self.gate.pass(&mut self.graph, &self.network, &event) {
+                Ok(Passage::Added(_)) => {
+                    added.push((source, event));
+                    ready.extend(self.parking.arrived(&id));
+                }
+                Ok(Passage::Known(_)) => receipt.known += 1,
+                Ok(Passage::Missing(missing)) => {
+                    receipt.parked += 1;
+                    self.parking.park(source, event, &missing);
+                }
+                Err(why) => {
+                    receipt.refused.push((id, why));
+                    for (_, child) in self.parking.refused(&id) {
+                        let why = Refusal::FollowsRefused(id);
+                        receipt.refused.push((child.id(), why));
+                    }
+                }
+            }
+        }
+        receipt.missing = self.missing();
+        if added.is_empty() {
+            return Ok(receipt);
+        }
+        // What waited in the store is there already.
+        let fresh: Vec<Event> = added
+            .iter()
+            .filter(|(source, _)| *source != Source::Store)
+            .map(|(_, event)| event.clone())
+            .collect();
+        if let Err(error) = self.store.append(&fresh) {
+            self.truncate(before);
+            // Stored events that waited go back to waiting.
+            for (source, event) in added {
+                if source == Source::Store {
+                    self.parking
+                        .park(source, event.clone(), &event.header().parents);
+                }
+            }
+            return Err(error);
+        }
+        for (_, event) in &added {
+            if self.damaged.remove(&event.id()) {
+                receipt.mended.push(event.id());
+            }
+        }
+        receipt.missing = self.missing();
+        receipt.added = added.iter().map(|(_, event)| event.id()).collect();
+        let carries_keys =
+            |event: &Event| matches!(event.act(), Act::EpochRotate(_) | Act::EpochKeys(_));
+        if added.iter().any(|(_, event)| carries_keys(event)) {
+            let learnt = self.learn();
+            // A key that is not stored is learnt again from the same events, so a failure costs nothing here.
+            let _ = self.store.add_epoch_keys(&learnt);
+        }
+        self.refold();
+        Ok(receipt)
+    }
+}

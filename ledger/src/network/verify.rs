@@ -1,0 +1,71 @@
+//! `mesh log verify`: every stored event anew, as if it came from outside.
+
+use super::Ledger;
+use crate::event::{BadEvent, Event};
+use crate::gate::{Gate, Passage, Refusal};
+use crate::graph::Graph;
+use crate::ids::EventId;
+use crate::store::{Row, Store, StoreError};
+
+/// What is wrong with a stored event.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// The bytes are not those that were stored.
+    #[error("its bytes were changed: their hash is another")]
+    Damaged,
+    /// The bytes are no event, or its signature does not verify.
+    #[error(transparent)]
+    Bad(BadEvent),
+    /// The gate would not let it pass.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// It follows events that are damaged or not here.
+    #[error("it follows {} events that are damaged or not here", .0.len())]
+    Orphan(Vec<EventId>),
+}
+
+/// The result of looking at every stored event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verification {
+    /// How many events verify: hash, form, signature, place in the graph, authorship.
+    pub good: usize,
+    /// The others, in the order they are stored.
+    pub faults: Vec<(EventId, Fault)>,
+}
+
+impl<S: Store> Ledger<S> {
+    /// Reads every stored event anew and puts it through the gate of an empty ledger.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub fn verify(&self) -> Result<Verification, StoreError> {
+        let mut faults = Vec::new();
+        let mut events = Vec::new();
+        for row in self.store.rows()? {
+            if !row.intact() {
+                faults.push((row.id, Fault::Damaged));
+                continue;
+            }
+            let Row { id, bytes } = row;
+            match Event::decode(&bytes) {
+                Ok(event) => events.push(event),
+                Err(bad) => faults.push((id, Fault::Bad(bad))),
+            }
+        }
+        events.sort_by_key(|event| (event.header().lamport, event.id()));
+        let (mut graph, mut gate) = (Graph::new(), Gate::new());
+        for event in events {
+            match gate.pass(&mut graph, &self.network, &event) {
+                Ok(Passage::Added(_) | Passage::Known(_)) => {}
+                Ok(Passage::Missing(missing)) => {
+                    faults.push((event.id(), Fault::Orphan(missing)));
+                }
+                Err(why) => faults.push((event.id(), Fault::Refused(why))),
+            }
+        }
+        Ok(Verification {
+            good: graph.len(),
+            faults,
+        })
+    }
+}

@@ -1,0 +1,243 @@
+//! Events whose parents are not here yet, bounded per source: the oldest goes first.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::event::Event;
+use crate::ids::{DeviceId, EventId};
+
+/// Where bytes came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// Sync with a member's device, which hands on events of anybody.
+    Sync(DeviceId),
+    /// A member's device pushes what it has just written.
+    Push(DeviceId),
+    /// A server's mirror, by its key.
+    Mirror([u8; 32]),
+    /// A file, or the answer to a redemption.
+    File,
+    /// The own store, which is not bounded.
+    Store,
+}
+
+/// The parked events of one network.
+#[derive(Debug, Default)]
+pub struct Parking {
+    events: BTreeMap<EventId, Parked>,
+    /// Which parked events wait for an id.
+    waiting: BTreeMap<EventId, BTreeSet<EventId>>,
+    queues: BTreeMap<Source, Queue>,
+    serial: u64,
+}
+
+#[derive(Debug)]
+struct Parked {
+    event: Event,
+    source: Source,
+    serial: u64,
+    missing: BTreeSet<EventId>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    order: BTreeMap<u64, EventId>,
+    bytes: usize,
+}
+
+impl Parking {
+    /// The most parked events of one source.
+    pub const MAX_EVENTS: usize = 1024;
+    /// The most bytes of parked events of one source.
+    pub const MAX_BYTES: usize = 2 << 20;
+
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many events are parked.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// Parks an event that lacks these parents. What is parked already stays as it is.
+    pub fn park(&mut self, source: Source, event: Event, missing: &[EventId]) {
+        let id = event.id();
+        if self.events.contains_key(&id) {
+            return;
+        }
+        self.serial += 1;
+        for parent in missing {
+            self.waiting.entry(*parent).or_default().insert(id);
+        }
+        let queue = self.queues.entry(source).or_default();
+        queue.order.insert(self.serial, id);
+        queue.bytes += event.bytes().len();
+        self.events.insert(
+            id,
+            Parked {
+                event,
+                source,
+                serial: self.serial,
+                missing: missing.iter().copied().collect(),
+            },
+        );
+        if source != Source::Store {
+            self.shrink(source);
+        }
+    }
+
+    /// The ids to fetch: parents that are neither here nor parked, ascending.
+    #[must_use]
+    pub fn missing(&self) -> Vec<EventId> {
+        let absent = |id: &&EventId| !self.events.contains_key(id);
+        self.waiting.keys().filter(absent).copied().collect()
+    }
+
+    /// An event has come: hands out those that waited for it alone.
+    pub fn arrived(&mut self, id: &EventId) -> Vec<(Source, Event)> {
+        let mut ready = Vec::new();
+        for child in self.waiting.remove(id).unwrap_or_default() {
+            let Some(parked) = self.events.get_mut(&child) else {
+                continue;
+            };
+            parked.missing.remove(id);
+            if parked.missing.is_empty()
+                && let Some(parked) = self.take(&child)
+            {
+                ready.push((parked.source, parked.event));
+            }
+        }
+        ready
+    }
+
+    /// An event will never come: hands out all that follow it.
+    pub fn refused(&mut self, id: &EventId) -> Vec<(Source, Event)> {
+        let mut dropped = Vec::new();
+        let mut ids = vec![*id];
+        while let Some(id) = ids.pop() {
+            for child in self.waiting.remove(&id).unwrap_or_default() {
+                if let Some(parked) = self.take(&child) {
+                    dropped.push((parked.source, parked.event));
+                    ids.push(child);
+                }
+            }
+        }
+        dropped
+    }
+
+    /// A peer is gone: what it alone brought goes with it.
+    pub fn forget(&mut self, source: Source) {
+        let queue = self.queues.remove(&source).unwrap_or_default();
+        for id in queue.order.into_values() {
+            self.take(&id);
+        }
+    }
+
+    fn shrink(&mut self, source: Source) {
+        while let Some(queue) = self.queues.get(&source) {
+            if queue.order.len() <= Self::MAX_EVENTS && queue.bytes <= Self::MAX_BYTES {
+                return;
+            }
+            let Some(oldest) = queue.order.values().next().copied() else {
+                return;
+            };
+            self.take(&oldest);
+        }
+    }
+
+    fn take(&mut self, id: &EventId) -> Option<Parked> {
+        let parked = self.events.remove(id)?;
+        for parent in &parked.missing {
+            if let Some(children) = self.waiting.get_mut(parent) {
+                children.remove(id);
+                if children.is_empty() {
+                    self.waiting.remove(parent);
+                }
+            }
+        }
+        if let Some(queue) = self.queues.get_mut(&parked.source) {
+            queue.order.remove(&parked.serial);
+            queue.bytes -= parked.event.bytes().len();
+            if queue.order.is_empty() {
+                self.queues.remove(&parked.source);
+            }
+        }
+        Some(parked)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::event::{Act, Header};
+    use crate::ids::{EpochId, NetworkId};
+    use crate::keys::DeviceSecret;
+
+    const PEER: Source = Source::Sync(DeviceId([1; 32]));
+
+    fn event(lamport: u32, parents: &[EventId]) -> Event {
+        let device = DeviceSecret::from_seed(&[1; 32]);
+        let mut parents = parents.to_vec();
+        parents.sort();
+        let header = Header {
+            network: NetworkId([9; 32]),
+            author: device.public(),
+            seq: 2,
+            lamport,
+            time: 0,
+            epoch: EpochId::NONE,
+            parents,
+        };
+        Event::sign(&header, &Act::Merge, &[], &device).unwrap()
+    }
+
+    #[test]
+    fn an_event_waits_for_all_its_parents_and_then_comes_out() {
+        let (a, b) = (event(1, &[EventId([0; 32])]), event(2, &[EventId([0; 32])]));
+        let child = event(3, &[a.id(), b.id()]);
+        let mut parking = Parking::new();
+        parking.park(PEER, child.clone(), &[a.id(), b.id()]);
+        assert_eq!(parking.missing().len(), 2);
+        assert!(parking.arrived(&a.id()).is_empty());
+        assert_eq!(parking.arrived(&b.id()), [(PEER, child)]);
+        assert!(parking.is_empty() && parking.missing().is_empty());
+        assert!(parking.queues.is_empty());
+    }
+
+    #[test]
+    fn only_what_is_nowhere_is_fetched() {
+        let a = event(1, &[EventId([7; 32])]);
+        let b = event(2, &[a.id()]);
+        let mut parking = Parking::new();
+        parking.park(PEER, b, &[a.id()]);
+        parking.park(PEER, a, &[EventId([7; 32])]);
+        assert_eq!(parking.missing(), [EventId([7; 32])]);
+        assert_eq!(parking.refused(&EventId([7; 32])).len(), 2);
+        assert!(parking.is_empty());
+    }
+
+    #[test]
+    fn one_source_cannot_fill_the_memory_or_push_out_anothers() {
+        let mut parking = Parking::new();
+        let other = Source::Mirror([3; 32]);
+        let kept = event(0, &[EventId([8; 32])]);
+        parking.park(other, kept.clone(), &[EventId([8; 32])]);
+        for n in 1..2000 {
+            parking.park(PEER, event(n, &[EventId([7; 32])]), &[EventId([7; 32])]);
+        }
+        assert_eq!(parking.len(), Parking::MAX_EVENTS + 1);
+        assert_eq!(parking.arrived(&EventId([8; 32])), [(other, kept)]);
+        parking.forget(PEER);
+        assert!(parking.is_empty() && parking.missing().is_empty());
+    }
+}

@@ -1,0 +1,298 @@
+//! Sealing attributes to an epoch.
+//!
+//! sealed = nonce (24) ‖ XChaCha20-Poly1305(length (2, big-endian) ‖ attributes ‖ zeros up to a bucket) ‖ tag (16), with
+//! the event's header and act as associated data. The nonce is a keyed hash of header, act and plaintext: the crate needs
+//! no randomness, and a machine restored from a snapshot repeats no nonce for another text.
+
+use chacha20poly1305::aead::{AeadInPlace, KeyInit};
+use chacha20poly1305::{Tag, XChaCha20Poly1305, XNonce};
+use zeroize::Zeroizing;
+
+use crate::epoch::KeyRing;
+use crate::event::attributes::Opened;
+use crate::event::{Act, Attributes, BadEvent, Event, Header, prefix};
+use crate::ids::EpochId;
+use crate::keys::{DeviceSecret, EpochKey};
+
+/// What the plaintext, its length in front, is padded to.
+pub const BUCKETS: [usize; 6] = [128, 256, 512, 1024, 2048, 3072];
+
+const NONCE: usize = 24;
+const TAG: usize = 16;
+const LENGTH: usize = 2;
+
+/// Attributes that cannot be sealed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SealError {
+    /// Larger than the largest bucket.
+    #[error("the attributes have {0} bytes; an event holds at most 3,070: say less in one event")]
+    TooLong(usize),
+    /// The header names another epoch than the key's.
+    #[error("the header names another epoch than the key's")]
+    Epoch,
+    /// The event around them breaks a rule of the format.
+    #[error(transparent)]
+    Event(#[from] BadEvent),
+}
+
+/// Seals attributes for exactly this header and act. The header must name the key's epoch.
+///
+/// # Errors
+/// [`SealError`] if they do not fit, or not this header.
+pub fn seal(
+    key: &EpochKey,
+    header: &Header,
+    act: &Act,
+    attributes: &Attributes,
+) -> Result<Vec<u8>, SealError> {
+    if header.epoch != key.id() {
+        return Err(SealError::Epoch);
+    }
+    let plain = attributes.encode();
+    let mut padded = pad(&plain).ok_or(SealError::TooLong(plain.len()))?;
+    let bound = prefix(header, act, NONCE + padded.len() + TAG)?;
+    let nonce = nonce(key, &bound, &padded);
+    let tag = cipher(key)
+        .encrypt_in_place_detached(XNonce::from_slice(&nonce), &bound, &mut padded)
+        // Encryption fails only beyond 256 GB.
+        .map_err(|_| SealError::TooLong(plain.len()))?;
+    let mut sealed = Vec::with_capacity(NONCE + padded.len() + TAG);
+    sealed.extend_from_slice(&nonce);
+    sealed.extend_from_slice(&padded);
+    sealed.extend_from_slice(&tag);
+    Ok(sealed)
+}
+
+/// Seals, if there is something to seal, and signs: the whole of making an event. The header's epoch is set here.
+///
+/// # Errors
+/// [`SealError`] if the event would break a rule of the format.
+pub fn sign(
+    mut header: Header,
+    act: &Act,
+    attributes: Option<(&Attributes, &EpochKey)>,
+    device: &DeviceSecret,
+) -> Result<Event, SealError> {
+    let sealed = match attributes {
+        Some((attributes, key)) => {
+            header.epoch = key.id();
+            seal(key, &header, act, attributes)?
+        }
+        None => {
+            header.epoch = EpochId::NONE;
+            Vec::new()
+        }
+    };
+    Ok(Event::sign(&header, act, &sealed, device)?)
+}
+
+/// Opens an event's attributes with the keys at hand. Of an admission it checks too that they are the ones the joiner
+/// signed.
+#[must_use]
+pub fn open(event: &Event, keys: &KeyRing) -> Opened {
+    let sealed = event.sealed();
+    if sealed.is_empty() {
+        return Opened::Nothing;
+    }
+    let Some(key) = keys.get(&event.header().epoch) else {
+        return Opened::Pending;
+    };
+    let Some(attributes) = decrypt(key, event.associated_data(), sealed)
+        .and_then(|plain| Attributes::decode(event.act(), &plain))
+    else {
+        return Opened::Broken;
+    };
+    if let (Act::Admit(admit), Attributes::Joining(joining)) = (event.act(), &attributes)
+        && joining.digest() != admit.digest
+    {
+        return Opened::Broken;
+    }
+    Opened::Open(attributes)
+}
+
+fn decrypt(key: &EpochKey, bound: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let (nonce, rest) = sealed.split_first_chunk::<NONCE>()?;
+    let (text, tag) = rest.split_last_chunk::<TAG>()?;
+    if !BUCKETS.contains(&text.len()) {
+        return None;
+    }
+    let mut plain = Zeroizing::new(text.to_vec());
+    cipher(key)
+        .decrypt_in_place_detached(
+            XNonce::from_slice(nonce),
+            bound,
+            &mut plain,
+            Tag::from_slice(tag),
+        )
+        .ok()?;
+    let (length, rest) = plain.split_first_chunk::<LENGTH>()?;
+    let text = rest.get(..usize::from(u16::from_be_bytes(*length)))?;
+    // One encoding: the least bucket, and zeros behind the text.
+    (pad(text)?[..] == plain[..]).then(|| Zeroizing::new(text.to_vec()))
+}
+
+fn pad(plain: &[u8]) -> Option<Vec<u8>> {
+    let length = u16::try_from(plain.len()).ok()?;
+    let bucket = *BUCKETS
+        .iter()
+        .find(|bucket| LENGTH + plain.len() <= **bucket)?;
+    let mut padded = Vec::with_capacity(bucket);
+    padded.extend_from_slice(&length.to_be_bytes());
+    padded.extend_from_slice(plain);
+    padded.resize(bucket, 0);
+    Some(padded)
+}
+
+fn nonce(key: &EpochKey, bound: &[u8], padded: &[u8]) -> [u8; NONCE] {
+    let nonce_key = Zeroizing::new(blake3::derive_key("mesh nonce", key.as_bytes()));
+    let mut hasher = blake3::Hasher::new_keyed(&nonce_key);
+    // `bound` states its own length in its fields, so the two parts cannot be shifted against each other.
+    hasher.update(bound);
+    hasher.update(padded);
+    let mut nonce = [0; NONCE];
+    nonce.copy_from_slice(&hasher.finalize().as_bytes()[..NONCE]);
+    nonce
+}
+
+fn cipher(key: &EpochKey) -> XChaCha20Poly1305 {
+    let seal_key = Zeroizing::new(blake3::derive_key("mesh seal", key.as_bytes()));
+    XChaCha20Poly1305::new((&*seal_key).into())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::event::attributes::Write;
+    use crate::ids::{EventId, NetworkId};
+
+    fn device() -> DeviceSecret {
+        DeviceSecret::from_seed(&[5; 32])
+    }
+
+    fn header(lamport: u32) -> Header {
+        Header {
+            network: NetworkId([1; 32]),
+            author: device().public(),
+            seq: 2,
+            lamport,
+            time: 1,
+            epoch: EpochId::NONE,
+            parents: vec![EventId([1; 32])],
+        }
+    }
+
+    fn key() -> EpochKey {
+        EpochKey::from_bytes([6; 32])
+    }
+
+    fn ring() -> KeyRing {
+        let mut ring = KeyRing::new();
+        ring.insert(key());
+        ring
+    }
+
+    fn named(host: &str) -> Attributes {
+        Attributes::Writes(vec![Write::Host {
+            device: device().public(),
+            host: host.parse().unwrap(),
+        }])
+    }
+
+    #[test]
+    fn what_is_sealed_opens_with_the_epochs_key_and_waits_without() {
+        let event = sign(
+            header(7),
+            &Act::Private,
+            Some((&named("bob"), &key())),
+            &device(),
+        )
+        .unwrap();
+        assert!(Event::decode(event.bytes()).is_ok());
+        assert_eq!(open(&event, &ring()), Opened::Open(named("bob")));
+        assert_eq!(open(&event, &KeyRing::new()), Opened::Pending);
+        let merge = sign(header(7), &Act::Merge, None, &device()).unwrap();
+        assert_eq!(open(&merge, &ring()), Opened::Nothing);
+    }
+
+    #[test]
+    fn sealed_bytes_moved_to_another_event_or_changed_are_broken() {
+        let event = sign(
+            header(7),
+            &Act::Private,
+            Some((&named("bob"), &key())),
+            &device(),
+        )
+        .unwrap();
+        let mut moved = header(8);
+        moved.epoch = key().id();
+        let moved = Event::sign(&moved, &Act::Private, event.sealed(), &device()).unwrap();
+        assert_eq!(open(&moved, &ring()), Opened::Broken);
+        for at in 0..event.sealed().len() {
+            let mut sealed = event.sealed().to_vec();
+            sealed[at] ^= 1;
+            let changed = Event::sign(event.header(), &Act::Private, &sealed, &device()).unwrap();
+            assert_eq!(open(&changed, &ring()), Opened::Broken, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn the_size_tells_the_bucket_and_no_more() {
+        let length = |host: &str| {
+            sign(
+                header(7),
+                &Act::Private,
+                Some((&named(host), &key())),
+                &device(),
+            )
+            .unwrap()
+            .sealed()
+            .len()
+        };
+        assert_eq!(length("b"), NONCE + 128 + TAG);
+        assert_eq!(length(&"b".repeat(60)), length("b"));
+    }
+
+    #[test]
+    fn no_two_events_share_a_nonce() {
+        let nonce_of = |lamport, host: &str| {
+            let event = sign(
+                header(lamport),
+                &Act::Private,
+                Some((&named(host), &key())),
+                &device(),
+            );
+            event.unwrap().sealed()[..NONCE].to_vec()
+        };
+        assert_eq!(nonce_of(7, "bob"), nonce_of(7, "bob"));
+        assert_ne!(nonce_of(7, "bob"), nonce_of(7, "bos"));
+        assert_ne!(nonce_of(7, "bob"), nonce_of(8, "bob"));
+    }
+
+    #[test]
+    fn what_does_not_fit_an_event_is_refused() {
+        let writes = vec![
+            Write::Setting {
+                key: "k".repeat(63).parse().unwrap(),
+                value: Some("\u{4e2d}".repeat(120).parse().unwrap())
+            };
+            8
+        ];
+        assert!(matches!(
+            seal(
+                &key(),
+                &Header {
+                    epoch: key().id(),
+                    ..header(7)
+                },
+                &Act::Private,
+                &Attributes::Writes(writes)
+            ),
+            Err(SealError::TooLong(_))
+        ));
+        assert_eq!(
+            seal(&key(), &header(7), &Act::Private, &named("bob")),
+            Err(SealError::Epoch)
+        );
+    }
+}

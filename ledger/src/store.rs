@@ -1,0 +1,107 @@
+//! Where a network's events live: the truth, after the gate.
+
+pub mod memory;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+
+use crate::event::{Event, id_of};
+use crate::ids::{EventId, NetworkId};
+use crate::keys::EpochKey;
+
+/// What a store must do. It holds one network's events and the epoch keys of this device.
+pub trait Store {
+    /// The network whose genesis was appended, if there is one.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    fn network(&self) -> Result<Option<NetworkId>, StoreError>;
+
+    /// Every row, in the order (lamport, id) as the store believes it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read. A damaged row is no error: [`Row::intact`] tells.
+    fn rows(&self) -> Result<Vec<Row>, StoreError>;
+
+    /// Adds events, all of them or none. When this returns they survive a kill and a power cut. An event that is there
+    /// already is written anew, which mends a damaged row.
+    ///
+    /// # Errors
+    /// [`StoreError`] if they are not all durable; then none is there.
+    fn append(&mut self, events: &[Event]) -> Result<(), StoreError>;
+
+    /// The epoch keys.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    fn epoch_keys(&self) -> Result<Vec<EpochKey>, StoreError>;
+
+    /// Adds epoch keys, as durably as events.
+    ///
+    /// # Errors
+    /// [`StoreError`] if they are not all durable.
+    fn add_epoch_keys(&mut self, keys: &[EpochKey]) -> Result<(), StoreError>;
+}
+
+/// One stored event, as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The key it is stored under.
+    pub id: EventId,
+    /// The bytes found there.
+    pub bytes: Vec<u8>,
+}
+
+impl Row {
+    /// Whether the bytes are those that the key names.
+    #[must_use]
+    pub fn intact(&self) -> bool {
+        id_of(&self.bytes) == self.id
+    }
+}
+
+/// Why a store does not serve. `place` is the file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// A later release has written it.
+    #[error(
+        "{place} was written by a later release of mesh (format {found}; this one reads {reads}): upgrade mesh, or move the file aside to fetch the network from its members again"
+    )]
+    Newer {
+        /// The file.
+        place: String,
+        /// Its format.
+        found: u32,
+        /// What this release reads.
+        reads: u32,
+    },
+    /// Its structure is destroyed.
+    #[error(
+        "{place} is damaged ({what}): stop meshd, move the file aside and join again, or restore the file; members hold every event. Nothing was deleted"
+    )]
+    Damaged {
+        /// The file.
+        place: String,
+        /// What the database says.
+        what: String,
+    },
+    /// Another process holds it.
+    #[error("{place} is locked by another process: is a second meshd running?")]
+    Locked {
+        /// The file.
+        place: String,
+    },
+    /// There is no room to write.
+    #[error("no space left to write {place}: free some, and mesh goes on")]
+    Full {
+        /// The file.
+        place: String,
+    },
+    /// Anything else.
+    #[error("{place}: {what}")]
+    Other {
+        /// The file.
+        place: String,
+        /// What the database says.
+        what: String,
+    },
+}

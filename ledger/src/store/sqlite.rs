@@ -1,0 +1,320 @@
+//! A network's events in one SQLite database, readable by root alone.
+//!
+//! `event(id, lamport, bytes)`, indexed by (lamport, id); `epoch_key(epoch, key)`; `meta(key, value)` with the schema's
+//! version and the network. Write-ahead log, `synchronous=FULL`: what a call acknowledged is on the disk. No secret but
+//! epoch keys is stored here.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+
+use super::{Row, Store, StoreError};
+use crate::event::{Act, Event};
+use crate::ids::{EventId, NetworkId};
+use crate::keys::EpochKey;
+
+/// The format of the tables.
+const SCHEMA: u32 = 1;
+/// How long another process's lock is waited for.
+const BUSY: Duration = Duration::from_secs(5);
+
+const TABLES: &str = "
+    CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
+    CREATE TABLE IF NOT EXISTS event (id BLOB PRIMARY KEY, lamport INTEGER NOT NULL, bytes BLOB NOT NULL) STRICT;
+    CREATE UNIQUE INDEX IF NOT EXISTS event_order ON event (lamport, id);
+    CREATE TABLE IF NOT EXISTS epoch_key (epoch BLOB PRIMARY KEY, key BLOB NOT NULL) STRICT;
+";
+
+/// A store in a file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    connection: Connection,
+    place: String,
+}
+
+impl SqliteStore {
+    /// Opens the database, and makes it if there is none. The caller sees to the file's folder and its permissions.
+    ///
+    /// # Errors
+    /// [`StoreError`] says what is wrong with it and what to do.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_waiting(path, BUSY)
+    }
+
+    fn open_waiting(path: &Path, busy: Duration) -> Result<Self, StoreError> {
+        let place = path.display().to_string();
+        let error = |error| store_error(&place, &error);
+        let connection = Connection::open(path).map_err(error)?;
+        connection.busy_timeout(busy).map_err(error)?;
+        // The version first: nothing of a later release's file may be touched.
+        let schema: Option<Vec<u8>> = connection
+            .query_row(
+                "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'meta'",
+                [],
+                |_| Ok(()),
+            )
+            .optional()
+            .and_then(|there| match there {
+                Some(()) => connection
+                    .query_row("SELECT value FROM meta WHERE key = 'schema'", [], |row| {
+                        row.get(0)
+                    })
+                    .optional(),
+                None => Ok(None),
+            })
+            .map_err(error)?;
+        if let Some(schema) = &schema {
+            let found = <[u8; 4]>::try_from(schema.as_slice())
+                .map(u32::from_be_bytes)
+                .map_err(|_| StoreError::Damaged {
+                    place: place.clone(),
+                    what: "its schema version is unreadable".to_owned(),
+                })?;
+            if found > SCHEMA {
+                return Err(StoreError::Newer {
+                    place,
+                    found,
+                    reads: SCHEMA,
+                });
+            }
+        }
+        connection
+            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
+            .and_then(|()| {
+                if schema.is_some() {
+                    return Ok(());
+                }
+                connection.execute_batch(&format!("BEGIN IMMEDIATE; {TABLES}"))?;
+                connection.execute(
+                    "INSERT OR IGNORE INTO meta (key, value) VALUES ('schema', ?1)",
+                    params![SCHEMA.to_be_bytes().as_slice()],
+                )?;
+                connection.execute_batch("COMMIT")
+            })
+            .map_err(error)?;
+        Ok(Self { connection, place })
+    }
+
+    fn error(&self, error: &rusqlite::Error) -> StoreError {
+        store_error(&self.place, error)
+    }
+
+    fn in_transaction(
+        &mut self,
+        write: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<()>,
+    ) -> Result<(), StoreError> {
+        let place = &self.place;
+        let error = |error: rusqlite::Error| store_error(place, &error);
+        // Dropped without a commit, a transaction rolls back.
+        let transaction = self
+            .connection
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+            .map_err(error)?;
+        write(&transaction).map_err(error)?;
+        transaction.commit().map_err(error)
+    }
+}
+
+impl Store for SqliteStore {
+    fn network(&self) -> Result<Option<NetworkId>, StoreError> {
+        self.connection
+            .query_row("SELECT value FROM meta WHERE key = 'network'", [], |row| {
+                row.get::<_, [u8; 32]>(0)
+            })
+            .optional()
+            .map(|id| id.map(NetworkId))
+            .map_err(|error| self.error(&error))
+    }
+
+    fn rows(&self) -> Result<Vec<Row>, StoreError> {
+        let read = || {
+            let mut statement = self
+                .connection
+                .prepare("SELECT id, bytes FROM event ORDER BY lamport, id")?;
+            let rows = statement.query_map([], |row| {
+                Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?))
+            })?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        let rows = read().map_err(|error| self.error(&error))?;
+        let row = |(id, bytes): (Vec<u8>, Vec<u8>)| {
+            // A key of another length is damage too; filled up, it names no event whose bytes are here.
+            let mut key = [0; 32];
+            key.iter_mut().zip(id).for_each(|(to, from)| *to = from);
+            Row {
+                id: EventId(key),
+                bytes,
+            }
+        };
+        Ok(rows.into_iter().map(row).collect())
+    }
+
+    fn append(&mut self, events: &[Event]) -> Result<(), StoreError> {
+        self.in_transaction(|transaction| {
+            let mut insert = transaction.prepare_cached(
+                "INSERT INTO event (id, lamport, bytes) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (id) DO UPDATE SET lamport = excluded.lamport, bytes = excluded.bytes",
+            )?;
+            for event in events {
+                insert.execute(params![
+                    event.id().0.as_slice(),
+                    event.header().lamport,
+                    event.bytes()
+                ])?;
+                if matches!(event.act(), Act::Genesis(_)) {
+                    transaction.execute(
+                        "INSERT OR IGNORE INTO meta (key, value) VALUES ('network', ?1)",
+                        params![event.network().0.as_slice()],
+                    )?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn epoch_keys(&self) -> Result<Vec<EpochKey>, StoreError> {
+        let read = || {
+            let mut statement = self.connection.prepare("SELECT key FROM epoch_key")?;
+            let keys = statement.query_map([], |row| row.get::<_, [u8; 32]>(0))?;
+            keys.map(|key| key.map(EpochKey::from_bytes))
+                .collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(|error| self.error(&error))
+    }
+
+    fn add_epoch_keys(&mut self, keys: &[EpochKey]) -> Result<(), StoreError> {
+        self.in_transaction(|transaction| {
+            let mut insert = transaction
+                .prepare_cached("INSERT OR REPLACE INTO epoch_key (epoch, key) VALUES (?1, ?2)")?;
+            for key in keys {
+                insert.execute(params![key.id().0.as_slice(), key.as_bytes().as_slice()])?;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn store_error(place: &str, error: &rusqlite::Error) -> StoreError {
+    let place = place.to_owned();
+    let what = error.to_string();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            StoreError::Damaged { place, what }
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Locked { place },
+        Some(ErrorCode::DiskFull) => StoreError::Full { place },
+        _ => StoreError::Other { place, what },
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::event::Header;
+    use crate::ids::EpochId;
+    use crate::keys::DeviceSecret;
+
+    fn event(lamport: u32) -> Event {
+        let device = DeviceSecret::from_seed(&[1; 32]);
+        let header = Header {
+            network: NetworkId([9; 32]),
+            author: device.public(),
+            seq: 2,
+            lamport,
+            time: 0,
+            epoch: EpochId::NONE,
+            parents: vec![EventId([1; 32])],
+        };
+        Event::sign(&header, &Act::Merge, &[], &device).unwrap()
+    }
+
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
+    #[test]
+    fn what_was_appended_is_there_after_opening_again_in_order() {
+        let folder = folder();
+        let path = folder.path().join("net.db");
+        let mut store = SqliteStore::open(&path).unwrap();
+        store.append(&[event(300), event(2)]).unwrap();
+        store.append(&[event(1), event(2)]).unwrap();
+        store
+            .add_epoch_keys(&[EpochKey::from_bytes([4; 32])])
+            .unwrap();
+        drop(store);
+        let store = SqliteStore::open(&path).unwrap();
+        let rows = store.rows().unwrap();
+        assert!(rows.iter().all(Row::intact));
+        let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+        assert_eq!(ids, [event(1).id(), event(2).id(), event(300).id()]);
+        assert_eq!(store.epoch_keys().unwrap(), [EpochKey::from_bytes([4; 32])]);
+    }
+
+    #[test]
+    fn a_damaged_row_is_told_by_its_key_and_mended_by_good_bytes() {
+        let folder = folder();
+        let path = folder.path().join("net.db");
+        let mut store = SqliteStore::open(&path).unwrap();
+        store.append(&[event(1), event(2)]).unwrap();
+        store
+            .connection
+            .execute("UPDATE event SET bytes = zeroblob(9) WHERE lamport = 1", [])
+            .unwrap();
+        let damaged = |store: &SqliteStore| -> Vec<_> {
+            let rows = store.rows().unwrap();
+            rows.iter()
+                .filter(|row| !row.intact())
+                .map(|row| row.id)
+                .collect()
+        };
+        assert_eq!(damaged(&store), [event(1).id()]);
+        store.append(&[event(1)]).unwrap();
+        assert!(damaged(&store).is_empty());
+    }
+
+    #[test]
+    fn a_file_that_is_no_database_is_refused_and_left_alone() {
+        let folder = folder();
+        let path = folder.path().join("net.db");
+        std::fs::write(&path, [7; 5000]).unwrap();
+        assert!(matches!(
+            SqliteStore::open(&path).unwrap_err(),
+            StoreError::Damaged { .. }
+        ));
+        assert_eq!(std::fs::read(&path).unwrap(), [7; 5000]);
+    }
+
+    #[test]
+    fn a_later_releases_file_is_refused_with_the_way_out() {
+        let folder = folder();
+        let path = folder.path().join("net.db");
+        let store = SqliteStore::open(&path).unwrap();
+        store
+            .connection
+            .execute(
+                "UPDATE meta SET value = ?1 WHERE key = 'schema'",
+                params![7u32.to_be_bytes().as_slice()],
+            )
+            .unwrap();
+        drop(store);
+        let error = SqliteStore::open(&path).unwrap_err();
+        assert!(matches!(error, StoreError::Newer { found: 7, .. }));
+        assert!(error.to_string().contains("upgrade mesh"));
+    }
+
+    #[test]
+    fn a_lock_held_by_another_is_told_as_such() {
+        let folder = folder();
+        let path = folder.path().join("net.db");
+        let holder = SqliteStore::open(&path).unwrap();
+        holder.connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let mut other = SqliteStore::open_waiting(&path, Duration::ZERO).unwrap();
+        assert!(matches!(
+            other.append(&[event(1)]).unwrap_err(),
+            StoreError::Locked { .. }
+        ));
+    }
+}
