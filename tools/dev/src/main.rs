@@ -1,2 +1,48 @@
-//! Placeholder.
-fn main() {}
+//! What a developer types: `cargo demo` shows what mesh does, `cargo verify` proves it.
+//!
+//! A thin tool over cargo, `ip` and the built programs. It refuses to know anything of mesh that its user could not
+//! type.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a tool for people"
+)]
+
+mod demo;
+mod machine;
+mod system;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Demo and tests of mesh.
+#[derive(Parser)]
+#[command(bin_name = "cargo")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show mesh at work: three machines in namespaces, from nothing to a mesh and a kick
+    Demo,
+    /// Run every check and every test
+    Verify,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Demo => demo::run(),
+        Command::Verify => verify::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("\nerror: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
