@@ -26,6 +26,11 @@ impl Namespace {
         Some(Self(made.join().unwrap()))
     }
 
+    /// The one that this thread is in.
+    pub fn current() -> Self {
+        Self(File::open("/proc/thread-self/ns/net").unwrap())
+    }
+
     /// Lets this thread, and the processes and sockets that it makes from now on, be in the namespace.
     pub fn enter(&self) {
         setns(&self.0, CloneFlags::CLONE_NEWNET).unwrap();
