@@ -138,6 +138,40 @@ fn stopping_wakes_a_thread_that_waits_for_packets() {
 }
 
 #[test]
+fn an_interface_that_somebody_removes_is_reported_to_its_reader() {
+    let Some(namespace) = Namespace::new() else {
+        return;
+    };
+    namespace.enter();
+    let tun = Tun::create(InterfaceName::FirstFree, tun::Options::default()).unwrap();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| tun.receive(&mut [vec![0; 2048]], &mut [0]));
+        run("ip link delete mesh0");
+        assert!(waiting.join().unwrap().is_err());
+    });
+}
+
+#[test]
+fn without_the_firewalls_tool_a_plan_is_carried_out_and_says_so() {
+    let Some(namespace) = Namespace::new() else {
+        return;
+    };
+    namespace.enter();
+    // A mount namespace of this thread in which every nft is an empty, unusable file.
+    lab::hide_nft();
+    let folder = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let applied = apply(&plan(), &options(folder.path())).await.unwrap();
+        assert!(
+            matches!(applied.firewall(), FirewallState::Absent(_)),
+            "{:?}",
+            applied.firewall()
+        );
+        assert!(run("ip address show mesh0").contains("10.77.0.1/24"));
+    });
+}
+
+#[test]
 fn changes_of_addresses_are_told() {
     let Some(namespace) = Namespace::new() else {
         return;

@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::process::Command;
 
+use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 use tokio::runtime::{Builder, Runtime};
 
@@ -34,6 +35,23 @@ impl Namespace {
     /// Lets this thread, and the processes and sockets that it makes from now on, be in the namespace.
     pub fn enter(&self) {
         setns(&self.0, CloneFlags::CLONE_NEWNET).unwrap();
+    }
+}
+
+/// Gives this thread, and nobody else, a view of the files in which `nft` cannot be run.
+pub fn hide_nft() {
+    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS).unwrap();
+    let none: Option<&str> = None;
+    mount(none, "/", none, MsFlags::MS_PRIVATE | MsFlags::MS_REC, none).unwrap();
+    for path in [
+        "/usr/sbin/nft",
+        "/sbin/nft",
+        "/usr/bin/nft",
+        "/usr/local/sbin/nft",
+    ] {
+        if std::fs::exists(path).unwrap() {
+            mount(Some("/dev/null"), path, none, MsFlags::MS_BIND, none).unwrap();
+        }
     }
 }
 
