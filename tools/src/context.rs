@@ -26,7 +26,7 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(global: Global, mut terminal: Terminal, args: &[OsString]) -> Self {
+    pub(crate) fn new(mut global: Global, mut terminal: Terminal, args: &[OsString]) -> Self {
         for stream in [&mut terminal.out, &mut terminal.err] {
             match global.color {
                 Color::Auto => {}
@@ -37,6 +37,9 @@ impl Context {
                 stream.set_symbols(Symbols::Ascii);
             }
         }
+        // The daemon that is started and the reader of a hint may be in another folder.
+        let root = global.root.take();
+        global.root = root.map(|root| std::path::absolute(&root).unwrap_or(root));
         let typed = args
             .iter()
             .skip(1)
@@ -238,6 +241,14 @@ impl Context {
         self.terminal
             .out
             .write(&[Line::plain(secret.reveal())])
+            .map_err(|error| cannot_write(&error))
+    }
+
+    /// Prints a text for another program.
+    pub(crate) fn print_script(&mut self, script: &str) -> Result<(), Error> {
+        self.terminal
+            .out
+            .write_plain(script)
             .map_err(|error| cannot_write(&error))
     }
 

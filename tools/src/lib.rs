@@ -56,7 +56,8 @@ fn refuse(error: &clap::Error, mut terminal: Terminal) -> u8 {
     } else {
         text.to_string()
     };
-    stream.write_plain(&text);
+    // Nobody is left to tell when this cannot be written.
+    let _ = stream.write_plain(&text);
     if error.use_stderr() {
         Code::Usage.exit()
     } else {

@@ -121,12 +121,13 @@ impl Stream {
         )
     }
 
-    /// Writes text that is ready to be shown, as far as the stream takes it.
-    pub fn write_plain(&mut self, text: &str) {
-        let _ = self
-            .write
-            .write_all(text.as_bytes())
-            .and_then(|()| self.write.flush());
+    /// Writes text that is ready to be shown. Errors: as [`Self::write`].
+    pub fn write_plain(&mut self, text: &str) -> io::Result<()> {
+        unless_gone(
+            self.write
+                .write_all(text.as_bytes())
+                .and_then(|()| self.write.flush()),
+        )
     }
 
     fn paint(&self, text: &str, role: Role, into: &mut String) {

@@ -21,6 +21,5 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> 
     clap_complete::generate(args.shell, &mut Cli::command(), "mesh", &mut script);
     let script = String::from_utf8(script)
         .map_err(|_| Error::new(Code::Failed, "the completions are not UTF-8: a defect"))?;
-    context.terminal.out.write_plain(&script);
-    Ok(())
+    context.print_script(&script)
 }
