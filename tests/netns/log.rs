@@ -1,11 +1,9 @@
 //! The log is the same everywhere, says who did what, and finds damage.
 
-use std::path::PathBuf;
-
 use mesh_tests::lab::{Cut, Host, eventually};
 use rusqlite::Connection;
 
-use crate::world::{LONG, Mesh, SOON, log};
+use crate::world::{LONG, Mesh, SOON, database, log};
 
 #[test]
 fn the_log_is_equal_on_each_device_and_attributes_each_act() {
@@ -102,8 +100,8 @@ fn flip(host: &Host, id: &str) -> Vec<u8> {
     let mut damaged = whole.clone();
     let middle = damaged.len() / 2;
     damaged[middle] ^= 1;
-    let database = Connection::open(path(host)).unwrap();
-    let changed = database
+    let store = Connection::open(database(host)).unwrap();
+    let changed = store
         .execute(
             "UPDATE event SET bytes = ?1 WHERE lower(hex(id)) = ?2",
             (&damaged, id),
@@ -114,22 +112,12 @@ fn flip(host: &Host, id: &str) -> Vec<u8> {
 }
 
 fn bytes(host: &Host, id: &str) -> Vec<u8> {
-    let database = Connection::open(path(host)).unwrap();
-    database
+    let store = Connection::open(database(host)).unwrap();
+    store
         .query_row(
             "SELECT bytes FROM event WHERE lower(hex(id)) = ?1",
             [id],
             |row| row.get(0),
         )
         .unwrap()
-}
-
-/// The database of the only network of a host.
-fn path(host: &Host) -> PathBuf {
-    let folder = host.dir().join("var/lib/mesh/networks");
-    let mut networks = std::fs::read_dir(&folder).unwrap().flatten();
-    let network = networks
-        .next()
-        .unwrap_or_else(|| panic!("no network in {}", folder.display()));
-    network.path().join("ledger.db")
 }

@@ -11,6 +11,7 @@
 mod bad_input;
 mod clean;
 mod crash;
+mod forge;
 mod join;
 mod kick;
 mod lab;

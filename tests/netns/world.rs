@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use mesh_tests::lab::{Daemon, Host, Lab, Lan, eventually};
@@ -219,6 +220,16 @@ pub(crate) fn void_acts(host: &Host) -> Vec<(String, String)> {
         .into_iter()
         .filter_map(|entry| Some((entry.id, entry.void?)))
         .collect()
+}
+
+/// The database of the only network of a host.
+pub(crate) fn database(host: &Host) -> PathBuf {
+    let folder = host.dir().join("var/lib/mesh/networks");
+    let mut networks = std::fs::read_dir(&folder).unwrap().flatten();
+    let network = networks
+        .next()
+        .unwrap_or_else(|| panic!("no network in {}", folder.display()));
+    network.path().join("ledger.db")
 }
 
 /// A field that must be text.
