@@ -1,7 +1,22 @@
-//! The promises, shown with real binaries in namespaces: one test each, and the lab's own.
+//! The promises, shown with real binaries in namespaces, one test each; and the lab's own tests.
 #![allow(
     clippy::unwrap_used,
     reason = "a failed expectation of a test is a panic"
 )]
+#![allow(
+    clippy::print_stdout,
+    reason = "seeds and times of a run, to read when it failed"
+)]
 
+mod bad_input;
+mod clean;
+mod crash;
+mod forge;
+mod join;
+mod kick;
 mod lab;
+mod log;
+mod share;
+mod split;
+mod spoof;
+mod world;

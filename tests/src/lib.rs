@@ -1,7 +1,8 @@
 //! What the whole-system tests stand on: the lab of namespaces and the reading of licences.
 //!
 //! This crate ships nothing. It refuses to reach into the product: the tests see what a user sees, the `mesh` command,
-//! the daemon's process and the packets on the wire. The one exception is the test that damages a database.
+//! the daemon's process and the packets on the wire. The exceptions are attacks: damage to a database, and events forged
+//! by a member who holds keys and means ill.
 //!
 //! Helpers here panic with everything a reader of a failed run needs: in a test that is the right answer to surprise.
 #![allow(
