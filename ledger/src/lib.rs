@@ -28,3 +28,4 @@ pub mod store;
 pub mod text;
 pub mod ticket;
 pub mod verdict;
+pub mod wire;

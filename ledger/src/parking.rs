@@ -230,7 +230,7 @@ mod tests {
     fn one_source_cannot_fill_the_memory_or_push_out_anothers() {
         let mut parking = Parking::new();
         let other = Source::Mirror([3; 32]);
-        let kept = event(0, &[EventId([8; 32])]);
+        let kept = event(5000, &[EventId([8; 32])]);
         parking.park(other, kept.clone(), &[EventId([8; 32])]);
         for n in 1..2000 {
             parking.park(PEER, event(n, &[EventId([7; 32])]), &[EventId([7; 32])]);
