@@ -22,6 +22,7 @@ pub mod keys;
 pub mod network;
 pub mod parking;
 pub mod recovery;
+pub mod replica;
 pub mod seal;
 pub mod state;
 pub mod store;

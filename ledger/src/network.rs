@@ -26,11 +26,13 @@ use crate::ids::{BoxKey, DeviceId, Digest, EpochId, EventId, NetworkId, WgKey};
 use crate::keys::{BoxSecret, DeviceSecret, EpochKey, UserSecret};
 use crate::parking::{Parking, Source};
 use crate::recovery::RecoveryWords;
+use crate::replica::{Replica, ReplicaError};
 use crate::seal::{self, SealError};
 use crate::state::State;
 use crate::store::{Store, StoreError};
 use crate::text::Label;
 use crate::verdict::Verdict;
+use crate::wire::Index;
 
 /// One network's ledger.
 pub struct Ledger<S> {
@@ -44,6 +46,9 @@ pub struct Ledger<S> {
     box_secret: BoxSecret,
     opened: Vec<Opened>,
     fold: Fold,
+    index: Index,
+    replica: Replica,
+    replica_error: Option<ReplicaError>,
     rates: BTreeMap<DeviceId, Rate>,
 }
 
@@ -219,6 +224,7 @@ impl<S: Store> Ledger<S> {
         ledger.store.add_epoch_keys(&[args.epoch])?;
         ledger.store.append(&[genesis])?;
         ledger.refold();
+        ledger.publish(0);
         Ok((ledger, args.recovery))
     }
 
@@ -272,6 +278,7 @@ impl<S: Store> Ledger<S> {
         let keys: Vec<EpochKey> = ledger.keys.iter().cloned().collect();
         ledger.store.add_epoch_keys(&keys)?;
         ledger.store.append(&events)?;
+        ledger.publish(0);
         Ok(ledger)
     }
 
@@ -309,6 +316,7 @@ impl<S: Store> Ledger<S> {
         }
         ledger.learn();
         ledger.refold();
+        ledger.publish(0);
         Ok(ledger)
     }
 
@@ -490,6 +498,37 @@ impl<S: Store> Ledger<S> {
         Ok(true)
     }
 
+    /// What sync compares and sends.
+    #[must_use]
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The segments that [`Self::export`] can save, ascending.
+    pub fn segments(&self) -> impl Iterator<Item = u32> {
+        self.index.all_segments()
+    }
+
+    /// One segment as an Automerge document, which any Automerge library opens.
+    ///
+    /// # Errors
+    /// [`ReplicaError`] if it is too large for one.
+    pub fn export(&self, segment: u32) -> Result<Vec<u8>, ReplicaError> {
+        self.replica.export(&self.index, segment)
+    }
+
+    /// The heads of the live Automerge document: equal on members whose newest segments hold the same events.
+    #[must_use]
+    pub fn replica_heads(&self) -> Vec<[u8; 32]> {
+        self.replica.heads()
+    }
+
+    /// Why there is no live Automerge document, if there is none. Nothing else depends on it.
+    #[must_use]
+    pub fn replica_error(&self) -> Option<&ReplicaError> {
+        self.replica_error.as_ref()
+    }
+
     /// The store, for looking into it.
     #[must_use]
     pub fn store(&self) -> &S {
@@ -509,6 +548,9 @@ impl<S: Store> Ledger<S> {
             keys: KeyRing::new(),
             box_secret,
             opened: Vec::new(),
+            index: Index::new(),
+            replica: Replica::new(),
+            replica_error: None,
             rates: BTreeMap::new(),
         }
     }
@@ -533,6 +575,14 @@ impl<S: Store> Ledger<S> {
                 .push(seal::open(self.graph.event(idx), &self.keys));
         }
         self.fold = fold(&self.graph, &self.opened);
+    }
+
+    /// Shows what was inserted after the first `len` events, and is durable, to sync and the replica.
+    fn publish(&mut self, len: usize) {
+        let indices = self.graph.indices().skip(len);
+        let added: Vec<Event> = indices.map(|idx| self.graph.event(idx).clone()).collect();
+        self.index.extend(added.iter().cloned());
+        self.replica_error = self.replica.update(&self.index, &added).err();
     }
 
     /// Takes away what was inserted after the first `len` events.

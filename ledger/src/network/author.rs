@@ -95,9 +95,11 @@ impl<S: Store> Ledger<S> {
             self.fold = before;
             return Err(error);
         }
+        self.publish(self.graph.len() - events.len());
         if matches!(act, Act::EpochRotate(_) | Act::EpochKeys(_)) {
             let learnt = self.learn();
-            self.store.add_epoch_keys(&learnt)?;
+            // A key that is not stored is learnt again from the same events, so a failure costs nothing here.
+            let _ = self.store.add_epoch_keys(&learnt);
         }
         Ok(events)
     }

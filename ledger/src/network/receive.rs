@@ -121,6 +121,7 @@ impl<S: Store> Ledger<S> {
             let _ = self.store.add_epoch_keys(&learnt);
         }
         self.refold();
+        self.publish(before);
         Ok(receipt)
     }
 }

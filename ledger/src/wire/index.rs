@@ -75,6 +75,11 @@ impl Index {
         self.range(segment, SEGMENT).map(|(_, event)| event)
     }
 
+    /// The segments that are not empty, ascending.
+    pub fn all_segments(&self) -> impl Iterator<Item = u32> {
+        self.digests.keys().copied()
+    }
+
     /// The greatest segment that is not empty.
     #[must_use]
     pub fn newest_segment(&self) -> Option<u32> {
