@@ -17,6 +17,7 @@ pub mod fold;
 pub mod graph;
 pub mod ids;
 pub mod keys;
+mod order;
 pub mod state;
 pub mod text;
 pub mod verdict;
