@@ -20,6 +20,7 @@ pub mod graph;
 pub mod ids;
 pub mod keys;
 pub mod network;
+mod order;
 pub mod parking;
 pub mod recovery;
 pub mod replica;

@@ -601,3 +601,6 @@ impl<S> std::fmt::Debug for Ledger<S> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
