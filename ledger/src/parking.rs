@@ -68,6 +68,14 @@ impl Parking {
         self.events.is_empty()
     }
 
+    /// How many parked events came from a source.
+    #[must_use]
+    pub fn from(&self, source: Source) -> usize {
+        self.queues
+            .get(&source)
+            .map_or(0, |queue| queue.order.len())
+    }
+
     /// Parks an event that lacks these parents. What is parked already stays as it is.
     pub fn park(&mut self, source: Source, event: Event, missing: &[EventId]) {
         let id = event.id();

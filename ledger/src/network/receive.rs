@@ -100,8 +100,10 @@ impl<S: Store> Ledger<S> {
             // Stored events that waited go back to waiting.
             for (source, event) in added {
                 if source == Source::Store {
-                    self.parking
-                        .park(source, event.clone(), &event.header().parents);
+                    let absent = |id: &&EventId| self.graph.find(id).is_none();
+                    let parents = event.header().parents.iter();
+                    let missing: Vec<EventId> = parents.filter(absent).copied().collect();
+                    self.parking.park(source, event, &missing);
                 }
             }
             return Err(error);
