@@ -1,5 +1,7 @@
 //! What the threads keep about one peer, and sealing and opening for it.
 
+mod counters;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +15,7 @@ use mesh_core::peer::PeerId;
 use mesh_core::plan::PeerPolicy;
 use x25519_dalek::{PublicKey, StaticSecret};
 
+use self::counters::Counters;
 use crate::carrier::{Arena, Carrier};
 use crate::index::Index;
 use crate::table::{Dropped, Event, PeerStats};
@@ -386,47 +389,6 @@ fn outgoing(result: &TunnResult<'_>) -> Option<usize> {
     }
 }
 
-/// Written by the packet threads, read by anybody.
-pub(crate) struct Counters {
-    rx_bytes: AtomicU64,
-    rx_packets: AtomicU64,
-    tx_bytes: AtomicU64,
-    tx_packets: AtomicU64,
-    dropped: [AtomicU64; Dropped::COUNT],
-}
-
-impl Default for Counters {
-    fn default() -> Self {
-        Self {
-            rx_bytes: AtomicU64::new(0),
-            rx_packets: AtomicU64::new(0),
-            tx_bytes: AtomicU64::new(0),
-            tx_packets: AtomicU64::new(0),
-            dropped: [const { AtomicU64::new(0) }; Dropped::COUNT],
-        }
-    }
-}
-
-impl Counters {
-    pub(crate) fn received(&self, packets: usize, bytes: usize) {
-        self.rx_packets.fetch_add(packets as u64, Ordering::Relaxed);
-        self.rx_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    pub(crate) fn drop(&self, reason: Dropped, count: usize) {
-        if count > 0
-            && let Some(counter) = self.dropped.get(reason.place())
-        {
-            counter.fetch_add(count as u64, Ordering::Relaxed);
-        }
-    }
-
-    fn sent(&self, bytes: usize) {
-        self.tx_packets.fetch_add(1, Ordering::Relaxed);
-        self.tx_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-}
-
 const INITIATION: u8 = 1;
 const RESPONSE: u8 = 2;
 const DATA: u8 = 4;
@@ -445,136 +407,4 @@ const FAILING_EVERY: Duration = Duration::from_secs(15);
 const MAX_RELEASED: usize = 65_536 + OVERHEAD;
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use mesh_core::plan::Ruleset;
-
-    use super::*;
-    use crate::carrier::SealedBatch;
-
-    #[test]
-    fn unanswered_handshakes_are_told_every_fifteen_seconds() {
-        let mut world = World::new();
-        world.slot.lock().carrier = Some(Arc::new(Nowhere));
-        world.at(0, |state, turn| state.seal(turn, &[0x45; 32]));
-        let told = |world: &mut World, second| world.at(second, State::tick);
-        assert_eq!(told(&mut world, 14), []);
-        let failing = |seconds| Event::HandshakeFailing(world_id(), Duration::from_secs(seconds));
-        assert_eq!(told(&mut world, 15), [failing(15)]);
-        assert_eq!(told(&mut world, 29), []);
-        assert_eq!(told(&mut world, 30), [failing(30)]);
-    }
-
-    #[test]
-    fn a_peer_without_a_carrier_keeps_a_few_packets_for_a_few_seconds() {
-        let mut world = World::new();
-        for _ in 0..MAX_WAITING + 6 {
-            world.at(0, |state, turn| state.seal(turn, &[0x45; 32]));
-        }
-        assert_eq!(world.dropped(Dropped::NoCarrier), 6);
-        let wishes =
-            |world: &World, millis| world.slot.lock().wishes(Duration::from_millis(millis));
-        assert_eq!(
-            [0, 999, 1000].map(|millis| wishes(&world, millis)),
-            [true, false, true]
-        );
-        world.at(10, State::tick);
-        assert_eq!(world.slot.lock().waiting.len(), MAX_WAITING);
-        world.at(11, State::tick);
-        assert_eq!(world.dropped(Dropped::NoCarrier), MAX_WAITING as u64 + 6);
-        assert!(!wishes(&world, 60_000), "nothing waits");
-    }
-
-    #[test]
-    fn a_flood_of_messages_fills_a_bounded_queue_and_is_counted() {
-        let world = World::new();
-        let flood = |length: usize| vec![Bytes::from(vec![0; length]); MAX_BACKLOG + 1];
-        assert!(world.slot.push(flood(1)), "it stands in line now");
-        assert!(!world.slot.push(flood(1)), "once is enough");
-        assert_eq!(world.dropped(Dropped::Backlog), MAX_BACKLOG as u64 + 2);
-        let mut out = Vec::new();
-        assert!(world.slot.pop(100, &mut out), "there is more");
-        out.clear();
-        assert!(!world.slot.pop(MAX_BACKLOG, &mut out));
-        assert_eq!(out.len(), MAX_BACKLOG - 100);
-        world.slot.push(flood(4000));
-        out.clear();
-        world.slot.pop(MAX_BACKLOG, &mut out);
-        assert_eq!(out.len(), MAX_BACKLOG_BYTES / 4000);
-    }
-
-    #[test]
-    fn cutting_a_peer_leaves_nothing_of_it() {
-        let mut world = World::new();
-        world.slot.lock().carrier = Some(Arc::new(Nowhere));
-        world.at(0, |state, turn| state.seal(turn, &[0x45; 32]));
-        world.slot.push(vec![Bytes::from_static(b"late")]);
-        world.slot.cut();
-        let state = world.slot.lock();
-        assert!(state.cut && state.session.is_none() && state.carrier.is_none());
-        drop(state);
-        let mut out = Vec::new();
-        world.slot.pop(1, &mut out);
-        assert!(out.is_empty());
-    }
-
-    struct Nowhere;
-
-    impl Carrier for Nowhere {
-        fn send(&self, _: SealedBatch) -> usize {
-            0
-        }
-
-        fn max_message(&self) -> usize {
-            4096
-        }
-    }
-
-    struct World {
-        slot: Slot,
-        arena: Arena,
-    }
-
-    impl World {
-        fn new() -> Self {
-            let rules = Ruleset {
-                peers: [(world_id(), [].into())].into(),
-                ..Ruleset::default()
-            };
-            let policy = rules.for_peer(&world_id()).unwrap();
-            let key = PublicKey::from(&StaticSecret::from([2; 32]));
-            Self {
-                slot: Slot::new(world_id(), key, Arc::new(policy)),
-                arena: Arena::default(),
-            }
-        }
-
-        /// The peer's turn at this second, and the events that come of it.
-        fn at(&mut self, second: u64, what: impl FnOnce(&mut State, &mut Turn<'_>)) -> Vec<Event> {
-            let (key, mut events) = (StaticSecret::from([1; 32]), Vec::new());
-            let mut turn = Turn {
-                slot: &self.slot,
-                key: &key,
-                now: Duration::from_secs(second),
-                arena: &mut self.arena,
-                events: &mut events,
-            };
-            what(&mut self.slot.lock(), &mut turn);
-            events
-        }
-
-        fn dropped(&self, reason: Dropped) -> u64 {
-            self.slot
-                .stats(Duration::ZERO)
-                .dropped
-                .get(&reason)
-                .copied()
-                .unwrap_or(0)
-        }
-    }
-
-    fn world_id() -> PeerId {
-        PeerId([2; 32])
-    }
-}
+mod tests;
