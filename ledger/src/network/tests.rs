@@ -516,6 +516,13 @@ fn a_kicked_user_does_not_come_back_by_its_old_ticket() {
 
 #[cfg(feature = "sqlite")]
 #[test]
+fn a_ledger_can_be_owned_by_another_thread() {
+    fn sendable<T: Send>() {}
+    sendable::<Ledger<crate::store::sqlite::SqliteStore>>();
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
 fn a_network_in_a_file_is_there_after_opening_again() {
     use crate::store::sqlite::SqliteStore;
 
