@@ -45,7 +45,7 @@ fn histories(kind: &str, steps: usize, hostile: usize, check: impl Fn(&mut Histo
 }
 
 fn in_both_kinds(check: impl Fn(&mut History) + Copy) {
-    histories("sensible", 70, 5, check);
+    histories("sensible", 110, 5, check);
     histories("hostile", 50, 60, check);
 }
 

@@ -44,6 +44,8 @@ pub struct History {
     grants: Vec<(EventId, Person)>,
     words: Vec<RecoverySecret>,
     hostile: usize,
+    /// Whether the present step asks what may be done.
+    sensible: bool,
 }
 
 const HOSTS: [&str; 4] = ["laptop", "phone", "bob", "bob-2"];
@@ -62,6 +64,7 @@ impl History {
             tickets: Vec::new(),
             grants: Vec::new(),
             hostile,
+            sensible: false,
         };
         for _ in 0..steps {
             history.step();
@@ -76,7 +79,8 @@ impl History {
             let other = self.sides[there].clone();
             self.sides[here].learn(&self.world, &other);
         }
-        if self.dice.percent(self.hostile) {
+        self.sensible = !self.dice.percent(self.hostile);
+        if !self.sensible {
             // Anybody, from anywhere in the past, does anything.
             let mut side = if self.dice.percent(50) {
                 self.old[self.dice.below(self.old.len())].clone()
@@ -172,6 +176,41 @@ impl History {
         self.people[self.dice.below(self.people.len())].clone()
     }
 
+    fn victim(&mut self) -> Person {
+        let person = self.other();
+        if self.sensible && person.id() == self.world.owner.id() {
+            return self.other();
+        }
+        person
+    }
+
+    /// A ticket; a sensible sponsor takes one that should work.
+    fn ticket(&mut self, side: &Side) -> Option<Ticket> {
+        if !self.sensible {
+            return self.dice.pick(&self.tickets).cloned();
+        }
+        let places: Vec<_> = side.0.iter().map(|id| self.world.idx(*id)).collect();
+        let past = self.world.graph.past_of(&places);
+        let invites = self.world.fold().authority.invites;
+        let good: Vec<Ticket> = self
+            .tickets
+            .iter()
+            .filter(|ticket| {
+                self.world
+                    .graph
+                    .within(self.world.idx(ticket.invite), &past)
+                    && invites.get(&ticket.invite).is_some_and(|invite| {
+                        invite.closed.is_none()
+                            && invite.used < invite.max_uses
+                            && !invite.countersign
+                            && !matches!(invite.kind, InviteKind::Direct(_))
+                    })
+            })
+            .cloned()
+            .collect();
+        self.dice.pick(&good).cloned()
+    }
+
     /// Something this side knew before, to cut at.
     fn earlier(&mut self, side: &Side) -> Option<Side> {
         let heads: Vec<_> = side.0.iter().map(|id| self.world.idx(*id)).collect();
@@ -206,26 +245,34 @@ impl History {
                 self.world.admit_with(side, who, &joiner, None, 0, joining);
             }
             3 => {
-                let to = self.other();
+                let to = self.victim();
+                if self.sensible && to.id() == who.id() {
+                    return;
+                }
                 let grant = self.world.grant(side, who, &to);
                 self.grants.push((grant, to));
             }
             4..=7 => {
-                let Some(ticket) = self.dice.pick(&self.tickets).cloned() else {
+                let Some(ticket) = self.ticket(side) else {
                     return;
                 };
                 let joiner = self.newcomer();
                 let joining = self.joining(&joiner);
-                let at = self.dice.below(110) as u64;
+                let at = if self.sensible {
+                    0
+                } else {
+                    self.dice.below(110) as u64
+                };
                 self.world
                     .admit_with(side, who, &joiner, Some(&ticket), at, joining);
             }
             8 => {
-                let target = self.other();
+                let target = self.victim();
                 let closes: Vec<EventId> = self
                     .dice
                     .pick(&self.tickets)
                     .map(|ticket| ticket.invite)
+                    .filter(|_| !self.sensible)
                     .into_iter()
                     .collect();
                 let cut = self.cut(side);
@@ -233,7 +280,7 @@ impl History {
                 self.world.remove(side, who, target, cut.as_ref(), &closes);
             }
             9 => {
-                let target = Target::Device(self.other().device_id());
+                let target = Target::Device(self.victim().device_id());
                 let cut = self.cut(side);
                 self.world.remove(side, who, target, cut.as_ref(), &[]);
             }
@@ -249,7 +296,11 @@ impl History {
                 }
             }
             12 => {
-                let time = self.dice.below(150) as u64;
+                let time = if self.sensible {
+                    0
+                } else {
+                    self.dice.below(150) as u64
+                };
                 self.world.checkpoint(side, who, time);
             }
             13 => {
@@ -306,7 +357,7 @@ impl History {
                 self.world.add_device(side, &device);
             }
             17 | 18 => {
-                let device = if self.dice.percent(80) {
+                let device = if self.sensible || self.dice.percent(50) {
                     who.clone()
                 } else {
                     self.other()
@@ -344,7 +395,7 @@ impl History {
     }
 
     fn cut(&mut self, side: &Side) -> Option<Side> {
-        if self.dice.percent(60) {
+        if self.dice.percent(if self.sensible { 80 } else { 50 }) {
             return None;
         }
         self.earlier(side)
