@@ -245,6 +245,22 @@ impl HandedKey {
         })
     }
 
+    /// The bytes to send.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).unwrap_or_default()
+    }
+
+    /// Reads received bytes; `None` if they are not exactly a handed key.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() > 256 {
+            return None;
+        }
+        let (handed, rest) = postcard::take_from_bytes(bytes).ok()?;
+        rest.is_empty().then_some(handed)
+    }
+
     /// The key, if the box is for `mine` and holds what its epoch id commits to.
     #[must_use]
     pub fn open(&self, network: &NetworkId, mine: &BoxSecret) -> Option<EpochKey> {
@@ -384,6 +400,7 @@ mod tests {
             }
         }
         let handed = HandedKey::seal(&NETWORK, &key(6), &mine.public(), &[4; 32]).unwrap();
+        let handed = HandedKey::decode(&handed.encode()).unwrap();
         let mut ring = KeyRing::new();
         ring.insert(handed.open(&NETWORK, &mine).unwrap());
         let learnt = ring.learn(events.iter(), Some(&mine));

@@ -521,11 +521,11 @@ impl<S: Store> Ledger<S> {
         self.index.all_segments()
     }
 
-    /// One segment as an Automerge document, which any Automerge library opens.
+    /// One segment as an Automerge document (a very large one, as several), which any Automerge library opens.
     ///
     /// # Errors
-    /// [`ReplicaError`] if it is too large for one.
-    pub fn export(&self, segment: u32) -> Result<Vec<u8>, ReplicaError> {
+    /// [`ReplicaError`] if the library fails.
+    pub fn export(&self, segment: u32) -> Result<Vec<Vec<u8>>, ReplicaError> {
         self.replica.export(&self.index, segment)
     }
 

@@ -12,7 +12,7 @@
 //! | time, message | 0, none |
 //! | operation | put(ROOT, hex(id)[..24], bytes) |
 //!
-//! The newest segment is kept as a live document; any other is built when it is exported. The store is the truth: the
+//! The newest segment is kept as a live document, unless it is too large for the library; any other is built when it is exported. The store is the truth: the
 //! library is called inside `catch_unwind`, and a document that failed is built anew from the events.
 
 use std::collections::BTreeMap;
@@ -127,18 +127,19 @@ impl Replica {
             .collect()
     }
 
-    /// Saves one segment as an Automerge document.
+    /// Saves one segment as an Automerge document; one that is too large, as several, each of the next [`MAX_DOCUMENT`]
+    /// events by (lamport, id), with dependencies within itself.
     ///
     /// # Errors
-    /// [`ReplicaError`] if it has too many events, or the library fails.
-    pub fn export(&self, index: &Index, segment: u32) -> Result<Vec<u8>, ReplicaError> {
-        let events = index.segment(segment).count();
-        if events > MAX_DOCUMENT {
-            return Err(ReplicaError::TooLarge { segment, events });
-        }
+    /// [`ReplicaError`] if the library fails.
+    pub fn export(&self, index: &Index, segment: u32) -> Result<Vec<Vec<u8>>, ReplicaError> {
+        let events: Vec<&Event> = index.segment(segment).collect();
         // Always built anew, in one order: saved documents of equal segments are then equal to the byte.
-        let live = Live::build(segment, index.segment(segment))?;
-        guarded(segment, || Ok(live.document.save()))
+        let save = |part: &[&Event]| {
+            let live = Live::build(segment, part.iter().copied())?;
+            guarded(segment, || Ok(live.document.save()))
+        };
+        events.chunks(MAX_DOCUMENT).map(save).collect()
     }
 }
 
@@ -334,13 +335,40 @@ mod tests {
         let index = index(&events);
         let mut found = Vec::new();
         for segment in [0, 1] {
-            let document = Replica::new().export(&index, segment).unwrap();
-            found.extend(events_in(&document).unwrap());
+            let documents = Replica::new().export(&index, segment).unwrap();
+            assert_eq!(documents.len(), 1);
+            found.extend(events_in(&documents[0]).unwrap());
         }
         let mut due: Vec<_> = events.iter().map(|event| event.bytes().to_vec()).collect();
         due.sort();
         found.sort();
         assert_eq!(found, due);
+    }
+
+    #[test]
+    fn a_segment_too_large_for_one_document_is_exported_as_several() {
+        let root = event(0, 7, &[EventId([1; 32])]);
+        let mut events = vec![root.clone()];
+        for seed in 1..=40u8 {
+            let mut tip = root.clone();
+            for n in 1..=105 {
+                tip = event(seed, 7 + n, &[tip.id()]);
+                events.push(tip.clone());
+            }
+        }
+        let index = index(&events);
+        let mut live = Replica::new();
+        assert!(matches!(
+            live.update(&index, &events),
+            Err(ReplicaError::TooLarge { events: 4201, .. })
+        ));
+        let documents = live.export(&index, 0).unwrap();
+        assert_eq!(documents.len(), 2);
+        let found: usize = documents
+            .iter()
+            .map(|document| events_in(document).unwrap().len())
+            .sum();
+        assert_eq!(found, 4201);
     }
 
     #[test]

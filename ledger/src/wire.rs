@@ -33,7 +33,7 @@ pub struct Step {
     pub events: Vec<Vec<u8>>,
 }
 
-/// The sync with one peer.
+/// The sync with one peer over one connection; the next connection gets a new one, on both sides.
 #[derive(Debug, Default)]
 pub struct Sync {
     round: u32,

@@ -202,10 +202,14 @@ fn parents(graph: &Graph, device: &DeviceId) -> (Vec<Idx>, bool) {
 
 /// A device's last event; of a forked one, that of its smaller branch.
 fn own_tip(graph: &Graph, device: &DeviceId) -> Option<Idx> {
-    let own: Vec<Idx> = graph.by_author(device).collect();
-    let tips: Vec<Idx> = own
-        .iter()
-        .filter(|idx| !own.iter().any(|later| graph.precedes(**idx, *later)))
+    // Each lane is a chain, so only its last event can be one that nothing of the device follows.
+    let mut lanes: BTreeMap<usize, Idx> = BTreeMap::new();
+    for idx in graph.by_author(device) {
+        lanes.insert(graph.lane(idx), idx);
+    }
+    let tips: Vec<Idx> = lanes
+        .values()
+        .filter(|tip| !lanes.values().any(|other| graph.precedes(**tip, *other)))
         .copied()
         .collect();
     smaller_branch(graph, device, &tips)

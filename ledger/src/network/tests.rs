@@ -516,6 +516,13 @@ fn a_kicked_user_does_not_come_back_by_its_old_ticket() {
 
 #[cfg(feature = "sqlite")]
 #[test]
+fn a_ledger_can_be_owned_by_another_thread() {
+    fn sendable<T: Send>() {}
+    sendable::<Ledger<crate::store::sqlite::SqliteStore>>();
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
 fn a_network_in_a_file_is_there_after_opening_again() {
     use crate::store::sqlite::SqliteStore;
 
@@ -731,6 +738,37 @@ fn an_event_is_found_by_the_beginning_of_its_id() {
         alice.ledger().find(other),
         Err(FindError::None(_))
     ));
+}
+
+#[test]
+fn of_a_forked_device_only_the_smaller_branch_is_followed() {
+    let (mut alice, mut bob) = (Peer::founder(), Peer::new(2));
+    let (_, ticket) = alice.invite(5, 1);
+    bob.join(&ticket, &mut alice).unwrap();
+    // Bob's machine runs twice from one backup.
+    let mut twin = Peer::new(2);
+    let store = bob.ledger().store().clone();
+    twin.ledger = Some(Ledger::open(store, twin.box_secret.clone()).unwrap());
+    let one = bob.rename("one");
+    let two = twin.rename("two");
+    let (one_tip, two_tip) = (bob.rename("one-b"), twin.rename("two-b"));
+    sync(&mut bob, &mut alice);
+    sync(&mut twin, &mut alice);
+    assert!(alice.ledger().graph().forked().contains(&bob.id()));
+    let (smaller, larger) = if one.id() < two.id() {
+        (one_tip, two_tip)
+    } else {
+        (two_tip, one_tip)
+    };
+    let parents = alice.rename("alice").header().parents.clone();
+    assert!(parents.contains(&smaller.id()));
+    assert!(!parents.contains(&larger.id()));
+    sync(&mut alice, &mut bob);
+    let next = bob.rename("healed");
+    assert!(next.header().parents.contains(&smaller.id()));
+    assert!(!next.header().parents.contains(&larger.id()));
+    sync(&mut bob, &mut alice);
+    same(&mut alice, &mut bob);
 }
 
 #[test]

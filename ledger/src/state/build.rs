@@ -86,8 +86,15 @@ pub(crate) fn build(
             continue;
         }
         build.found(idx);
+        let mut joined = None;
         while let Some((_, effect)) = effects.next_if(|(at, _)| *at == idx) {
             build.apply(idx, effect);
+            if let Effect::Joined(user, _) = effect {
+                joined = Some(cast.user_id(*user));
+            }
+        }
+        if let Some(user) = joined {
+            build.call_somehow(idx, user);
         }
         if let Some(standing) = walked.standings[idx.0 as usize]
             && let Err(reason) = build.private(idx, standing)
@@ -162,17 +169,10 @@ impl<'a> Build<'a> {
 
     /// What a new device shows: its attributes; or, if they are void or there are none, a name made of its key.
     fn show(&mut self, idx: Idx, device: DeviceId) -> Option<Shown> {
-        let joining = match (self.graph.event(idx).act(), self.opened(idx)) {
-            (_, Opened::Pending) => return None,
-            (Act::Genesis(_), Opened::Open(Attributes::Founding(founding))) => {
-                Some(&founding.joining)
-            }
-            (Act::Admit(act), Opened::Open(Attributes::Joining(joining))) => {
-                Some(joining).filter(|joining| joining.digest() == act.digest)
-            }
-            (Act::DeviceAdd(_), Opened::Open(Attributes::Joining(joining))) => Some(joining),
-            _ => None,
-        };
+        if *self.opened(idx) == Opened::Pending {
+            return None;
+        }
+        let joining = self.joining(idx);
         let host = match joining {
             Some(Joining { host, .. }) => self.hosts.claim(host),
             None => self
@@ -187,6 +187,38 @@ impl<'a> Build<'a> {
                 .and_then(|free| free.claim(joining.and_then(|joining| joining.address))),
             wireguard: joining.map(|joining| joining.wireguard),
         })
+    }
+
+    /// What a device says of itself in the event that brought it, if that is open and what the joiner signed.
+    fn joining(&self, idx: Idx) -> Option<&'a Joining> {
+        match (self.graph.event(idx).act(), self.opened(idx)) {
+            (Act::Genesis(_), Opened::Open(Attributes::Founding(founding))) => {
+                Some(&founding.joining)
+            }
+            (Act::Admit(act), Opened::Open(Attributes::Joining(joining))) => {
+                Some(joining).filter(|joining| joining.digest() == act.digest)
+            }
+            (Act::DeviceAdd(_), Opened::Open(Attributes::Joining(joining))) => Some(joining),
+            _ => None,
+        }
+    }
+
+    /// Calls a user who came without a device of its own, as one whose device is another's too.
+    fn call_somehow(&mut self, idx: Idx, user: UserId) {
+        if *self.opened(idx) == Opened::Pending {
+            return;
+        }
+        let wanted = match self.joining(idx) {
+            Some(joining) => Some(joining.host.clone()),
+            None => format!("user-{}", user.short()).parse().ok(),
+        };
+        if let (Some(person), Some(wanted)) = (self.people.get_mut(&user), wanted)
+            && person.name.is_none()
+        {
+            let name = self.names.claim(&wanted);
+            self.called.insert(user, name.clone());
+            person.name = Some(name);
+        }
     }
 
     /// Calls a user that has no name yet by the host name of its device.

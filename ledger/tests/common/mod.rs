@@ -2,6 +2,8 @@
 //! where their ciphertext would, and each event's are handed to the fold as opened.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod history;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 

@@ -1,0 +1,248 @@
+//! What the ledger costs at size: `cargo bench -p mesh-ledger --features sqlite [-- EVENTS]`, 20,000 events by default.
+//!
+//! One history of 50 devices that hear of each other after a while; every event is signed and most are sealed. Each line
+//! is one operation with its time.
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
+
+use std::time::Instant;
+
+use mesh_ledger::event::act::{Admit, Remove, Target};
+use mesh_ledger::event::attributes::{Joining, Write};
+use mesh_ledger::event::{Act, Attributes, Event, Header};
+use mesh_ledger::ids::{DeviceId, EpochId, EventId, NetworkId, WgKey};
+use mesh_ledger::keys::{BoxSecret, DeviceSecret, EpochKey, UserSecret};
+use mesh_ledger::network::{FoundingArgs, Ledger};
+use mesh_ledger::parking::Source;
+use mesh_ledger::recovery::RecoveryWords;
+use mesh_ledger::store::Store;
+use mesh_ledger::store::memory::MemoryStore;
+use mesh_ledger::store::sqlite::SqliteStore;
+use mesh_ledger::wire::{Index, Message, Sync};
+use mesh_ledger::{fold, seal};
+
+const DEVICES: u8 = 50;
+const NOW: u64 = 1_795_000_000_000;
+
+fn main() {
+    let count = std::env::args()
+        .skip(1)
+        .find_map(|argument| argument.parse().ok())
+        .unwrap_or(20_000);
+    println!("{count} events by {DEVICES} devices");
+
+    let mut world = timed("write the history (sign and seal)", || World::new(count));
+    let bytes: Vec<Vec<u8>> = world
+        .events
+        .iter()
+        .map(|event| event.bytes().to_vec())
+        .collect();
+    println!(
+        "  {:.1} MB",
+        bytes.iter().map(Vec::len).sum::<usize>() as f64 / 1e6
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("net.db");
+    let mut store = SqliteStore::open(&path).unwrap();
+    store.append(&world.events[..1]).unwrap();
+    store.add_epoch_keys(&[world.key.clone()]).unwrap();
+    let mut ledger = Ledger::open(store, world.box_secret.clone()).unwrap();
+    timed(
+        "receive it in one batch (signatures, gate, SQLite, fold)",
+        || {
+            let receipt = ledger.receive(Source::File, &bytes[1..], NOW).unwrap();
+            assert_eq!(receipt.added.len(), bytes.len() - 1);
+        },
+    );
+    drop(ledger);
+    let mut ledger = timed("open it (SQLite, hashes, gate, unseal, fold)", || {
+        Ledger::open(SqliteStore::open(&path).unwrap(), world.box_secret.clone()).unwrap()
+    });
+    let opened: Vec<_> = ledger
+        .graph()
+        .indices()
+        .map(|idx| ledger.opened(idx).clone())
+        .collect();
+    timed("fold it", || fold::fold(ledger.graph(), &opened));
+    timed("write one event", || {
+        ledger
+            .author(&world.devices[0], Act::Merge, None, NOW)
+            .unwrap()
+    });
+    let kick = Act::Remove(Remove {
+        target: Target::Device(world.devices[7].public()),
+        cut: None,
+        closes: Vec::new(),
+        by_user: None,
+    });
+    timed("kick a device", || {
+        ledger.author(&world.devices[0], kick, None, NOW).unwrap()
+    });
+    timed("verify every stored event", || {
+        assert!(ledger.verify().unwrap().faults.is_empty());
+    });
+    timed("export the newest segment to Automerge", || {
+        let newest = ledger.segments().last().unwrap();
+        let documents = ledger.export(newest).unwrap();
+        println!("  {} bytes", documents.iter().map(Vec::len).sum::<usize>());
+    });
+
+    let full = ledger.index().clone();
+    timed(
+        "sync an empty replica (comparison and transfer alone)",
+        || {
+            run_sync(&full, Index::new());
+        },
+    );
+    let cut = world.events.len() - world.events.len() / 100;
+    let mut behind = Index::new();
+    behind.extend(world.events.drain(..cut));
+    timed("sync a replica that lacks the last 1 %", || {
+        run_sync(&full, behind);
+    });
+}
+
+fn timed<T>(what: &str, run: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let result = run();
+    println!("{:>9.1} ms  {what}", start.elapsed().as_secs_f64() * 1e3);
+    result
+}
+
+fn run_sync(full: &Index, mut other: Index) {
+    let (mut giver, mut taker) = (Sync::new(), Sync::new());
+    let mut to_giver = taker.start(&other);
+    let (mut bytes, mut messages) = (0, 0);
+    while !to_giver.is_empty() {
+        let mut to_taker = Vec::new();
+        for message in to_giver.drain(..) {
+            to_taker.extend(giver.receive(message, full).send);
+        }
+        for message in to_taker {
+            let encoded = message.encode();
+            bytes += encoded.len();
+            messages += 1;
+            let step = taker.receive(Message::decode(&encoded).unwrap(), &other);
+            let events = step.events.iter();
+            other.extend(events.map(|bytes| Event::decode_unverified(bytes).unwrap()));
+            to_giver.extend(step.send);
+        }
+    }
+    assert_eq!(other.len(), full.len());
+    println!("  {bytes} bytes in {messages} messages");
+}
+
+struct World {
+    devices: Vec<DeviceSecret>,
+    box_secret: BoxSecret,
+    key: EpochKey,
+    events: Vec<Event>,
+}
+
+/// A device's last event and the one it heard of last.
+#[derive(Clone, Copy)]
+struct Tip {
+    own: Option<(u32, u32, EventId)>,
+    heard: (u32, EventId),
+}
+
+impl World {
+    fn new(count: usize) -> Self {
+        let users: Vec<_> = (0..DEVICES)
+            .map(|n| UserSecret::from_seed(&[n + 1; 32]))
+            .collect();
+        let devices: Vec<_> = (0..DEVICES)
+            .map(|n| DeviceSecret::from_seed(&[n + 101; 32]))
+            .collect();
+        let box_secret = BoxSecret::from_seed(&[1; 32]);
+        let key = EpochKey::from_bytes([42; 32]);
+        let args = FoundingArgs {
+            name: "bench".parse().unwrap(),
+            subnet: "10.7.0.0/16".parse().unwrap(),
+            policy: Default::default(),
+            user: &users[0],
+            device: &devices[0],
+            box_secret: box_secret.clone(),
+            host: "host-0".parse().unwrap(),
+            address: None,
+            wireguard: WgKey([1; 32]),
+            epoch: key.clone(),
+            recovery: RecoveryWords::from_entropy([7; 32]),
+            nonce: [1; 16],
+            salt: [2; 16],
+            now: NOW,
+        };
+        let (mut ledger, _) = Ledger::found(MemoryStore::new(), args).unwrap();
+        for n in 1..DEVICES {
+            let joining = Joining {
+                salt: [n; 16],
+                host: format!("host-{n}").parse().unwrap(),
+                address: None,
+                wireguard: WgKey([n; 32]),
+            };
+            let (user, device) = (&users[usize::from(n)], &devices[usize::from(n)]);
+            let act = Act::Admit(Admit {
+                user: user.public(),
+                device: device.public(),
+                box_key: BoxSecret::from_seed(&[n; 32]).public(),
+                certificate: user.certify(&device.public()),
+                digest: joining.digest(),
+                redemption: None,
+                at: NOW,
+            });
+            let attributes = Attributes::Joining(joining);
+            ledger
+                .author(&devices[0], act, Some(attributes), NOW)
+                .unwrap();
+        }
+        let network = ledger.network();
+        let mut events: Vec<Event> = ledger.index().events().cloned().collect();
+        let last = events.last().unwrap().clone();
+        let heard = (last.header().lamport, last.id());
+        let mut tips = vec![Tip { own: None, heard }; devices.len()];
+        tips[0].own = Some((last.header().seq, heard.0, heard.1));
+        while events.len() < count {
+            let n = events.len();
+            let at = (n * 7 + n / 50) % devices.len();
+            let event = next(network, &devices[at], &key, tips[at], n as u64);
+            let (seq, lamport) = (event.header().seq, event.header().lamport);
+            tips[at].own = Some((seq, lamport, event.id()));
+            // Others hear of it after a while: the nearest at once, and so on around the ring.
+            let neighbour = (at + 1 + n % 5) % devices.len();
+            if lamport > tips[neighbour].heard.0 {
+                tips[neighbour].heard = (lamport, event.id());
+            }
+            events.push(event);
+        }
+        Self {
+            devices,
+            box_secret,
+            key,
+            events,
+        }
+    }
+}
+
+fn next(network: NetworkId, device: &DeviceSecret, key: &EpochKey, tip: Tip, n: u64) -> Event {
+    let author: DeviceId = device.public();
+    let mut parents = vec![tip.heard.1];
+    parents.extend(tip.own.map(|own| own.2));
+    parents.sort_unstable();
+    parents.dedup();
+    let lamport = 1 + tip.heard.0.max(tip.own.map_or(0, |own| own.1));
+    let header = Header {
+        network,
+        author,
+        seq: 1 + tip.own.map_or(0, |own| own.0),
+        lamport,
+        time: NOW + n,
+        epoch: EpochId::NONE,
+        parents,
+    };
+    let host = format!("host-{n}").parse().unwrap();
+    let attributes = Attributes::Writes(vec![Write::Host {
+        device: author,
+        host,
+    }]);
+    seal::sign(header, &Act::Private, Some((&attributes, key)), device).unwrap()
+}

@@ -1,0 +1,105 @@
+//! Frozen vectors, damaged in every way at hand, and plain noise: no decoder panics, and what decodes has one encoding.
+#![allow(clippy::unwrap_used)]
+
+use mesh_ledger::epoch::HandedKey;
+use mesh_ledger::event::attributes::Attributes;
+use mesh_ledger::event::{Act, Event};
+use mesh_ledger::network::redeem::{Challenge, Reply, Request};
+use mesh_ledger::recovery::RecoveryWords;
+use mesh_ledger::ticket::Ticket;
+use mesh_ledger::wire::Message;
+use proptest::prelude::*;
+
+const FILE: &str = include_str!("vectors/v1.txt");
+
+fn frozen() -> Vec<(&'static str, Vec<u8>)> {
+    FILE.lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| {
+            let (name, hex) = line.split_once(' ').unwrap();
+            let bytes = data_encoding::HEXLOWER.decode(hex.as_bytes()).unwrap();
+            (name, bytes)
+        })
+        .collect()
+}
+
+/// Puts bytes through every decoder.
+fn decode_everywhere(bytes: &[u8], acts: &[Act]) {
+    if let Ok(event) = Event::decode_unverified(bytes) {
+        assert_eq!(event.bytes(), bytes);
+    }
+    let _ = Event::decode(bytes);
+    if let Some(act) = Act::decode(bytes) {
+        assert_eq!(act.encode(), bytes);
+    }
+    for act in acts {
+        if let Some(attributes) = Attributes::decode(act, bytes) {
+            assert_eq!(attributes.encode(), bytes);
+        }
+    }
+    let _ = Message::decode(bytes);
+    let _ = Challenge::decode(bytes);
+    let _ = Request::decode(bytes);
+    let _ = Reply::decode(bytes);
+    let _ = HandedKey::decode(bytes);
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = text.parse::<Ticket>();
+        let _ = text.parse::<RecoveryWords>();
+    }
+}
+
+/// One act of each kind that has attributes.
+fn acts() -> Vec<Act> {
+    frozen()
+        .iter()
+        .filter(|(name, _)| name.starts_with("act."))
+        .map(|(_, bytes)| Act::decode(bytes).unwrap())
+        .filter(|act| act.has_attributes() != Some(false))
+        .collect()
+}
+
+#[test]
+fn no_cut_and_no_changed_byte_of_a_vector_makes_a_decoder_panic() {
+    let acts = acts();
+    for (_, bytes) in frozen() {
+        for at in 0..bytes.len() {
+            decode_everywhere(&bytes[..at], &acts);
+            for change in [0x01, 0x80, 0xff] {
+                let mut changed = bytes.clone();
+                changed[at] ^= change;
+                decode_everywhere(&changed, &acts);
+            }
+        }
+    }
+}
+
+#[test]
+fn no_cut_and_no_added_byte_of_an_act_or_attribute_decodes() {
+    for (name, bytes) in frozen() {
+        if !name.starts_with("act.") {
+            continue;
+        }
+        for at in 0..bytes.len() {
+            assert_eq!(Act::decode(&bytes[..at]), None, "{name} cut at {at}");
+        }
+        let mut longer = bytes;
+        longer.push(0);
+        assert_eq!(Act::decode(&longer), None, "{name}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn noise_makes_no_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+        decode_everywhere(&bytes, &acts());
+    }
+
+    #[test]
+    fn any_text_is_a_ticket_or_an_error(text in "\\PC{0,300}") {
+        let _ = text.parse::<Ticket>();
+        let _ = format!("MESH:1:{text}").parse::<Ticket>();
+        let _ = text.parse::<RecoveryWords>();
+    }
+}
