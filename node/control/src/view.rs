@@ -71,6 +71,10 @@ impl fmt::Display for Rank {
 pub struct NetworkStatus {
     /// The network.
     pub network: NetworkView,
+    /// A hash of all that the events amount to: equal on devices that hold the same events, with none sealed to them.
+    pub state_hash: String,
+    /// How many events are sealed under a key that is not here yet.
+    pub pending: u64,
     /// Peers that were compared with lately.
     pub peers_compared: u32,
     /// Those of them that hold the same events.

@@ -60,11 +60,13 @@ pub enum Reason {
     NotOurs,
     /// Outward: no live peer has its target address.
     NoPeer,
+    /// It is one of mesh's own datagrams, which would travel in themselves.
+    Underlay,
 }
 
 impl Reason {
     /// Every reason, each at the place its number says.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Malformed,
         Self::ForeignSource,
         Self::ForeignTarget,
@@ -75,6 +77,7 @@ impl Reason {
         Self::TooMany,
         Self::NotOurs,
         Self::NoPeer,
+        Self::Underlay,
     ];
 
     /// Its word in listings and JSON.
@@ -91,6 +94,7 @@ impl Reason {
             Self::TooMany => "too-many",
             Self::NotOurs => "not-ours",
             Self::NoPeer => "no-peer",
+            Self::Underlay => "underlay",
         }
     }
 }
@@ -151,6 +155,9 @@ impl PeerFilter {
                     now,
                 );
             }
+            Transport::Udp { source, .. } if policy.underlay.contains(&source) => {
+                return Verdict::Drop(Reason::Underlay);
+            }
             Transport::Udp { source, target } => {
                 let key = key(Flow::Udp {
                     local: source,
@@ -176,6 +183,9 @@ impl PeerFilter {
         }
         if !policy.own.contains(&packet.target) {
             return Verdict::Drop(Reason::ForeignTarget);
+        }
+        if matches!(packet.transport, Transport::Udp { target, .. } if policy.underlay.contains(&target)) {
+            return Verdict::Drop(Reason::Underlay);
         }
         let verdict = self.admit(policy, packet, now);
         if verdict == Verdict::Accept

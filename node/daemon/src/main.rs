@@ -1,2 +1,193 @@
-//! Placeholder.
-fn main() {}
+//! The mesh daemon: wires the ledger, the decisions and the packet path to sockets, files, threads and the machine.
+
+#![allow(clippy::print_stdout, clippy::print_stderr)] // Its start and its end are told to whoever started it.
+
+mod carrier;
+mod clock;
+mod control;
+mod endpoint;
+mod identity;
+mod link;
+mod node;
+mod ping;
+mod random;
+mod settings;
+mod supervise;
+mod view;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+use mesh_os::dirs::Dirs;
+use serde::Deserialize;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+use crate::control::Control;
+use crate::endpoint::Endpoint;
+use crate::identity::Identity;
+use crate::node::{Event, Node};
+
+#[derive(Parser)]
+#[command(name = "meshd", version, about = "The mesh daemon. People use the command `mesh`.")]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Run in the foreground
+    Run(At),
+    /// Run in the background, started again when it crashes; returns once it answers
+    Start(At),
+    /// Run and watch over the daemon (what `start` leaves behind)
+    #[command(hide = true)]
+    Supervise(At),
+}
+
+#[derive(clap::Args)]
+struct At {
+    /// Keep settings, state and sockets under this folder instead of /
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+/// `/etc/mesh/mesh.toml`: local taste only. Unknown keys are errors.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Taste {
+    /// The UDP port of control links; absent: 51820, or any if that is taken.
+    port: Option<u16>,
+    /// What is logged, in the syntax of tracing's filters.
+    log: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().what {
+        What::Run(at) => run(at.root.as_deref()),
+        What::Start(at) => start(at.root.as_deref()),
+        What::Supervise(at) => supervise::supervise(at.root.as_deref()).map_err(Failure::from_error),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { text, code }) => {
+            eprintln!("error: {text}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// What is told at the end, and the exit code.
+struct Failure {
+    text: String,
+    code: u8,
+}
+
+impl Failure {
+    fn from_error(error: impl std::error::Error) -> Self {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        Self { text, code: 1 }
+    }
+}
+
+fn start(root: Option<&Path>) -> Result<(), Failure> {
+    let dirs = prepare(root)?;
+    if std::os::unix::net::UnixStream::connect(dirs.socket()).is_ok() {
+        return Ok(());
+    }
+    supervise::start(root, &dirs.state.join("meshd.log")).map_err(Failure::from_error)
+}
+
+fn prepare(root: Option<&Path>) -> Result<Dirs, Failure> {
+    if !nix::unistd::geteuid().is_root() {
+        let text = "meshd makes network interfaces, which takes root\n→ sudo meshd run".to_owned();
+        return Err(Failure { text, code: 4 });
+    }
+    let dirs = Dirs::new(root);
+    dirs.create().map_err(Failure::from_error)?;
+    Ok(dirs)
+}
+
+fn taste(dirs: &Dirs) -> Result<Taste, Failure> {
+    let path = dirs.etc.join("mesh.toml");
+    let failed = |why: String| Failure { text: format!("{}: {why}", path.display()), code: 2 };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => toml::from_str(&text).map_err(|error| failed(error.to_string())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Taste::default()),
+        Err(error) => Err(failed(error.to_string())),
+    }
+}
+
+fn run(root: Option<&Path>) -> Result<(), Failure> {
+    let dirs = prepare(root)?;
+    let taste = taste(&dirs)?;
+    let filter = std::env::var("MESH_LOG").ok().or(taste.log.clone());
+    let filter = filter.unwrap_or_else(|| "warn,meshd=info,mesh_tunnel=info,mesh_os=info".to_owned());
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::from_error)?;
+    let result = runtime.block_on(serve(dirs, taste));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    result
+}
+
+async fn serve(dirs: Dirs, taste: Taste) -> Result<(), Failure> {
+    let listener = control::listen(&dirs.socket()).await.map_err(Failure::from_error)?;
+    match mesh_os::machine::recover(&dirs.run).await {
+        Ok(left) if left.is_empty() => {}
+        Ok(left) => info!("removed what a daemon that was killed left: {}", left.join(" ")),
+        Err(error) => warn!("something that a killed daemon left could not be removed: {error}"),
+    }
+    let identity = Identity::load(&dirs.state).map_err(Failure::from_error)?;
+    let endpoint = Endpoint::bind(&identity.device.seed(), taste.port).await.map_err(Failure::from_error)?;
+    let node = Node::open(identity, dirs.clone(), endpoint);
+    let events = node.sender();
+    let service = Arc::new(Control { events: events.clone(), watched: node.watched() });
+    tokio::spawn(stop_on_signals(events));
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let serving = tokio::spawn(mesh_control::server::serve(listener, service, async {
+        let _ = ended.await;
+    }));
+    info!(version = env!("CARGO_PKG_VERSION"), device = %node.device(), "ready");
+    println!("{}", supervise::READY);
+    notify_ready();
+    // On this thread, not spawned: what it owns need not move between threads.
+    node.run().await;
+    drop(end);
+    let _ = serving.await;
+    let _ = std::fs::remove_file(dirs.socket());
+    info!("stopped");
+    Ok(())
+}
+
+async fn stop_on_signals(events: tokio::sync::mpsc::Sender<Event>) {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return warn!("signals cannot be caught; stopping by one will leave things behind until the next start");
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    let _ = events.send(Event::Stop).await;
+}
+
+/// Tells a service manager, if one asked to be told (`sd_notify(3)`).
+fn notify_ready() {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let told = std::os::unix::net::UnixDatagram::unbound().and_then(|socket| socket.send_to(b"READY=1", Path::new(&path)));
+    if let Err(error) = told {
+        warn!("the service manager could not be told: {error}");
+    }
+}

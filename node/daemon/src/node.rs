@@ -28,14 +28,15 @@ use mesh_core::peer::PeerId;
 use mesh_ledger::ids::NetworkId;
 use mesh_os::dirs::Dirs;
 use mesh_tunnel::Tunnel;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
-use crate::clock::{now_ms, steady};
+use crate::clock::steady;
 use crate::endpoint::{Endpoint, Seen};
 use crate::identity::Identity;
 use crate::link::{Greeting, LinkEvent, LinkId, Wire};
 
+use calls::Respond;
 use join::Joining;
 use links::Linked;
 pub(crate) use net::Net;
@@ -52,7 +53,7 @@ const HOUSEKEEPING: Duration = Duration::from_secs(2);
 /// What happens to a node.
 pub(crate) enum Event {
     /// A tool calls.
-    Call(Call, oneshot::Sender<Result<Reply, Error>>),
+    Call(Call, Respond),
     /// A device has connected and said what it wants.
     Incoming(Wire, Hello),
     /// A dial of ours ended.
@@ -67,6 +68,8 @@ pub(crate) enum Event {
     Tunnel(NetworkId, mesh_tunnel::Event),
     /// An attempt to join has ended.
     Joined(Box<join::Outcome>),
+    /// This device has left a network, and the others were told as far as they could be.
+    Left(NetworkId, Result<Reply, Error>, Respond),
     /// The machine's interfaces or addresses changed.
     Machine,
     /// Stop.
@@ -131,6 +134,11 @@ impl Node {
         node
     }
 
+    /// This device's key.
+    pub(crate) fn device(&self) -> PeerId {
+        self.me
+    }
+
     /// Where to send events.
     pub(crate) fn sender(&self) -> mpsc::Sender<Event> {
         self.events.clone()
@@ -185,6 +193,7 @@ impl Node {
             Event::Seen(seen) => self.seen(seen),
             Event::Tunnel(network, event) => self.tunnel_event(network, event),
             Event::Joined(outcome) => self.joined(*outcome).await,
+            Event::Left(network, reply, respond) => self.left(network, reply, respond).await,
             Event::Machine => self.machine_changed().await,
             Event::Stop => {}
         }

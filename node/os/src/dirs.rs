@@ -120,6 +120,22 @@ impl Dirs {
     }
 }
 
+/// Makes a folder that nobody else may look into, if it is not there, and refuses one that lets others in.
+///
+/// # Errors
+/// See [`DirsError`].
+pub fn create_private(path: &Path) -> Result<(), DirsError> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(at(path)(error)),
+        _ => {}
+    }
+    let metadata = fs::metadata(path).map_err(at(path))?;
+    if !metadata.is_dir() {
+        return Err(DirsError::Unfit { path: path.into(), what: "not a folder" });
+    }
+    private(path, &metadata, 0o700)
+}
+
 /// Reads a secret file; `None` if there is none. The memory is wiped when it is dropped.
 ///
 /// # Errors

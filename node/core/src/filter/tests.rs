@@ -234,6 +234,21 @@ fn dropping_by_setting_sends_no_refusal() {
 }
 
 #[test]
+fn datagrams_of_mesh_itself_never_pass_the_tunnel_even_if_somebody_offers_their_port() {
+    let mut world = World::new();
+    world.rules.underlay = [51820].into();
+    world.offer(Protocol::Udp, 51820);
+    assert_eq!(
+        world.outward(reverse(udp(9, 51820))),
+        Verdict::Drop(Reason::Underlay)
+    );
+    assert_eq!(
+        world.inward(udp(9, 51820)),
+        Verdict::Drop(Reason::Underlay)
+    );
+}
+
+#[test]
 fn every_reason_stands_at_its_own_place() {
     for (place, reason) in Reason::ALL.into_iter().enumerate() {
         assert_eq!(reason as usize, place);

@@ -21,6 +21,9 @@ pub struct Ruleset {
     pub open: Vec<Open>,
     /// What happens to a packet that nothing allows.
     pub refusal: Refusal,
+    /// The UDP ports that mesh itself talks to peers from. Nothing from or to them passes the tunnel, or mesh would find
+    /// a way to its peers through itself.
+    pub underlay: BTreeSet<u16>,
 }
 
 /// Ports that some peers may open connections to.
@@ -155,6 +158,7 @@ impl Ruleset {
             tcp: ports(Protocol::Tcp),
             udp: ports(Protocol::Udp),
             refusal: self.refusal,
+            underlay: self.underlay.iter().copied().collect(),
         })
     }
 }
@@ -172,6 +176,8 @@ pub struct PeerPolicy {
     pub udp: Ports,
     /// What happens to what nothing allows.
     pub refusal: Refusal,
+    /// The UDP ports of mesh itself, which never pass the tunnel.
+    pub underlay: Box<[u16]>,
 }
 
 /// A set of ports: ranges in order that neither overlap nor touch.

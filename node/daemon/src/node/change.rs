@@ -130,7 +130,6 @@ impl Node {
     /// The ledger of a network changed: makes everything follow. `from` is the link that the change came over.
     pub(crate) async fn changed(&mut self, id: NetworkId, from: Option<LinkId>) {
         let Some(net) = self.nets.get_mut(&id) else { return };
-        net.extend_index();
         let removed = !net.is_member() && net.is_up();
         self.publish_table(id);
         self.tell_news(id, from);
@@ -193,7 +192,7 @@ impl Node {
     }
 
     /// Sends what is new to every linked member but the one it came from.
-    fn tell_news(&mut self, id: NetworkId, from: Option<LinkId>) {
+    pub(crate) fn tell_news(&mut self, id: NetworkId, from: Option<LinkId>) {
         let Some(net) = self.nets.get_mut(&id) else { return };
         let news = net.take_news();
         if news.is_empty() {
@@ -256,8 +255,7 @@ impl Node {
         let written = net.ledger.author(&self.identity.device, Act::Private, Some(Attributes::Writes(vec![write])), now_ms());
         match written {
             Ok(_) => {
-                net.extend_index();
-                self.tell_news(id, None);
+                        self.tell_news(id, None);
             }
             Err(error) => warn!(network = %id, "cannot set this device's WireGuard key: {error}"),
         }

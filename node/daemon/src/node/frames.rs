@@ -68,7 +68,7 @@ impl Node {
                 return;
             }
         };
-        let step = linked.sync.receive(message, &net.index);
+        let step = linked.sync.receive(message, net.ledger.index());
         for message in step.send {
             linked.link.send(Frame::Sync(message.encode()));
         }
@@ -140,7 +140,7 @@ impl Node {
             if device_id(&linked.peer) == device {
                 linked.heads = Some(heads);
                 if heads != mine && linked.sync.is_idle() {
-                    for message in linked.sync.start(&net.index) {
+                    for message in linked.sync.start(net.ledger.index()) {
                         linked.link.send(Frame::Sync(message.encode()));
                     }
                 }
@@ -192,7 +192,7 @@ impl Node {
         let (Some(net), Some(linked)) = (self.nets.get(&id), self.links.get(&link)) else { return };
         linked.link.send(Frame::Redeemed(reply.encode()));
         if admitted {
-            for frame in event_frames(net.index.events().map(mesh_ledger::event::Event::bytes)) {
+            for frame in event_frames(net.ledger.index().events().map(mesh_ledger::event::Event::bytes)) {
                 linked.link.send(frame);
             }
             self.member_link(id, peer, link);

@@ -90,7 +90,7 @@ impl Node {
             }
             Ok(Greeting::Unknown(wire)) => {
                 debug!(?peer, "does not know this device yet");
-                let events = net.index.events().take(MAX_INTRODUCTION).map(|event| event.bytes().to_vec());
+                let events = net.ledger.index().events().take(MAX_INTRODUCTION).map(|event| event.bytes().to_vec());
                 let events: Vec<Vec<u8>> = events.collect();
                 tokio::spawn(wire.introduce(event_frames(events.iter().map(Vec::as_slice))));
                 net.dialler.failed(&peer, Some(now), now);
@@ -190,7 +190,7 @@ impl Node {
             }
             // The side that dialled begins; the other answers.
             if linked.dialled_here {
-                for message in linked.sync.start(&net.index) {
+                for message in linked.sync.start(net.ledger.index()) {
                     linked.link.send(Frame::Sync(message.encode()));
                 }
             }

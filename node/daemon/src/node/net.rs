@@ -19,7 +19,6 @@ use mesh_ledger::network::{Ledger, OpenError};
 use mesh_ledger::state::State;
 use mesh_ledger::store::StoreError;
 use mesh_ledger::store::sqlite::SqliteStore;
-use mesh_ledger::wire::Index;
 use mesh_os::dirs::Dirs;
 use mesh_os::machine::Applied;
 use zeroize::Zeroizing;
@@ -51,9 +50,6 @@ pub(crate) struct Net {
     pub(crate) id: NetworkId,
     pub(crate) folder: PathBuf,
     pub(crate) ledger: Ledger<SqliteStore>,
-    /// The events by place, for sync. Holds the first `indexed` of the graph.
-    pub(crate) index: Index,
-    indexed: usize,
     /// So many events of the graph the links have been told of.
     pub(crate) announced: usize,
     pub(crate) wireguard: Zeroizing<[u8; 32]>,
@@ -108,13 +104,11 @@ impl Net {
     pub(crate) fn new(folder: &Path, ledger: Ledger<SqliteStore>, me: PeerId) -> Result<Self, NetError> {
         let wireguard = seed(&folder.join("wireguard.key"))?;
         let settings = Settings::load(folder)?;
-        let mut net = Self {
+        Ok(Self {
             id: ledger.network(),
             folder: folder.to_owned(),
             announced: ledger.graph().len(),
             ledger,
-            index: Index::new(),
-            indexed: 0,
             wireguard,
             settings,
             applied: None,
@@ -129,9 +123,7 @@ impl Net {
             problem: None,
             shut_out: BTreeSet::new(),
             me,
-        };
-        net.extend_index();
-        Ok(net)
+        })
     }
 
     /// Whether links are kept and packets flow.
@@ -163,14 +155,6 @@ impl Net {
     pub(crate) fn desired(&self, now: u64) -> Option<Desired> {
         let ended: BTreeSet<EventId> = self.settings.ended().iter().filter_map(|id| id.parse().ok()).collect();
         desired(self.state(), &self.my_device(), InterfaceName::FirstFree, &ended, now)
-    }
-
-    /// Takes the graph's new events into the index.
-    pub(crate) fn extend_index(&mut self) {
-        let graph = self.ledger.graph();
-        let new = (self.indexed..graph.len()).map(|n| graph.event(Idx(n as u32)).clone());
-        self.index.extend(new);
-        self.indexed = graph.len();
     }
 
     /// The events that links have not been told of; they count as told afterwards.
