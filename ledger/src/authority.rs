@@ -1,5 +1,12 @@
 //! Who may do what, from clear acts alone: no key is needed, and every replica can fold it.
 
+pub(crate) mod cast;
+mod proof;
+mod removals;
+mod succession;
+mod terms;
+pub(crate) mod walk;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
@@ -11,6 +18,11 @@ use crate::ids::{
     BoxKey, DeviceId, Digest, EpochId, EventId, InviteKey, NetworkId, RecoveryKey, UserId,
 };
 use crate::verdict::Reason;
+
+pub(crate) use cast::sort_by_rank;
+pub(crate) use proof::Proof;
+pub(crate) use succession::past_of_cut;
+pub(crate) use terms::Terms;
 
 /// The seniority of a term of office: the smaller, the more senior.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

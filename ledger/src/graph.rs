@@ -5,7 +5,9 @@
 //! of a, for devices that write two events of one seq too. Lane numbers are local; answers are not.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
+use crate::authority::Proof;
 use crate::event::Event;
 use crate::ids::{DeviceId, EventId};
 
@@ -59,6 +61,8 @@ struct Node {
     position: u32,
     /// How many events of each lane lie in the strict past.
     strict: Past,
+    /// Whether the signatures inside the act hold. It follows from the event and its past, so it is found once.
+    proof: OnceLock<Proof>,
 }
 
 /// The DAG.
@@ -210,6 +214,7 @@ impl Graph {
             lane,
             position,
             strict,
+            proof: OnceLock::new(),
         });
         Ok(idx)
     }
@@ -286,6 +291,23 @@ impl Graph {
         past.count(node.lane) > node.position
     }
 
+    /// What the signatures inside an event's act prove.
+    pub(crate) fn proof(&self, idx: Idx) -> Proof {
+        *self.nodes[idx.at()]
+            .proof
+            .get_or_init(|| Proof::of(self, idx))
+    }
+
+    /// The lane an event stands in: a number that means something in this graph alone.
+    pub(crate) fn lane(&self, idx: Idx) -> usize {
+        self.nodes[idx.at()].lane as usize
+    }
+
+    /// The events of each lane, a chain of one device's.
+    pub(crate) fn lanes(&self) -> &[Vec<Idx>] {
+        &self.lanes
+    }
+
     /// A device's events, lane by lane.
     pub fn by_author(&self, device: &DeviceId) -> impl Iterator<Item = Idx> + '_ {
         let lanes = self
@@ -305,6 +327,17 @@ impl Graph {
 }
 
 impl Past {
+    /// How many events it holds.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.iter().map(|count| u64::from(*count)).sum()
+    }
+
+    /// How many events of each lane it holds: a prefix of each.
+    pub(crate) fn prefixes(&self) -> &[u32] {
+        &self.0
+    }
+
     fn count(&self, lane: u32) -> u32 {
         self.0.get(lane as usize).copied().unwrap_or(0)
     }

@@ -68,6 +68,14 @@ impl Parking {
         self.events.is_empty()
     }
 
+    /// How many parked events came from a source.
+    #[must_use]
+    pub fn from(&self, source: Source) -> usize {
+        self.queues
+            .get(&source)
+            .map_or(0, |queue| queue.order.len())
+    }
+
     /// Parks an event that lacks these parents. What is parked already stays as it is.
     pub fn park(&mut self, source: Source, event: Event, missing: &[EventId]) {
         let id = event.id();
@@ -230,7 +238,7 @@ mod tests {
     fn one_source_cannot_fill_the_memory_or_push_out_anothers() {
         let mut parking = Parking::new();
         let other = Source::Mirror([3; 32]);
-        let kept = event(0, &[EventId([8; 32])]);
+        let kept = event(5000, &[EventId([8; 32])]);
         parking.park(other, kept.clone(), &[EventId([8; 32])]);
         for n in 1..2000 {
             parking.park(PEER, event(n, &[EventId([7; 32])]), &[EventId([7; 32])]);

@@ -1,5 +1,9 @@
 //! The network as members see it: authority, and what the sealed attributes add.
 
+mod addresses;
+mod build;
+mod names;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -10,6 +14,8 @@ use crate::event::act::InviteKind;
 use crate::event::attributes::{Audience, Offer, Server, Subnet};
 use crate::ids::{BoxKey, DeviceId, Digest, EpochId, EventId, InviteKey, NetworkId, UserId, WgKey};
 use crate::text::{Label, Note};
+
+pub(crate) use build::build;
 
 /// A member's rank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

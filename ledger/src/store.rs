@@ -29,6 +29,12 @@ pub trait Store {
     /// [`StoreError`] if they are not all durable; then none is there.
     fn append(&mut self, events: &[Event]) -> Result<(), StoreError>;
 
+    /// Takes away the row under `wrong` and adds the event that was found there under its own id, both or neither.
+    ///
+    /// # Errors
+    /// [`StoreError`] if that is not durable.
+    fn refile(&mut self, wrong: &EventId, event: &Event) -> Result<(), StoreError>;
+
     /// The epoch keys.
     ///
     /// # Errors

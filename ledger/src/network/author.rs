@@ -8,6 +8,7 @@ use crate::gate::{Passage, Refusal};
 use crate::graph::{Graph, Idx};
 use crate::ids::{DeviceId, EpochId, EventId};
 use crate::keys::DeviceSecret;
+use crate::parking::Source;
 use crate::seal::{self, SealError};
 use crate::store::{Store, StoreError};
 use crate::verdict::{Reason, Verdict};
@@ -27,6 +28,11 @@ pub enum AuthorError {
     /// There is nothing to follow yet: the genesis is damaged.
     #[error("the ledger has no event to follow: wait until a member sent the damaged ones")]
     Empty,
+    /// Stored events are damaged, perhaps our own last ones: an event that does not follow them would fork this device.
+    #[error(
+        "{0} stored events are damaged or wait for damaged ones: nothing is written until a member has sent them again"
+    )]
+    Damaged(usize),
     /// No key of an accepted epoch is here to seal with.
     #[error("no key of a current epoch is here yet: wait until a member hands it over")]
     NoKey,
@@ -54,6 +60,10 @@ impl<S: Store> Ledger<S> {
         attributes: Option<Attributes>,
         now: u64,
     ) -> Result<Event, AuthorError> {
+        let lacking = self.damaged.len() + self.parking.from(Source::Store);
+        if lacking > 0 {
+            return Err(AuthorError::Damaged(lacking));
+        }
         let before = self.graph.len();
         match self.try_author(device, &act, attributes.as_ref(), now) {
             Ok(mut events) => events.pop().ok_or(AuthorError::Uncounted),
@@ -95,9 +105,11 @@ impl<S: Store> Ledger<S> {
             self.fold = before;
             return Err(error);
         }
+        self.publish(self.graph.len() - events.len());
         if matches!(act, Act::EpochRotate(_) | Act::EpochKeys(_)) {
             let learnt = self.learn();
-            self.store.add_epoch_keys(&learnt)?;
+            // A key that is not stored is learnt again from the same events, so a failure costs nothing here.
+            let _ = self.store.add_epoch_keys(&learnt);
         }
         Ok(events)
     }

@@ -100,8 +100,10 @@ impl<S: Store> Ledger<S> {
             // Stored events that waited go back to waiting.
             for (source, event) in added {
                 if source == Source::Store {
-                    self.parking
-                        .park(source, event.clone(), &event.header().parents);
+                    let absent = |id: &&EventId| self.graph.find(id).is_none();
+                    let parents = event.header().parents.iter();
+                    let missing: Vec<EventId> = parents.filter(absent).copied().collect();
+                    self.parking.park(source, event, &missing);
                 }
             }
             return Err(error);
@@ -121,6 +123,7 @@ impl<S: Store> Ledger<S> {
             let _ = self.store.add_epoch_keys(&learnt);
         }
         self.refold();
+        self.publish(before);
         Ok(receipt)
     }
 }

@@ -68,4 +68,26 @@ impl<S: Store> Ledger<S> {
             faults,
         })
     }
+
+    /// Writes damaged rows anew from what this process still holds in memory. Returns the mended ids; the others are from
+    /// now on among [`Self::missing`], to be fetched from members.
+    ///
+    /// # Errors
+    /// [`StoreError`] if they could not be stored.
+    pub fn mend(&mut self, verification: &Verification) -> Result<Vec<EventId>, StoreError> {
+        let damaged = verification
+            .faults
+            .iter()
+            .filter(|(_, fault)| matches!(fault, Fault::Damaged | Fault::Bad(_)));
+        let (mut held, mut lost) = (Vec::new(), Vec::new());
+        for (id, _) in damaged {
+            match self.event(id) {
+                Some(event) => held.push(event.clone()),
+                None => lost.push(*id),
+            }
+        }
+        self.store.append(&held)?;
+        self.damaged.extend(lost);
+        Ok(held.iter().map(Event::id).collect())
+    }
 }

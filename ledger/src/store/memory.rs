@@ -13,6 +13,7 @@ pub struct MemoryStore {
     network: Option<NetworkId>,
     events: BTreeMap<(u32, EventId), Vec<u8>>,
     keys: Vec<EpochKey>,
+    failing: bool,
 }
 
 impl MemoryStore {
@@ -28,6 +29,32 @@ impl MemoryStore {
         row.and_then(|(_, bytes)| bytes.last_mut())
             .map(|byte| *byte ^= 1)
             .is_some()
+    }
+
+    /// Moves an event to a wrong key, as failing hardware does. Says whether there was such a row.
+    pub fn misfile(&mut self, id: &EventId) -> bool {
+        let Some(place) = self.events.keys().find(|(_, key)| key == id).copied() else {
+            return false;
+        };
+        let bytes = self.events.remove(&place).unwrap_or_default();
+        let mut wrong = id.0;
+        wrong[31] ^= 1;
+        self.events.insert((place.0, EventId(wrong)), bytes);
+        true
+    }
+
+    /// Makes every write fail from now on, or none any more.
+    pub fn fail(&mut self, failing: bool) {
+        self.failing = failing;
+    }
+
+    fn writable(&self) -> Result<(), StoreError> {
+        if self.failing {
+            return Err(StoreError::Full {
+                place: "memory".to_owned(),
+            });
+        }
+        Ok(())
     }
 }
 
@@ -45,6 +72,7 @@ impl Store for MemoryStore {
     }
 
     fn append(&mut self, events: &[Event]) -> Result<(), StoreError> {
+        self.writable()?;
         for event in events {
             if matches!(event.act(), Act::Genesis(_)) {
                 self.network = Some(event.network());
@@ -55,11 +83,18 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn refile(&mut self, wrong: &EventId, event: &Event) -> Result<(), StoreError> {
+        self.writable()?;
+        self.events.retain(|(_, id), _| id != wrong);
+        self.append(std::slice::from_ref(event))
+    }
+
     fn epoch_keys(&self) -> Result<Vec<EpochKey>, StoreError> {
         Ok(self.keys.clone())
     }
 
     fn add_epoch_keys(&mut self, keys: &[EpochKey]) -> Result<(), StoreError> {
+        self.writable()?;
         for key in keys {
             if !self.keys.contains(key) {
                 self.keys.push(key.clone());

@@ -151,25 +151,16 @@ impl Store for SqliteStore {
     }
 
     fn append(&mut self, events: &[Event]) -> Result<(), StoreError> {
+        self.in_transaction(|transaction| insert(transaction, events))
+    }
+
+    fn refile(&mut self, wrong: &EventId, event: &Event) -> Result<(), StoreError> {
         self.in_transaction(|transaction| {
-            let mut insert = transaction.prepare_cached(
-                "INSERT INTO event (id, lamport, bytes) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (id) DO UPDATE SET lamport = excluded.lamport, bytes = excluded.bytes",
+            transaction.execute(
+                "DELETE FROM event WHERE id = ?1",
+                params![wrong.0.as_slice()],
             )?;
-            for event in events {
-                insert.execute(params![
-                    event.id().0.as_slice(),
-                    event.header().lamport,
-                    event.bytes()
-                ])?;
-                if matches!(event.act(), Act::Genesis(_)) {
-                    transaction.execute(
-                        "INSERT OR IGNORE INTO meta (key, value) VALUES ('network', ?1)",
-                        params![event.network().0.as_slice()],
-                    )?;
-                }
-            }
-            Ok(())
+            insert(transaction, std::slice::from_ref(event))
         })
     }
 
@@ -193,6 +184,27 @@ impl Store for SqliteStore {
             Ok(())
         })
     }
+}
+
+fn insert(transaction: &rusqlite::Transaction<'_>, events: &[Event]) -> rusqlite::Result<()> {
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO event (id, lamport, bytes) VALUES (?1, ?2, ?3)
+         ON CONFLICT (id) DO UPDATE SET lamport = excluded.lamport, bytes = excluded.bytes",
+    )?;
+    for event in events {
+        insert.execute(params![
+            event.id().0.as_slice(),
+            event.header().lamport,
+            event.bytes()
+        ])?;
+        if matches!(event.act(), Act::Genesis(_)) {
+            transaction.execute(
+                "INSERT OR REPLACE INTO meta (key, value) VALUES ('network', ?1)",
+                params![event.network().0.as_slice()],
+            )?;
+        }
+    }
+    Ok(())
 }
 
 fn store_error(place: &str, error: &rusqlite::Error) -> StoreError {

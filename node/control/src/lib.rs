@@ -20,6 +20,7 @@ mod codec;
 pub mod error;
 pub mod fake;
 pub mod frame;
+mod ports;
 pub mod reply;
 mod secret;
 pub mod server;

@@ -11,7 +11,9 @@ use mesh_ledger::ids::{DeviceId, EventId};
 use mesh_ledger::state::{Device, State};
 
 use crate::peer::PeerId;
-use crate::plan::{Audience, InterfaceName, MTU, Open, Plan, PortRange, Protocol, Refusal, Ruleset, Subnet};
+use crate::plan::{
+    Audience, InterfaceName, MTU, Open, Plan, PortRange, Protocol, Refusal, Ruleset, Subnet,
+};
 
 /// Another device, as the tunnel must know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,21 +50,41 @@ pub fn device_id(peer: &PeerId) -> DeviceId {
 /// What `me` must be; `None` if it is no live device of the network, or the network's attributes are not open yet.
 /// `ended` are own offers that were seen to end, whatever the clock says now.
 #[must_use]
-pub fn desired(state: &State, me: &DeviceId, interface: InterfaceName, ended: &BTreeSet<EventId>, now: u64) -> Option<Desired> {
+pub fn desired(
+    state: &State,
+    me: &DeviceId,
+    interface: InterfaceName,
+    ended: &BTreeSet<EventId>,
+    now: u64,
+) -> Option<Desired> {
     let own = state.devices.get(me)?;
     let subnet = state.subnet?;
     let mut addresses = vec![Subnet::new(own.v6.into(), 64).ok()?];
     if let Some(v4) = own.v4 {
         addresses.insert(0, Subnet::new(v4.into(), subnet.prefix).ok()?);
     }
-    let peers: Vec<Peer> = state.devices.values().filter(|device| device.id != *me).filter_map(peer).collect();
-    let live: BTreeMap<PeerId, BTreeSet<IpAddr>> = peers.iter().map(|peer| (peer.id, peer.addresses.clone())).collect();
+    let peers: Vec<Peer> = state
+        .devices
+        .values()
+        .filter(|device| device.id != *me)
+        .filter_map(peer)
+        .collect();
+    let live: BTreeMap<PeerId, BTreeSet<IpAddr>> = peers
+        .iter()
+        .map(|peer| (peer.id, peer.addresses.clone()))
+        .collect();
     let open = state
         .offers
         .range((*me, 0)..=(*me, u32::MAX))
-        .filter(|(_, standing)| !ended.contains(&standing.event) && standing.offer.until.is_none_or(|until| until > now))
+        .filter(|(_, standing)| {
+            !ended.contains(&standing.event) && standing.offer.until.is_none_or(|until| until > now)
+        })
         .filter_map(|(_, standing)| match standing.offer.what {
-            Service::Port { protocol, first, last } => Some(Open {
+            Service::Port {
+                protocol,
+                first,
+                last,
+            } => Some(Open {
                 protocol: match protocol {
                     OfferedProtocol::Tcp => Protocol::Tcp,
                     OfferedProtocol::Udp => Protocol::Udp,
@@ -73,8 +95,23 @@ pub fn desired(state: &State, me: &DeviceId, interface: InterfaceName, ended: &B
             _ => None,
         })
         .collect();
-    let rules = Ruleset { own: own_addresses(own), peers: live, open, refusal: Refusal::Reject, ..Ruleset::default() };
-    Some(Desired { plan: Plan { interface, mtu: MTU, addresses, routes: Vec::new(), rules }, peers })
+    let rules = Ruleset {
+        own: own_addresses(own),
+        peers: live,
+        open,
+        refusal: Refusal::Reject,
+        ..Ruleset::default()
+    };
+    Some(Desired {
+        plan: Plan {
+            interface,
+            mtu: MTU,
+            addresses,
+            routes: Vec::new(),
+            rules,
+        },
+        peers,
+    })
 }
 
 /// The own offers that have ended by `now` and stand in the state still.
@@ -87,18 +124,34 @@ pub fn ended_offers(state: &State, me: &DeviceId, now: u64) -> Vec<(u32, EventId
 }
 
 fn peer(device: &Device) -> Option<Peer> {
-    Some(Peer { id: peer_id(&device.id), wireguard: device.wireguard?.0, addresses: own_addresses(device) })
+    Some(Peer {
+        id: peer_id(&device.id),
+        wireguard: device.wireguard?.0,
+        addresses: own_addresses(device),
+    })
 }
 
 fn own_addresses(device: &Device) -> BTreeSet<IpAddr> {
-    device.v4.map(IpAddr::from).into_iter().chain([device.v6.into()]).collect()
+    device
+        .v4
+        .map(IpAddr::from)
+        .into_iter()
+        .chain([device.v6.into()])
+        .collect()
 }
 
-fn audience(state: &State, audience: &OfferedTo, live: &BTreeMap<PeerId, BTreeSet<IpAddr>>) -> Audience {
+fn audience(
+    state: &State,
+    audience: &OfferedTo,
+    live: &BTreeMap<PeerId, BTreeSet<IpAddr>>,
+) -> Audience {
     match audience {
         OfferedTo::Everyone => Audience::All,
-        OfferedTo::Only { .. } => {
-            Audience::Peers(live.keys().filter(|peer| state.admits(audience, &device_id(peer))).copied().collect())
-        }
+        OfferedTo::Only { .. } => Audience::Peers(
+            live.keys()
+                .filter(|peer| state.admits(audience, &device_id(peer)))
+                .copied()
+                .collect(),
+        ),
     }
 }

@@ -5,13 +5,12 @@
 //! big-endian, then postcard. WireGuard's own messages do not travel here but as datagrams of the same connection.
 //!
 //! iroh has proven both device keys before the first byte, so a hello names only the network and in which capacity the
-//! device comes: as a **member**, which the other judges by its own fold; or as a **joiner**, which proves that it holds
-//! a ticket, and is shown in turn that the other knows the invite, by a MAC keyed with the invite's contact secret.
+//! device comes: as a **member**, which the other judges by its own fold; or as a **joiner**, whose challenge the other
+//! answers by proving that it knows the invite (`mesh_ledger::network::redeem`).
 
+use mesh_ledger::epoch::HandedKey;
 use mesh_ledger::ids::{EpochId, EventId, NetworkId};
 use serde::{Deserialize, Serialize};
-
-use crate::peer::PeerId;
 
 /// The protocol's name in the TLS handshake. A change that old nodes cannot follow gets a new one.
 pub const ALPN: &[u8] = b"mesh/1";
@@ -25,11 +24,8 @@ pub const MAX_EVENTS: usize = 256;
 pub enum Frame {
     /// The first of the dialling device.
     Hello(Hello),
-    /// The answer: go on. To a joiner it carries [`proof`] in the other direction.
-    Welcome {
-        /// The proof to a joiner that this device knows the invite.
-        proof: Option<[u8; 32]>,
-    },
+    /// The answer: go on. To a joiner with the reply to its challenge, else empty.
+    Welcome(Vec<u8>),
     /// The answer, or a later one: no, and the connection ends.
     Refused(Refusal),
     /// A message of the ledger's sync (`mesh_ledger::wire`), encoded by it.
@@ -42,22 +38,12 @@ pub enum Frame {
     Beacon(Vec<u8>),
     /// Asks for the key of an epoch.
     KeyWanted(EpochId),
-    /// The key of an epoch, sealed to the asking device's box key.
-    Key {
-        /// The epoch; the key must hash to it.
-        epoch: EpochId,
-        /// What `mesh_ledger::epoch` made.
-        sealed: Vec<u8>,
-    },
-    /// A joiner's redemption, encoded by `mesh_ledger`.
+    /// The newest epoch key, sealed to the asking device's box key.
+    Key(HandedKey),
+    /// A joiner's request, encoded by `mesh_ledger::network::redeem`.
     Redeem(Vec<u8>),
-    /// The redemption counts. As many events follow, in [`Frame::Events`], parents first.
-    Redeemed {
-        /// How many events follow.
-        events: u64,
-        /// The newest epoch key, sealed to the joiner's box key.
-        sealed: Vec<u8>,
-    },
+    /// The reply to it. If it admits, the ledger follows in [`Frame::Events`].
+    Redeemed(Vec<u8>),
     /// The tunnel to this device does not work; forget its sessions.
     ResetTunnel,
     /// The device takes the network down, or stops.
@@ -78,11 +64,8 @@ pub struct Hello {
 pub enum Role {
     /// As a member. If the other does not know it yet, it may be sent the events that say so, and nothing back.
     Member,
-    /// As one who holds a ticket.
-    Joiner {
-        /// See [`proof`].
-        proof: [u8; 32],
-    },
+    /// As one who holds a ticket, with the challenge.
+    Joiner(Vec<u8>),
 }
 
 /// Why a device does not go on.
@@ -97,33 +80,9 @@ pub enum Refusal {
     /// The dialling device was removed.
     #[error("this device was removed from the network")]
     Removed,
-    /// No live invite has this proof.
-    #[error("the invite is unknown there, or has ended")]
-    NoInvite,
-    /// The redemption does not count.
-    #[error("{text}")]
-    Redemption {
-        /// What kind of refusal.
-        kind: RedemptionRefusal,
-        /// Why, in words. Stripped by whoever prints it.
-        text: String,
-    },
     /// A frame that does not belong here.
     #[error("the other side sent what it must not")]
     Protocol,
-}
-
-/// Kinds of refused redemptions, for whoever must act on them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum RedemptionRefusal {
-    /// The invite ended, was used up, closed, or is for somebody else.
-    Spent,
-    /// The joiner was removed, and only an admin lets it in again.
-    Barred,
-    /// The request does not verify.
-    Invalid,
-    /// The sponsor could not do it now; another may.
-    Later,
 }
 
 /// Bytes that are no frame.
@@ -187,42 +146,6 @@ fn check_length(length: usize) -> Result<u32, BadFrame> {
     u32::try_from(length).map_err(|_| BadFrame::TooLong(length))
 }
 
-/// Which way a proof goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// The joiner proves that it holds the ticket.
-    Joiner,
-    /// The member proves that it knows the invite.
-    Member,
-}
-
-/// The proof of knowing an invite's contact secret: a MAC over the direction, the network and both device keys, so that
-/// neither side's proof serves the other side or another pair.
-#[must_use]
-pub fn proof(
-    contact: &[u8; 32],
-    direction: Direction,
-    network: &NetworkId,
-    joiner: &PeerId,
-    member: &PeerId,
-) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new_keyed(&blake3::derive_key("mesh link proof 1", contact));
-    hasher.update(match direction {
-        Direction::Joiner => b"joiner",
-        Direction::Member => b"member",
-    });
-    hasher.update(&network.0);
-    hasher.update(&joiner.0);
-    hasher.update(&member.0);
-    *hasher.finalize().as_bytes()
-}
-
-/// Whether two proofs are equal, in a time that does not depend on where they differ.
-#[must_use]
-pub fn proof_matches(expected: &[u8; 32], given: &[u8; 32]) -> bool {
-    blake3::Hash::from_bytes(*expected) == blake3::Hash::from_bytes(*given)
-}
-
 /// Splits events into frames that are small enough, in order.
 #[must_use]
 pub fn event_frames<'a>(events: impl IntoIterator<Item = &'a [u8]>) -> Vec<Frame> {
@@ -251,7 +174,7 @@ mod tests {
         let frames = [
             Frame::Hello(Hello {
                 network: NetworkId([1; 32]),
-                role: Role::Joiner { proof: [2; 32] },
+                role: Role::Joiner(vec![2; 40]),
             }),
             Frame::Welcome {
                 proof: Some([3; 32]),
@@ -296,24 +219,5 @@ mod tests {
             .encode()
             .unwrap();
         assert!(Frame::decode(&many[4..]).is_err());
-    }
-
-    #[test]
-    fn a_proof_serves_one_direction_one_network_and_one_pair() {
-        let (a, b) = (PeerId([1; 32]), PeerId([2; 32]));
-        let network = NetworkId([3; 32]);
-        let good = proof(&[9; 32], Direction::Joiner, &network, &a, &b);
-        assert!(proof_matches(
-            &good,
-            &proof(&[9; 32], Direction::Joiner, &network, &a, &b)
-        ));
-        for other in [
-            proof(&[8; 32], Direction::Joiner, &network, &a, &b),
-            proof(&[9; 32], Direction::Member, &network, &a, &b),
-            proof(&[9; 32], Direction::Joiner, &NetworkId([4; 32]), &a, &b),
-            proof(&[9; 32], Direction::Joiner, &network, &b, &a),
-        ] {
-            assert!(!proof_matches(&good, &other));
-        }
     }
 }

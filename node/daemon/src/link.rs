@@ -62,7 +62,7 @@ impl Wire {
             let mut wire = Self { connection, send, recv };
             wire.write(&Frame::Hello(hello)).await?;
             match wire.read().await? {
-                Frame::Welcome { proof } => Ok(Greeting::Welcome(wire, proof)),
+                Frame::Welcome(reply) => Ok(Greeting::Welcome(wire, reply)),
                 Frame::Refused(Refusal::Unknown) => Ok(Greeting::Unknown(wire)),
                 Frame::Refused(refusal) => Err(refusal.into()),
                 _ => Err(LinkError::Protocol),
@@ -143,8 +143,8 @@ impl Wire {
 
 /// How a greeting was answered.
 pub(crate) enum Greeting {
-    /// Go on; to a joiner with the other side's proof.
-    Welcome(Wire, Option<[u8; 32]>),
+    /// Go on; to a joiner with the reply to its challenge.
+    Welcome(Wire, Vec<u8>),
     /// The other side does not know this device as a member yet; it will read the events that say so.
     Unknown(Wire),
 }

@@ -46,11 +46,17 @@ struct Inward<'a> {
 impl Inward<'_> {
     fn batch(&mut self, slot: &Slot) {
         let shared = self.shared;
-        let now = shared.now();
+        let mut turn = shared.turn(slot, &mut self.arena, &mut self.events);
+        let now = turn.now;
         let (mut used, mut bytes) = (0, 0);
         let mut state = slot.lock();
         for message in self.messages.drain(..) {
             if state.cut {
+                continue;
+            }
+            // To `boringtun`, an empty message means something else.
+            if message.is_empty() {
+                slot.counters.drop(Dropped::Unopened, 1);
                 continue;
             }
             if message.len() > self.longest {
@@ -65,16 +71,7 @@ impl Inward<'_> {
                 break;
             };
             let state = &mut *state;
-            let opened = state.open(
-                slot,
-                &shared.key,
-                &message,
-                room,
-                now,
-                &mut self.arena,
-                &mut self.events,
-            );
-            let Opened::Packet(length) = opened else {
+            let Opened::Packet(length) = state.open(&mut turn, &message, room) else {
                 continue;
             };
             let Some(inner) = room.get(..length) else {
@@ -99,7 +96,7 @@ impl Inward<'_> {
                             .next_multiple_of(16)
                             .min(shared.mtu.max(answer.len()));
                         answer.resize(padded, 0);
-                        state.seal(slot, &shared.key, &answer, now, &mut self.arena);
+                        state.seal(&mut turn, &answer);
                     }
                 }
             }

@@ -102,7 +102,8 @@ impl Outward<'_> {
         let Some(slot) = snapshot.slots.get(peer) else {
             return;
         };
-        let now = self.shared.now();
+        let mut turn = self.shared.turn(slot, &mut self.arena, &mut self.events);
+        let now = turn.now;
         let mut state = slot.lock();
         let batch = self
             .packets
@@ -135,10 +136,10 @@ impl Outward<'_> {
             if let Some(padding) = bytes.get_mut(*size..) {
                 padding.fill(0);
             }
-            state.seal(slot, &self.shared.key, bytes, now, &mut self.arena);
+            state.seal(&mut turn, bytes);
         }
         if !state.cut && state.wishes(now) {
-            self.events.push(Event::WantsLink(slot.id));
+            turn.events.push(Event::WantsLink(slot.id));
         }
         let carrier = state.carrier.clone();
         drop(state);

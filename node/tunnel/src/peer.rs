@@ -67,6 +67,17 @@ struct Session {
     _index: Index,
 }
 
+/// What a thread brings when it is a peer's turn.
+pub(crate) struct Turn<'a> {
+    pub(crate) slot: &'a Slot,
+    /// This device's key.
+    pub(crate) key: &'a StaticSecret,
+    pub(crate) now: Duration,
+    /// Where messages for the peer go.
+    pub(crate) arena: &'a mut Arena,
+    pub(crate) events: &'a mut Vec<Event>,
+}
+
 /// What came of opening a message.
 pub(crate) enum Opened {
     /// A packet of this length stands at the start of the buffer.
@@ -169,119 +180,86 @@ impl State {
     /// Seals a packet into the arena, or makes it wait for a carrier or a handshake.
     ///
     /// `padded` is the packet with the zeros that hide its exact length.
-    pub(crate) fn seal(
-        &mut self,
-        slot: &Slot,
-        key: &StaticSecret,
-        padded: &[u8],
-        now: Duration,
-        arena: &mut Arena,
-    ) {
+    pub(crate) fn seal(&mut self, turn: &mut Turn<'_>, padded: &[u8]) {
         if self.carrier.is_none() {
             if self.waiting.len() >= MAX_WAITING {
                 self.waiting.pop_front();
-                slot.counters.drop(Dropped::NoCarrier, 1);
+                turn.slot.counters.drop(Dropped::NoCarrier, 1);
             }
-            self.waiting.push_back((now, padded.to_vec()));
+            self.waiting.push_back((turn.now, padded.to_vec()));
             return;
         }
-        let Some(session) = self.session(slot, key) else {
+        let Some(session) = self.session(turn) else {
             return;
         };
-        let room = arena.room((padded.len() + OVERHEAD).max(HANDSHAKE));
-        let result = session.tunn.encapsulate(padded, room);
-        let length = outgoing(&result);
-        self.put(slot, length, now, arena);
+        let room = turn.arena.room((padded.len() + OVERHEAD).max(HANDSHAKE));
+        let length = outgoing(&session.tunn.encapsulate(padded, room));
+        self.put(turn, length);
     }
 
     /// Whether the daemon should be told that this peer wants a carrier.
     pub(crate) fn wishes(&mut self, now: Duration) -> bool {
-        let wishes = self.carrier.is_none()
-            && self
-                .wished
-                .is_none_or(|at| now.saturating_sub(at) >= WISH_EVERY);
+        let due = |at| now.saturating_sub(at) >= WISH_EVERY;
+        let wishes =
+            self.carrier.is_none() && !self.waiting.is_empty() && self.wished.is_none_or(due);
         if wishes {
             self.wished = Some(now);
         }
         wishes
     }
 
-    /// What has waited for a carrier, and a fresh initiation if one went unanswered.
-    pub(crate) fn resume(
-        &mut self,
-        slot: &Slot,
-        key: &StaticSecret,
-        now: Duration,
-        arena: &mut Arena,
-    ) {
-        if self.asked.is_some()
-            && let Some(session) = &mut self.session
-        {
-            let length = outgoing(
-                &session
-                    .tunn
-                    .format_handshake_initiation(arena.room(HANDSHAKE), true),
-            );
-            self.put(slot, length, now, arena);
+    /// Seals what has waited for a carrier, after a fresh initiation if one went unanswered.
+    pub(crate) fn resume(&mut self, turn: &mut Turn<'_>) {
+        if self.asked.is_some() {
+            self.initiate(turn, true);
         }
         for (since, packet) in std::mem::take(&mut self.waiting) {
-            if now.saturating_sub(since) > WAIT {
-                slot.counters.drop(Dropped::NoCarrier, 1);
+            if turn.now.saturating_sub(since) > WAIT {
+                turn.slot.counters.drop(Dropped::NoCarrier, 1);
             } else {
-                self.seal(slot, key, &packet, now, arena);
+                self.seal(turn, &packet);
             }
         }
     }
 
-    /// Opens a message into `buffer`, which must hold the message. Answers of WireGuard's own go to the arena.
+    /// Opens a message into `buffer`, which must have room for it. Answers of WireGuard's own go to the arena.
     pub(crate) fn open(
         &mut self,
-        slot: &Slot,
-        key: &StaticSecret,
+        turn: &mut Turn<'_>,
         message: &[u8],
         buffer: &mut [u8],
-        now: Duration,
-        arena: &mut Arena,
-        events: &mut Vec<Event>,
     ) -> Opened {
-        let Some(session) = self.session(slot, key) else {
+        let Some(session) = self.session(turn) else {
             return Opened::Failed;
         };
         let (opened, answer) = match session.tunn.decapsulate(None, message, buffer) {
             TunnResult::WriteToTunnelV4(packet, _) | TunnResult::WriteToTunnelV6(packet, _) => {
-                (Opened::Packet(packet.len()), 0)
+                (Opened::Packet(packet.len()), None)
             }
-            TunnResult::WriteToNetwork(answer) => (Opened::Nothing, answer.len()),
-            TunnResult::Done => (Opened::Nothing, 0),
-            TunnResult::Err(error) => return self.unopened(slot, &error, now, arena),
+            TunnResult::WriteToNetwork(answer) => (Opened::Nothing, Some(answer.len())),
+            TunnResult::Done => (Opened::Nothing, None),
+            TunnResult::Err(error) => {
+                self.unopened(turn, &error);
+                return Opened::Failed;
+            }
         };
-        let kind = message.first().copied();
-        if answer > 0 {
-            if let Some(answer) = buffer.get(..answer) {
-                arena.room(answer.len()).copy_from_slice(answer);
-            }
-            self.put(slot, Some(answer), now, arena);
-            // An initiation that was answered gives no session to send on yet: that takes the other's first data.
-            self.answered |= kind == Some(INITIATION);
-            if kind == Some(RESPONSE) {
-                self.establish(slot, now, events);
-                self.release(slot, now, arena);
-            }
-        } else if kind == Some(DATA) && (self.answered || self.asked.is_some()) {
-            self.establish(slot, now, events);
-            self.release(slot, now, arena);
+        if let Some(answer) = answer.and_then(|length| buffer.get(..length)) {
+            turn.arena.room(answer.len()).copy_from_slice(answer);
+            self.put(turn, Some(answer.len()));
+        }
+        match message.first() {
+            // It was answered, but that gives no session to send on: that takes the other side's first data.
+            Some(&INITIATION) => self.answered = true,
+            Some(&RESPONSE) => self.establish(turn),
+            Some(&DATA) if self.answered || self.asked.is_some() => self.establish(turn),
+            _ => {}
         }
         opened
     }
 
     /// WireGuard's timers.
-    pub(crate) fn tick(
-        &mut self,
-        slot: &Slot,
-        now: Duration,
-        arena: &mut Arena,
-        events: &mut Vec<Event>,
-    ) {
+    pub(crate) fn tick(&mut self, turn: &mut Turn<'_>) {
+        let (slot, now) = (turn.slot, turn.now);
         while self
             .waiting
             .front()
@@ -293,17 +271,13 @@ impl State {
         let Some(session) = &mut self.session else {
             return;
         };
-        match session.tunn.update_timers(arena.room(HANDSHAKE)) {
+        match session.tunn.update_timers(turn.arena.room(HANDSHAKE)) {
             TunnResult::WriteToNetwork(message) => {
                 let length = message.len();
-                self.put(slot, Some(length), now, arena);
+                self.put(turn, Some(length));
             }
-            TunnResult::Err(WireGuardError::ConnectionExpired) => {
-                // Its sessions are gone already; the next packet makes a new one.
-                self.session = None;
-                self.asked = None;
-                self.answered = false;
-            }
+            // Its sessions are gone already; the next packet makes a new one.
+            TunnResult::Err(WireGuardError::ConnectionExpired) => self.reset(),
             _ => {}
         }
         if let Some(asked) = self.asked
@@ -311,7 +285,8 @@ impl State {
             && now.saturating_sub(self.told.unwrap_or(asked).max(asked)) >= FAILING_EVERY
         {
             self.told = Some(now);
-            events.push(Event::HandshakeFailing(slot.id, now.saturating_sub(asked)));
+            turn.events
+                .push(Event::HandshakeFailing(slot.id, now.saturating_sub(asked)));
         }
     }
 
@@ -322,10 +297,17 @@ impl State {
         self.answered = false;
     }
 
-    fn session(&mut self, slot: &Slot, key: &StaticSecret) -> Option<&mut Session> {
+    fn session(&mut self, turn: &Turn<'_>) -> Option<&mut Session> {
         if self.session.is_none() {
             let index = Index::take()?;
-            let tunn = Tunn::new(key.clone(), slot.key, None, None, index.number(), None);
+            let tunn = Tunn::new(
+                turn.key.clone(),
+                turn.slot.key,
+                None,
+                None,
+                index.number(),
+                None,
+            );
             self.session = Some(Session {
                 tunn,
                 _index: index,
@@ -334,74 +316,66 @@ impl State {
         self.session.as_mut()
     }
 
+    fn initiate(&mut self, turn: &mut Turn<'_>, again: bool) {
+        if let Some(session) = &mut self.session {
+            let length = outgoing(
+                &session
+                    .tunn
+                    .format_handshake_initiation(turn.arena.room(HANDSHAKE), again),
+            );
+            self.put(turn, length);
+        }
+    }
+
     /// A message did not open. If it is data and there is no session at all, this side has forgotten what the other
     /// remembers (it was restarted): a new handshake mends that in one round trip instead of 15 seconds.
-    fn unopened(
-        &mut self,
-        slot: &Slot,
-        error: &WireGuardError,
-        now: Duration,
-        arena: &mut Arena,
-    ) -> Opened {
-        slot.counters.drop(Dropped::Unopened, 1);
-        if matches!(error, WireGuardError::NoCurrentSession)
-            && self.asked.is_none()
-            && let Some(session) = &mut self.session
-            && session.tunn.time_since_last_handshake().is_none()
-        {
-            let length = outgoing(
-                &session
-                    .tunn
-                    .format_handshake_initiation(arena.room(HANDSHAKE), false),
-            );
-            self.put(slot, length, now, arena);
-        }
-        Opened::Failed
-    }
-
-    /// Sends what waited inside the session for the handshake.
-    fn release(&mut self, slot: &Slot, now: Duration, arena: &mut Arena) {
-        loop {
-            let Some(session) = &mut self.session else {
-                return;
-            };
-            // Whatever waits there was at most as long as a packet may be.
-            let length = outgoing(
-                &session
-                    .tunn
-                    .decapsulate(None, &[], arena.room(MAX_RELEASED)),
-            );
-            if length.is_none() {
-                return;
-            }
-            self.put(slot, length, now, arena);
+    fn unopened(&mut self, turn: &mut Turn<'_>, error: &WireGuardError) {
+        turn.slot.counters.drop(Dropped::Unopened, 1);
+        let forgotten = matches!(error, WireGuardError::NoCurrentSession)
+            && self
+                .session
+                .as_ref()
+                .is_some_and(|session| session.tunn.time_since_last_handshake().is_none());
+        if forgotten && self.asked.is_none() {
+            self.initiate(turn, false);
         }
     }
 
-    /// Commits the message of this length that was just written to the arena's room.
-    fn put(&mut self, slot: &Slot, length: Option<usize>, now: Duration, arena: &mut Arena) {
-        let Some(length) = length else { return };
-        let kind = arena.room(length).first().copied();
-        if kind == Some(INITIATION) {
-            self.asked.get_or_insert(now);
-        }
-        let Some(carrier) = &self.carrier else { return };
-        if length > carrier.max_message() {
-            slot.counters.drop(Dropped::TooLong, 1);
-            return;
-        }
-        if kind == Some(DATA) && length > OVERHEAD {
-            slot.counters.sent(length - OVERHEAD);
-        }
-        arena.commit(length);
-    }
-
-    fn establish(&mut self, slot: &Slot, now: Duration, events: &mut Vec<Event>) {
+    /// A handshake is complete: what waited inside the session for it can go.
+    fn establish(&mut self, turn: &mut Turn<'_>) {
         self.answered = false;
         self.asked = None;
         self.told = None;
-        self.established = Some(now);
-        events.push(Event::HandshakeDone(slot.id));
+        self.established = Some(turn.now);
+        turn.events.push(Event::HandshakeDone(turn.slot.id));
+        while let Some(session) = &mut self.session {
+            let Some(length) = outgoing(&session.tunn.decapsulate(
+                None,
+                &[],
+                turn.arena.room(MAX_RELEASED),
+            )) else {
+                return;
+            };
+            self.put(turn, Some(length));
+        }
+    }
+
+    /// Takes the message of this length that was just written to the arena's room.
+    fn put(&mut self, turn: &mut Turn<'_>, length: Option<usize>) {
+        let Some(length) = length else { return };
+        let kind = turn.arena.room(length).first().copied();
+        if kind == Some(INITIATION) {
+            self.asked.get_or_insert(turn.now);
+        }
+        let Some(carrier) = &self.carrier else { return };
+        if length > carrier.max_message() {
+            turn.slot.counters.drop(Dropped::TooLong, 1);
+            return;
+        }
+        if kind == Some(DATA) && length > OVERHEAD {
+            turn.slot.counters.sent(length - OVERHEAD);
+        }
+        turn.arena.commit(length);
     }
 }
 
@@ -469,3 +443,138 @@ const WISH_EVERY: Duration = Duration::from_secs(1);
 const FAILING_EVERY: Duration = Duration::from_secs(15);
 /// Enough for any packet that waits inside a session.
 const MAX_RELEASED: usize = 65_536 + OVERHEAD;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use mesh_core::plan::Ruleset;
+
+    use super::*;
+    use crate::carrier::SealedBatch;
+
+    #[test]
+    fn unanswered_handshakes_are_told_every_fifteen_seconds() {
+        let mut world = World::new();
+        world.slot.lock().carrier = Some(Arc::new(Nowhere));
+        world.at(0, |state, turn| state.seal(turn, &[0x45; 32]));
+        let told = |world: &mut World, second| world.at(second, State::tick);
+        assert_eq!(told(&mut world, 14), []);
+        let failing = |seconds| Event::HandshakeFailing(world_id(), Duration::from_secs(seconds));
+        assert_eq!(told(&mut world, 15), [failing(15)]);
+        assert_eq!(told(&mut world, 29), []);
+        assert_eq!(told(&mut world, 30), [failing(30)]);
+    }
+
+    #[test]
+    fn a_peer_without_a_carrier_keeps_a_few_packets_for_a_few_seconds() {
+        let mut world = World::new();
+        for _ in 0..MAX_WAITING + 6 {
+            world.at(0, |state, turn| state.seal(turn, &[0x45; 32]));
+        }
+        assert_eq!(world.dropped(Dropped::NoCarrier), 6);
+        let wishes =
+            |world: &World, millis| world.slot.lock().wishes(Duration::from_millis(millis));
+        assert_eq!(
+            [0, 999, 1000].map(|millis| wishes(&world, millis)),
+            [true, false, true]
+        );
+        world.at(10, State::tick);
+        assert_eq!(world.slot.lock().waiting.len(), MAX_WAITING);
+        world.at(11, State::tick);
+        assert_eq!(world.dropped(Dropped::NoCarrier), MAX_WAITING as u64 + 6);
+        assert!(!wishes(&world, 60_000), "nothing waits");
+    }
+
+    #[test]
+    fn a_flood_of_messages_fills_a_bounded_queue_and_is_counted() {
+        let world = World::new();
+        let flood = |length: usize| vec![Bytes::from(vec![0; length]); MAX_BACKLOG + 1];
+        assert!(world.slot.push(flood(1)), "it stands in line now");
+        assert!(!world.slot.push(flood(1)), "once is enough");
+        assert_eq!(world.dropped(Dropped::Backlog), MAX_BACKLOG as u64 + 2);
+        let mut out = Vec::new();
+        assert!(world.slot.pop(100, &mut out), "there is more");
+        out.clear();
+        assert!(!world.slot.pop(MAX_BACKLOG, &mut out));
+        assert_eq!(out.len(), MAX_BACKLOG - 100);
+        world.slot.push(flood(4000));
+        out.clear();
+        world.slot.pop(MAX_BACKLOG, &mut out);
+        assert_eq!(out.len(), MAX_BACKLOG_BYTES / 4000);
+    }
+
+    #[test]
+    fn cutting_a_peer_leaves_nothing_of_it() {
+        let mut world = World::new();
+        world.slot.lock().carrier = Some(Arc::new(Nowhere));
+        world.at(0, |state, turn| state.seal(turn, &[0x45; 32]));
+        world.slot.push(vec![Bytes::from_static(b"late")]);
+        world.slot.cut();
+        let state = world.slot.lock();
+        assert!(state.cut && state.session.is_none() && state.carrier.is_none());
+        drop(state);
+        let mut out = Vec::new();
+        world.slot.pop(1, &mut out);
+        assert!(out.is_empty());
+    }
+
+    struct Nowhere;
+
+    impl Carrier for Nowhere {
+        fn send(&self, _: SealedBatch) -> usize {
+            0
+        }
+
+        fn max_message(&self) -> usize {
+            4096
+        }
+    }
+
+    struct World {
+        slot: Slot,
+        arena: Arena,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let rules = Ruleset {
+                peers: [(world_id(), [].into())].into(),
+                ..Ruleset::default()
+            };
+            let policy = rules.for_peer(&world_id()).unwrap();
+            let key = PublicKey::from(&StaticSecret::from([2; 32]));
+            Self {
+                slot: Slot::new(world_id(), key, Arc::new(policy)),
+                arena: Arena::default(),
+            }
+        }
+
+        /// The peer's turn at this second, and the events that come of it.
+        fn at(&mut self, second: u64, what: impl FnOnce(&mut State, &mut Turn<'_>)) -> Vec<Event> {
+            let (key, mut events) = (StaticSecret::from([1; 32]), Vec::new());
+            let mut turn = Turn {
+                slot: &self.slot,
+                key: &key,
+                now: Duration::from_secs(second),
+                arena: &mut self.arena,
+                events: &mut events,
+            };
+            what(&mut self.slot.lock(), &mut turn);
+            events
+        }
+
+        fn dropped(&self, reason: Dropped) -> u64 {
+            self.slot
+                .stats(Duration::ZERO)
+                .dropped
+                .get(&reason)
+                .copied()
+                .unwrap_or(0)
+        }
+    }
+
+    fn world_id() -> PeerId {
+        PeerId([2; 32])
+    }
+}

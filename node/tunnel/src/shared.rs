@@ -12,7 +12,7 @@ use x25519_dalek::StaticSecret;
 
 use crate::carrier::{Arena, Carrier};
 use crate::device::Device;
-use crate::peer::Slot;
+use crate::peer::{Slot, Turn};
 use crate::table::{Dropped, Event};
 use crate::tunnel::Events;
 
@@ -58,6 +58,22 @@ impl Shared {
             line: Line::default(),
             events,
             start: Instant::now(),
+        }
+    }
+
+    /// A peer's turn.
+    pub(crate) fn turn<'a>(
+        &'a self,
+        slot: &'a Slot,
+        arena: &'a mut Arena,
+        events: &'a mut Vec<Event>,
+    ) -> Turn<'a> {
+        Turn {
+            slot,
+            key: &self.key,
+            now: self.now(),
+            arena,
+            events,
         }
     }
 

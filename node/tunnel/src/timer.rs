@@ -15,7 +15,7 @@ pub(crate) fn run(shared: &Shared) {
         let snapshot = shared.snapshot.load();
         for slot in &snapshot.slots {
             let mut state = slot.lock();
-            state.tick(slot, shared.now(), &mut arena, &mut events);
+            state.tick(&mut shared.turn(slot, &mut arena, &mut events));
             let carrier = state.carrier.clone();
             drop(state);
             Shared::send(slot, carrier.as_ref(), &mut arena);

@@ -39,6 +39,8 @@ pub struct Tunnel {
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
+type Body = fn(&Shared);
+
 impl Tunnel {
     /// Starts the threads, with an empty table: nothing passes yet.
     ///
@@ -56,7 +58,7 @@ impl Tunnel {
             publishing: Mutex::new(()),
             threads: Mutex::default(),
         };
-        let bodies: [(&str, fn(&Shared)); 3] = [
+        let bodies: [(&str, Body); 3] = [
             ("mesh-outward", outward::run),
             ("mesh-inward", inward::run),
             ("mesh-timer", timer::run),
@@ -90,7 +92,6 @@ impl Tunnel {
                 new.own.push(*own);
             }
         }
-        let mut resumed = Vec::new();
         let mut kept = BTreeSet::new();
         let mut carriers = Vec::new();
         for (id, peer) in &table.peers {
@@ -117,10 +118,11 @@ impl Tunnel {
             .iter()
             .filter(|slot| !kept.contains(&slot.id))
             .for_each(|slot| slot.cut());
+        let resumed: Vec<Arc<Slot>> = carriers
+            .into_iter()
+            .filter_map(|(slot, carrier)| attach(slot, carrier))
+            .collect();
         self.shared.snapshot.store(Arc::new(new));
-        for (slot, carrier) in carriers {
-            resumed.extend(attach(slot, carrier));
-        }
         self.resume(resumed);
     }
 
@@ -187,14 +189,15 @@ impl Tunnel {
 
     /// Sends what waited for a carrier.
     fn resume(&self, slots: impl IntoIterator<Item = Arc<Slot>>) {
-        let mut arena = Arena::default();
+        let (mut arena, mut events) = (Arena::default(), Vec::new());
         for slot in slots {
             let mut state = slot.lock();
-            state.resume(&slot, &self.shared.key, self.shared.now(), &mut arena);
+            state.resume(&mut self.shared.turn(&slot, &mut arena, &mut events));
             let carrier = state.carrier.clone();
             drop(state);
             Shared::send(&slot, carrier.as_ref(), &mut arena);
         }
+        self.shared.tell(&mut events);
     }
 }
 

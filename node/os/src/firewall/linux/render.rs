@@ -11,7 +11,8 @@
 //! ```
 //! An offer is matched in each packet of the original direction; there is no "established → accept", so a withdrawn offer
 //! cuts what it let in. "ct direction reply" accepts only what this host began, since in a connection that a peer began
-//! the peer's packets are the original direction. The text holds numbers and our own words alone.
+//! the peer's packets are the original direction. The one difference to the filter in the process: an ICMP error about an
+//! offered port's own answers is refused here, since nft cannot match the port that the error quotes. The text holds numbers and our own words alone.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;

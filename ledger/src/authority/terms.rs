@@ -1,0 +1,674 @@
+//! P1: terms of office, most senior first, and the removals that they make.
+//!
+//! A removal reaches only juniors, and a grant has a larger lamport than its granter's own term, so one pass over the terms
+//! by rank decides every act of power: what binds a term was decided before its turn. Nothing here asks whether an
+//! admission counts; certificates and acts are enough.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Seniority;
+use super::cast::{Cast, D, U, sort_by_rank};
+use super::proof::Proof;
+use super::removals::{Removal, Removals, Scope};
+use super::succession::{self, OwnerTerm, past_of_cut};
+use crate::event::Act;
+use crate::event::act::{Remove, Target};
+use crate::graph::{Graph, Idx, Past};
+use crate::ids::{DeviceId, EventId};
+use crate::verdict::Reason;
+
+/// A term that began.
+pub(crate) struct Began {
+    pub(crate) holder: U,
+    pub(crate) starts: Vec<Idx>,
+    pub(crate) rank: Seniority,
+}
+
+impl Began {
+    fn before(&self, graph: &Graph, event: Idx) -> bool {
+        self.starts
+            .iter()
+            .any(|start| graph.precedes(*start, event))
+    }
+
+    fn knows(&self, graph: &Graph, removal: &Removal) -> bool {
+        self.starts
+            .iter()
+            .any(|start| removal.known_to(graph, *start))
+    }
+}
+
+/// A removed device's return, by an admin's own admission.
+struct Return {
+    admission: Idx,
+    rank: Seniority,
+}
+
+/// What P1 settles.
+pub(crate) struct Terms<'a> {
+    graph: &'a Graph,
+    cast: &'a Cast,
+    /// By rank.
+    pub(crate) began: BTreeMap<Seniority, Began>,
+    by_holder: BTreeMap<U, BTreeSet<Seniority>>,
+    pub(crate) removals: Removals,
+    returns: BTreeMap<(U, D), Vec<Return>>,
+    settled: BTreeSet<U>,
+    accepted: BTreeSet<Idx>,
+    reasons: BTreeMap<Idx, Reason>,
+    /// The line of owners.
+    pub(crate) line: Vec<OwnerTerm>,
+}
+
+impl<'a> Terms<'a> {
+    /// Decides all acts of power.
+    pub(crate) fn settle(graph: &'a Graph, cast: &'a Cast) -> Self {
+        let (line, reasons) = succession::line(graph, cast);
+        let mut terms = Self {
+            graph,
+            cast,
+            began: BTreeMap::new(),
+            by_holder: BTreeMap::new(),
+            removals: Removals::default(),
+            returns: BTreeMap::new(),
+            settled: BTreeSet::new(),
+            accepted: BTreeSet::new(),
+            reasons,
+            line,
+        };
+        let mut waiting = terms.owners();
+        while let Some((rank, term)) = waiting.pop_first() {
+            terms.hold(rank, term, &mut waiting);
+        }
+        for user in (0..cast.user_count()).map(U) {
+            terms.settle_own(user);
+        }
+        terms
+    }
+
+    /// What became of an act of power.
+    pub(crate) fn verdict(&self, event: Idx) -> Result<(), Reason> {
+        if self.accepted.contains(&event) {
+            return Ok(());
+        }
+        Err(self
+            .reasons
+            .get(&event)
+            .cloned()
+            .unwrap_or_else(|| self.no_office(event)))
+    }
+
+    /// The most senior term that a user exercises in an event.
+    pub(crate) fn office(&self, user: U, event: Idx) -> Result<&Began, Reason> {
+        let mut reason = None;
+        for rank in self.by_holder.get(&user).into_iter().flatten() {
+            let Some(term) = self.began.get(rank) else {
+                continue;
+            };
+            if !term.before(self.graph, event) {
+                continue;
+            }
+            match self.holds(term, event) {
+                Ok(()) => return Ok(term),
+                Err(why) => reason = reason.or(Some(why)),
+            }
+        }
+        Err(reason.unwrap_or(Reason::NotAdmin {
+            who: self.cast.user_id(user).into(),
+        }))
+    }
+
+    /// All terms that a user could exercise in an event.
+    pub(crate) fn offices(&self, user: U, event: Idx) -> Vec<Seniority> {
+        let ranks = self.by_holder.get(&user).into_iter().flatten().copied();
+        ranks
+            .filter(|rank| {
+                self.began.get(rank).is_some_and(|term| {
+                    term.before(self.graph, event) && self.holds(term, event).is_ok()
+                })
+            })
+            .collect()
+    }
+
+    /// The most senior term exercised in an event by whoever its device speaks for.
+    pub(crate) fn office_of_author(&self, event: Idx) -> Result<&Began, Reason> {
+        let mut reason = None;
+        let mut best: Option<&Began> = None;
+        for user in self.cast.users_of(self.cast.author(event)) {
+            match self.office(*user, event) {
+                Ok(term) if best.is_none_or(|best| term.rank < best.rank) => best = Some(term),
+                Ok(_) => {}
+                Err(why) => reason = reason.or(Some(why)),
+            }
+        }
+        best.ok_or_else(|| reason.unwrap_or(Reason::NotAdmitted))
+    }
+
+    /// What ended a term, least (lamport, id) first.
+    pub(crate) fn ended(&self, term: &Began) -> Option<Idx> {
+        let mut ends: Vec<Idx> = self.endings(term).map(Removal::event).collect();
+        sort_by_rank(self.graph, &mut ends);
+        ends.first().copied()
+    }
+
+    /// What ended a term before an event that its holder wrote, or while nobody knew of that event.
+    pub(crate) fn ended_for(&self, term: &Began, event: Idx) -> Option<Idx> {
+        let mut ends: Vec<Idx> = self
+            .endings(term)
+            .filter(|removal| !removal.covers(self.graph, event))
+            .map(Removal::event)
+            .collect();
+        sort_by_rank(self.graph, &mut ends);
+        ends.first().copied()
+    }
+
+    fn endings<'b>(&'b self, term: &'b Began) -> impl Iterator<Item = &'b Removal> {
+        let of_user = self
+            .removals
+            .of(Scope::User(term.holder))
+            .filter(|removal| removal.binds(term.rank) && !term.knows(self.graph, removal));
+        let of_term = term
+            .starts
+            .iter()
+            .flat_map(|start| self.removals.of(Scope::Term(*start)));
+        of_user.chain(of_term)
+    }
+
+    fn owners(&mut self) -> BTreeMap<Seniority, Began> {
+        let mut owners = BTreeMap::new();
+        for n in 0..self.line.len() {
+            let term = &self.line[n];
+            let Some(holder) = self.cast.user(&term.holder) else {
+                continue;
+            };
+            let rank = Seniority::Owner(n as u32);
+            owners.insert(
+                rank,
+                Began {
+                    holder,
+                    starts: term.starts.clone(),
+                    rank,
+                },
+            );
+            self.accepted.extend(&term.starts);
+            if let (Some(cut), Some(before)) = (&term.cut, n.checked_sub(1)) {
+                for start in self.line[before].starts.clone() {
+                    self.removals.add(
+                        Scope::Term(start),
+                        Removal {
+                            carriers: term.starts.clone(),
+                            cut: Some(cut.clone()),
+                            own: false,
+                            rank: None,
+                        },
+                    );
+                }
+            }
+        }
+        owners
+    }
+
+    /// Lets one term act.
+    fn hold(&mut self, rank: Seniority, term: Began, waiting: &mut BTreeMap<Seniority, Began>) {
+        let holder = term.holder;
+        self.by_holder.entry(holder).or_default().insert(rank);
+        self.settle_own(holder);
+        if let (Seniority::Admin(..), [grant]) = (rank, term.starts.as_slice())
+            && let Err(reason) = self.takes_office(holder, *grant, rank)
+        {
+            self.accepted.remove(grant);
+            self.reasons.insert(*grant, reason);
+            self.by_holder.entry(holder).or_default().remove(&rank);
+            return;
+        }
+        let cast = self.cast;
+        for act in cast.power_of(holder).iter().copied() {
+            if self.accepted.contains(&act) || !term.before(self.graph, act) {
+                continue;
+            }
+            let judged = match self.holds(&term, act) {
+                Ok(()) => self.judge(&term, act, waiting),
+                Err(reason) => Err(reason),
+            };
+            match judged {
+                Ok(true) => {
+                    self.accepted.insert(act);
+                    self.reasons.remove(&act);
+                }
+                Ok(false) => {}
+                Err(reason) => {
+                    self.reasons.entry(act).or_insert(reason);
+                }
+            }
+        }
+        self.began.insert(rank, term);
+    }
+
+    /// Whether a grant makes its user an admin: not if a removal of the user is concurrent with it, nor if one in its past
+    /// was not followed by an admission.
+    fn takes_office(&self, holder: U, grant: Idx, rank: Seniority) -> Result<(), Reason> {
+        let (graph, user) = (self.graph, self.cast.user_id(holder));
+        for removal in self.removals.of(Scope::User(holder)) {
+            if removal.binds(rank)
+                && !removal.known_to(graph, grant)
+                && !removal.covers(graph, grant)
+            {
+                return Err(Reason::TargetRemoved {
+                    who: user.into(),
+                    by: graph.event(removal.event()).id(),
+                });
+            }
+        }
+        if self.is_member(holder, grant) {
+            Ok(())
+        } else {
+            Err(Reason::NotAMember { who: user.into() })
+        }
+    }
+
+    /// Whether acts in the past of an event say that a user was a member: one admits it, and no removal came since.
+    fn is_member(&self, user: U, event: Idx) -> bool {
+        let graph = self.graph;
+        self.cast.admissions(user).iter().any(|admission| {
+            graph.precedes(*admission, event)
+                && self.removals.of(Scope::User(user)).all(|removal| {
+                    !removal.known_to(graph, event) || removal.known_to(graph, *admission)
+                })
+        })
+    }
+
+    /// Whether a term is exercised in an event whose past knows its start.
+    fn holds(&self, term: &Began, event: Idx) -> Result<(), Reason> {
+        let graph = self.graph;
+        let device = self.cast.author(event);
+        let who = self.cast.user_id(term.holder);
+        if !self.cast.certified(graph, term.holder, device, event) {
+            return Err(Reason::NotAdmitted);
+        }
+        if self.removals.is_empty() {
+            return Ok(());
+        }
+        for (scope, removal) in self.removals.reaching(term.holder, device) {
+            if !removal.binds(term.rank) || removal.covers(graph, event) {
+                continue;
+            }
+            let by = graph.event(removal.event()).id();
+            match scope {
+                Scope::User(_) if !term.knows(graph, removal) => {
+                    return Err(Reason::UserRemoved {
+                        who: who.into(),
+                        by,
+                    });
+                }
+                Scope::Device(_) | Scope::Pair(..)
+                    if !self.returned(term, device, removal, event) =>
+                {
+                    return Err(Reason::DeviceRemoved {
+                        who: who.into(),
+                        device: self.cast.device_id(device),
+                        by,
+                    });
+                }
+                _ => {}
+            }
+        }
+        for start in &term.starts {
+            for removal in self.removals.of(Scope::Term(*start)) {
+                if !removal.covers(graph, event) {
+                    return Err(Reason::TermEnded {
+                        who: who.into(),
+                        by: graph.event(removal.event()).id(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn returned(&self, term: &Began, device: D, removal: &Removal, event: Idx) -> bool {
+        self.returns
+            .get(&(term.holder, device))
+            .into_iter()
+            .flatten()
+            .any(|back| {
+                back.rank <= term.rank
+                    && removal.known_to(self.graph, back.admission)
+                    && self.graph.precedes(back.admission, event)
+            })
+    }
+
+    /// Judges an act of a term that holds. `false`: not an act of this term.
+    fn judge(
+        &mut self,
+        term: &Began,
+        idx: Idx,
+        waiting: &mut BTreeMap<Seniority, Began>,
+    ) -> Result<bool, Reason> {
+        let graph = self.graph;
+        let event = graph.event(idx);
+        match event.act() {
+            Act::Grant(act) => {
+                let unknown = Reason::NotAMember {
+                    who: act.user.into(),
+                };
+                let user = self.cast.user(&act.user).ok_or(unknown)?;
+                if user == term.holder {
+                    return Err(Reason::OwnGrant);
+                }
+                let rank = Seniority::Admin(event.header().lamport, event.id());
+                waiting.insert(
+                    rank,
+                    Began {
+                        holder: user,
+                        starts: vec![idx],
+                        rank,
+                    },
+                );
+                Ok(true)
+            }
+            Act::Admit(act) => {
+                if let (Proof::Holds, Some(user), Some(device)) = (
+                    graph.proof(idx),
+                    self.cast.user(&act.user),
+                    self.cast.device(&act.device),
+                ) {
+                    self.returns
+                        .entry((user, device))
+                        .or_default()
+                        .push(Return {
+                            admission: idx,
+                            rank: term.rank,
+                        });
+                }
+                Ok(false)
+            }
+            Act::Remove(act) => self.judge_removal(term, idx, act),
+            _ => Ok(false),
+        }
+    }
+
+    fn judge_removal(&mut self, term: &Began, idx: Idx, act: &Remove) -> Result<bool, Reason> {
+        let graph = self.graph;
+        if act.by_user.is_some() {
+            return Err(unproven(graph, idx));
+        }
+        let cut = self.cut(idx, act)?;
+        let scope = match act.target {
+            Target::User(user) => {
+                let known = self.cast.user(&user).filter(|user| {
+                    self.cast
+                        .admissions(*user)
+                        .iter()
+                        .any(|admission| graph.precedes(*admission, idx))
+                });
+                let number = known.ok_or(Reason::NotAMember { who: user.into() })?;
+                if number == term.holder {
+                    return Ok(false);
+                }
+                self.unprotected(number, term, idx)?;
+                Scope::User(number)
+            }
+            Target::Device(device) => {
+                let number = self.known_device(device, idx)?;
+                for user in self.cast.users_of(number) {
+                    if *user == term.holder {
+                        return if number == self.cast.author(idx) {
+                            Ok(false)
+                        } else {
+                            Err(Reason::NeedsUserKey)
+                        };
+                    }
+                    self.unprotected(*user, term, idx)?;
+                }
+                Scope::Device(number)
+            }
+            Target::Term { user, grant } => {
+                let none = Reason::NoSuchTerm { grant };
+                let start = graph
+                    .find(&grant)
+                    .filter(|start| graph.precedes(*start, idx))
+                    .ok_or(none.clone())?;
+                let event = graph.event(start);
+                if !matches!(event.act(), Act::Grant(act) if act.user == user) {
+                    return Err(none);
+                }
+                // One's own term may be given up under itself, so "not senior" is enough.
+                if Seniority::Admin(event.header().lamport, grant) < term.rank {
+                    return Err(Reason::Outranked {
+                        who: user.into(),
+                        term: grant,
+                    });
+                }
+                Scope::Term(start)
+            }
+        };
+        self.removals.add(
+            scope,
+            Removal {
+                carriers: vec![idx],
+                cut,
+                own: false,
+                rank: Some(term.rank),
+            },
+        );
+        Ok(true)
+    }
+
+    fn known_device(&self, device: DeviceId, before: Idx) -> Result<D, Reason> {
+        self.cast
+            .device(&device)
+            .filter(|number| {
+                self.cast
+                    .users_of(*number)
+                    .iter()
+                    .any(|user| self.cast.certified(self.graph, *user, *number, before))
+            })
+            .ok_or(Reason::NoSuchDevice { device })
+    }
+
+    /// Fails if a user holds a term senior to `term` that had not ended, as far as the event's author could know.
+    fn unprotected(&self, user: U, term: &Began, event: Idx) -> Result<(), Reason> {
+        for rank in self.by_holder.get(&user).into_iter().flatten() {
+            let Some(senior) = self.began.get(rank).filter(|_| *rank < term.rank) else {
+                continue;
+            };
+            // What was void when it was written does not come alive when the senior's term ends later.
+            let over = self
+                .endings(senior)
+                .any(|removal| !self.graph.precedes(event, removal.event()));
+            if !over {
+                return Err(match rank {
+                    Seniority::Owner(_) => Reason::OwnerStays,
+                    Seniority::Admin(_, grant) => Reason::Outranked {
+                        who: self.cast.user_id(user).into(),
+                        term: *grant,
+                    },
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn cut(&self, idx: Idx, act: &Remove) -> Result<Option<Past>, Reason> {
+        act.cut
+            .as_deref()
+            .map(|heads| past_of_cut(self.graph, idx, heads).ok_or(Reason::CutOutside))
+            .transpose()
+    }
+
+    /// Decides what a user says about itself: its key about its devices first, then its devices about themselves and the
+    /// user. It is decided once, before its most senior term acts, or at the end.
+    fn settle_own(&mut self, user: U) {
+        if !self.settled.insert(user) {
+            return;
+        }
+        let mut by_key = self.cast.own_keys.get(&user).cloned().unwrap_or_default();
+        sort_by_rank(self.graph, &mut by_key);
+        let mut said: BTreeMap<(D, Vec<EventId>), Vec<Idx>> = BTreeMap::new();
+        for idx in by_key {
+            match self.by_own_key(user, idx) {
+                Ok(what) => {
+                    self.accepted.insert(idx);
+                    said.entry(what).or_default().push(idx);
+                }
+                Err(reason) => {
+                    self.reasons.insert(idx, reason);
+                }
+            }
+        }
+        for ((device, heads), carriers) in said {
+            let cut = past_of_cut(self.graph, carriers[0], &heads);
+            self.removals.add(
+                Scope::Pair(user, device),
+                Removal {
+                    carriers,
+                    cut,
+                    own: false,
+                    rank: None,
+                },
+            );
+        }
+        let cast = self.cast;
+        for idx in cast.power_of(user).iter().copied() {
+            let Act::Remove(act) = self.graph.event(idx).act() else {
+                continue;
+            };
+            let device = self.cast.author(idx);
+            let scope = match act.target {
+                Target::User(target) if target == self.cast.user_id(user) => Scope::User(user),
+                Target::Device(target) if target == self.cast.device_id(device) => {
+                    Scope::Pair(user, device)
+                }
+                _ => continue,
+            };
+            if act.by_user.is_some() || !self.cast.certified(self.graph, user, device, idx) {
+                continue;
+            }
+            match self.goes_itself(user, device, idx, act) {
+                Ok(cut) => {
+                    self.accepted.insert(idx);
+                    self.reasons.remove(&idx);
+                    self.removals.add(
+                        scope,
+                        Removal {
+                            carriers: vec![idx],
+                            cut,
+                            own: true,
+                            rank: None,
+                        },
+                    );
+                }
+                Err(reason) => {
+                    self.reasons.entry(idx).or_insert(reason);
+                }
+            }
+        }
+    }
+
+    /// A removal that a user key signed. Whoever carries it, what counts is the signature; so it must bring its own cut,
+    /// or carrying it again from another place would mean something else.
+    fn by_own_key(&self, user: U, idx: Idx) -> Result<(D, Vec<EventId>), Reason> {
+        let Act::Remove(act) = self.graph.event(idx).act() else {
+            return Err(Reason::NeedsUserKey);
+        };
+        let (Target::Device(device), Some(heads)) = (act.target, &act.cut) else {
+            return Err(Reason::NeedsUserKey);
+        };
+        self.cut(idx, act)?;
+        self.not_removed(user, idx)?;
+        Ok((self.known_device(device, idx)?, heads.clone()))
+    }
+
+    /// A leave, or a device that removes itself.
+    fn goes_itself(
+        &self,
+        user: U,
+        device: D,
+        idx: Idx,
+        act: &Remove,
+    ) -> Result<Option<Past>, Reason> {
+        let graph = self.graph;
+        let cut = self.cut(idx, act)?;
+        if matches!(act.target, Target::User(_)) && self.owns(user, idx) {
+            return Err(Reason::OwnerStays);
+        }
+        self.not_removed(user, idx)?;
+        for scope in [Scope::Device(device), Scope::Pair(user, device)] {
+            // A removed device never speaks for its user in this again, or a stolen one could.
+            if let Some(removal) = self
+                .removals
+                .of(scope)
+                .find(|removal| !removal.covers(graph, idx))
+            {
+                return Err(Reason::DeviceRemoved {
+                    who: self.cast.user_id(user).into(),
+                    device: self.cast.device_id(device),
+                    by: graph.event(removal.event()).id(),
+                });
+            }
+        }
+        Ok(cut)
+    }
+
+    /// Fails if a removal of the user reaches an event, and no act in the event's past admits the user again.
+    fn not_removed(&self, user: U, event: Idx) -> Result<(), Reason> {
+        let graph = self.graph;
+        let reaches = |removal: &&Removal| {
+            !removal.covers(graph, event)
+                && !self.cast.admissions(user).iter().any(|admission| {
+                    removal.known_to(graph, *admission) && graph.precedes(*admission, event)
+                })
+        };
+        match self.removals.of(Scope::User(user)).find(reaches) {
+            None => Ok(()),
+            Some(removal) => Err(Reason::UserRemoved {
+                who: self.cast.user_id(user).into(),
+                by: graph.event(removal.event()).id(),
+            }),
+        }
+    }
+
+    /// Whether a user was the owner when its device wrote an event, or became it without knowing of the event.
+    fn owns(&self, user: U, event: Idx) -> bool {
+        let graph = self.graph;
+        let holder = self.cast.user_id(user);
+        self.line.iter().enumerate().any(|(n, term)| {
+            if term.holder != holder || term.starts.iter().any(|s| graph.precedes(event, *s)) {
+                return false;
+            }
+            match self.line.get(n + 1) {
+                Some(next) => next
+                    .cut
+                    .as_ref()
+                    .is_some_and(|cut| graph.within(event, cut)),
+                None => true,
+            }
+        })
+    }
+
+    /// Why an act of power that no term covers is void.
+    fn no_office(&self, event: Idx) -> Reason {
+        if graph_removal(self.graph, event) && self.graph.proof(event) != Proof::Holds {
+            return unproven(self.graph, event);
+        }
+        let author = self.cast.author(event);
+        self.cast
+            .users_of(author)
+            .iter()
+            .find(|user| self.cast.certified(self.graph, **user, author, event))
+            .map_or(Reason::NotAdmitted, |user| Reason::NotAdmin {
+                who: self.cast.user_id(*user).into(),
+            })
+    }
+}
+
+fn graph_removal(graph: &Graph, event: Idx) -> bool {
+    matches!(graph.event(event).act(), Act::Remove(_))
+}
+
+fn unproven(graph: &Graph, event: Idx) -> Reason {
+    match graph.proof(event) {
+        Proof::Fails(what) | Proof::Certified(what) => Reason::Unproven(what),
+        _ => Reason::NeedsUserKey,
+    }
+}

@@ -1,0 +1,616 @@
+//! A world of people with real keys who sign real events. Nothing is mocked but sealing: attributes stand in the clear
+//! where their ciphertext would, and each event's are handed to the fold as opened.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use mesh_ledger::authority::Authority;
+use mesh_ledger::event::act::{
+    Admit, Checkpoint, DeviceAdd, EpochRotate, Genesis, Grant, Invite, InviteClose, InviteKind,
+    OwnerSet, Policy, Redemption, Remove, Target, own_device_message, redemption_message,
+    succession_message,
+};
+use mesh_ledger::event::attributes::{
+    Audience, Founding, Invitation, Joining, Offer, Opened, Protocol, Service, Write,
+};
+use mesh_ledger::event::{Act, Attributes, Event, Header};
+use mesh_ledger::fold::{Fold, fold};
+use mesh_ledger::graph::{Graph, Idx};
+use mesh_ledger::ids::{BoxKey, DeviceId, Digest, EpochId, EventId, NetworkId, UserId, WgKey};
+use mesh_ledger::keys::{
+    DeviceSecret, Domain, InviteSecret, RecoverySecret, Signature, UserSecret,
+};
+use mesh_ledger::state::State;
+use mesh_ledger::text::Label;
+use mesh_ledger::verdict::{Reason, Verdict};
+
+pub const EPOCH: EpochId = EpochId([7; 32]);
+pub const LATE: u64 = u64::MAX;
+
+/// One device of a person.
+#[derive(Clone)]
+pub struct Person {
+    pub name: String,
+    pub user: UserSecret,
+    pub device: DeviceSecret,
+}
+
+impl Person {
+    pub fn new(name: &str) -> Self {
+        Self::with_device(name, name)
+    }
+
+    /// A further device of the same user.
+    pub fn with_device(user: &str, device: &str) -> Self {
+        Self {
+            name: device.to_owned(),
+            user: UserSecret::from_seed(blake3::hash(format!("user {user}").as_bytes()).as_bytes()),
+            device: DeviceSecret::from_seed(
+                blake3::hash(format!("device {device}").as_bytes()).as_bytes(),
+            ),
+        }
+    }
+
+    pub fn id(&self) -> UserId {
+        self.user.public()
+    }
+
+    pub fn device_id(&self) -> DeviceId {
+        self.device.public()
+    }
+
+    pub fn box_key(&self) -> BoxKey {
+        BoxKey(blake3::derive_key("test box", &self.device_id().0))
+    }
+
+    pub fn joining(&self) -> Joining {
+        Joining {
+            salt: [9; 16],
+            host: label(&self.name),
+            address: None,
+            wireguard: WgKey(blake3::derive_key("test wireguard", &self.device_id().0)),
+        }
+    }
+}
+
+pub fn label(text: &str) -> Label {
+    text.parse().unwrap()
+}
+
+/// What one replica has seen: its heads.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Side(pub BTreeSet<EventId>);
+
+/// An invite somebody holds.
+#[derive(Clone)]
+pub struct Ticket {
+    pub invite: EventId,
+    pub key: InviteSecret,
+}
+
+pub struct World {
+    pub graph: Graph,
+    pub opened: Vec<Opened>,
+    pub network: NetworkId,
+    pub owner: Person,
+    pub words: RecoverySecret,
+    invites: u32,
+}
+
+pub fn words(name: &str) -> RecoverySecret {
+    RecoverySecret::from_seed(blake3::hash(format!("words {name}").as_bytes()).as_bytes())
+}
+
+impl World {
+    /// A network of 10.0.0.0/24 that `owner` founded, and what its founder has seen.
+    pub fn new(owner: &str) -> (Self, Side) {
+        Self::with_subnet(owner, "10.0.0.0/24")
+    }
+
+    pub fn with_subnet(owner: &str, subnet: &str) -> (Self, Side) {
+        let owner = Person::new(owner);
+        let words = words("first");
+        let act = Act::Genesis(Genesis {
+            owner: owner.id(),
+            device: owner.device_id(),
+            box_key: owner.box_key(),
+            certificate: owner.user.certify(&owner.device_id()),
+            recovery: words.public(),
+            policy: Policy::default(),
+            nonce: [1; 16],
+        });
+        let founding = Attributes::Founding(Founding {
+            name: label("net"),
+            subnet: subnet.parse().unwrap(),
+            joining: owner.joining(),
+        });
+        let mut world = Self {
+            graph: Graph::new(),
+            opened: Vec::new(),
+            network: NetworkId::GENESIS,
+            owner: owner.clone(),
+            words,
+            invites: 0,
+        };
+        let mut side = Side::default();
+        let id = world.sign(&mut side, &owner.device, act, Some(founding), 1000);
+        world.network = NetworkId(id.0);
+        (world, side)
+    }
+
+    /// Signs an event on top of what a side has seen; the side has then seen it.
+    pub fn sign(
+        &mut self,
+        side: &mut Side,
+        device: &DeviceSecret,
+        act: Act,
+        attributes: Option<Attributes>,
+        time: u64,
+    ) -> EventId {
+        while side.0.len() > 16 {
+            let (some, rest): (Vec<EventId>, Vec<EventId>) = {
+                let all: Vec<EventId> = side.0.iter().copied().collect();
+                (all[..16].to_vec(), all[16..].to_vec())
+            };
+            let mut part = Side(some.into_iter().collect());
+            self.sign(&mut part, device, Act::Merge, None, time);
+            side.0 = rest.into_iter().chain(part.0).collect();
+        }
+        let parents: Vec<Idx> = side
+            .0
+            .iter()
+            .map(|id| self.graph.find(id).unwrap())
+            .collect();
+        let past = self.graph.past_of(&parents);
+        let seq = 1 + self
+            .graph
+            .by_author(&device.public())
+            .filter(|idx| self.graph.within(*idx, &past))
+            .map(|idx| self.graph.event(idx).header().seq)
+            .max()
+            .unwrap_or(0);
+        let lamport = parents
+            .iter()
+            .map(|idx| self.graph.event(*idx).header().lamport + 1)
+            .max()
+            .unwrap_or(0);
+        let sealed = attributes
+            .as_ref()
+            .map(Attributes::encode)
+            .unwrap_or_default();
+        let header = Header {
+            network: self.network,
+            author: device.public(),
+            seq,
+            lamport,
+            time,
+            epoch: if sealed.is_empty() {
+                EpochId::NONE
+            } else {
+                EPOCH
+            },
+            parents: side.0.iter().copied().collect(),
+        };
+        let event = Event::sign(&header, &act, &sealed, device).unwrap();
+        let id = event.id();
+        self.add(event);
+        side.0 = BTreeSet::from([id]);
+        id
+    }
+
+    fn add(&mut self, event: Event) {
+        let opened = open(&event);
+        let before = self.graph.len();
+        self.graph.insert(event).unwrap();
+        if self.graph.len() > before {
+            self.opened.push(opened);
+        }
+    }
+
+    pub fn fold(&self) -> Fold {
+        fold(&self.graph, &self.opened)
+    }
+
+    pub fn idx(&self, id: EventId) -> Idx {
+        self.graph.find(&id).unwrap()
+    }
+
+    /// The verdict on an event.
+    pub fn verdict(&self, id: EventId) -> Verdict {
+        self.fold().verdicts[self.idx(id).0 as usize].clone()
+    }
+
+    /// Why an event is void.
+    pub fn reason(&self, id: EventId) -> Reason {
+        match self.verdict(id) {
+            Verdict::Void(reason) => reason,
+            other => panic!("{id:?} is {other:?}"),
+        }
+    }
+
+    pub fn counts(&self, id: EventId) -> bool {
+        self.verdict(id) == Verdict::Counted
+    }
+
+    pub fn state(&self) -> State {
+        self.fold().state
+    }
+
+    pub fn authority(&self) -> Authority {
+        self.fold().authority
+    }
+
+    pub fn is_member(&self, person: &Person) -> bool {
+        self.state().members.contains_key(&person.id())
+    }
+
+    // What people do.
+
+    pub fn merge(&mut self, side: &mut Side, who: &Person) -> EventId {
+        self.sign(side, &who.device, Act::Merge, None, 0)
+    }
+
+    pub fn invite(&mut self, side: &mut Side, who: &Person, uses: u32) -> Ticket {
+        self.invite_as(side, who, InviteKind::Bearer, uses, LATE, false, &[])
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub fn invite_as(
+        &mut self,
+        side: &mut Side,
+        who: &Person,
+        kind: InviteKind,
+        max_uses: u32,
+        expires: u64,
+        countersign: bool,
+        tags: &[&str],
+    ) -> Ticket {
+        self.invites += 1;
+        let key = InviteSecret::from_seed(blake3::hash(&self.invites.to_be_bytes()).as_bytes());
+        let act = Act::Invite(Invite {
+            key: key.public(),
+            kind,
+            max_uses,
+            expires,
+            countersign,
+        });
+        let attributes = Attributes::Invitation(Invitation {
+            contact: [3; 32],
+            note: None,
+            tags: tags.iter().map(|tag| label(tag)).collect(),
+        });
+        let invite = self.sign(side, &who.device, act, Some(attributes), 0);
+        Ticket { invite, key }
+    }
+
+    pub fn close(&mut self, side: &mut Side, who: &Person, ticket: &Ticket) -> EventId {
+        let act = Act::InviteClose(InviteClose {
+            invite: ticket.invite,
+        });
+        self.sign(side, &who.device, act, None, 0)
+    }
+
+    pub fn redemption(&self, joiner: &Person, ticket: &Ticket, digest: Digest) -> Redemption {
+        let message = redemption_message(
+            &self.network,
+            &ticket.invite,
+            &joiner.id(),
+            &joiner.device_id(),
+            &joiner.box_key(),
+            &joiner.user.certify(&joiner.device_id()),
+            &digest,
+        );
+        Redemption {
+            invite: ticket.invite,
+            by_user: joiner.user.sign(Domain::Redemption, &message),
+            by_device: joiner.device.sign(Domain::Redemption, &message),
+            by_invite: ticket.key.sign(Domain::Redemption, &message),
+        }
+    }
+
+    pub fn admit_act(
+        &self,
+        joiner: &Person,
+        joining: &Joining,
+        ticket: Option<&Ticket>,
+        at: u64,
+    ) -> Admit {
+        let digest = joining.digest();
+        Admit {
+            user: joiner.id(),
+            device: joiner.device_id(),
+            box_key: joiner.box_key(),
+            certificate: joiner.user.certify(&joiner.device_id()),
+            digest,
+            redemption: ticket.map(|ticket| self.redemption(joiner, ticket, digest)),
+            at,
+        }
+    }
+
+    pub fn admit(
+        &mut self,
+        side: &mut Side,
+        sponsor: &Person,
+        joiner: &Person,
+        ticket: Option<&Ticket>,
+    ) -> EventId {
+        self.admit_at(side, sponsor, joiner, ticket, 0)
+    }
+
+    pub fn admit_at(
+        &mut self,
+        side: &mut Side,
+        sponsor: &Person,
+        joiner: &Person,
+        ticket: Option<&Ticket>,
+        at: u64,
+    ) -> EventId {
+        self.admit_with(side, sponsor, joiner, ticket, at, joiner.joining())
+    }
+
+    pub fn admit_with(
+        &mut self,
+        side: &mut Side,
+        sponsor: &Person,
+        joiner: &Person,
+        ticket: Option<&Ticket>,
+        at: u64,
+        joining: Joining,
+    ) -> EventId {
+        let act = Act::Admit(self.admit_act(joiner, &joining, ticket, at));
+        self.sign(
+            side,
+            &sponsor.device,
+            act,
+            Some(Attributes::Joining(joining)),
+            at,
+        )
+    }
+
+    /// A person invited and admitted by `sponsor`, an admin.
+    pub fn newcomer(&mut self, side: &mut Side, sponsor: &Person, name: &str) -> Person {
+        let person = Person::new(name);
+        let ticket = self.invite(side, sponsor, 1);
+        self.admit(side, sponsor, &person, Some(&ticket));
+        person
+    }
+
+    pub fn add_device(&mut self, side: &mut Side, device: &Person) -> EventId {
+        let act = Act::DeviceAdd(DeviceAdd {
+            user: device.id(),
+            device: device.device_id(),
+            box_key: device.box_key(),
+            certificate: device.user.certify(&device.device_id()),
+        });
+        let attributes = Attributes::Joining(device.joining());
+        self.sign(side, &device.device, act, Some(attributes), 0)
+    }
+
+    pub fn grant(&mut self, side: &mut Side, who: &Person, to: &Person) -> EventId {
+        let act = Act::Grant(Grant { user: to.id() });
+        self.sign(side, &who.device, act, None, 0)
+    }
+
+    pub fn remove(
+        &mut self,
+        side: &mut Side,
+        who: &Person,
+        target: Target,
+        cut: Option<&Side>,
+        closes: &[EventId],
+    ) -> EventId {
+        let act = Act::Remove(Remove {
+            target,
+            cut: cut.map(|cut| cut.0.iter().copied().collect()),
+            closes: closes
+                .iter()
+                .copied()
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect(),
+            by_user: None,
+        });
+        self.sign(side, &who.device, act, None, 0)
+    }
+
+    pub fn kick(&mut self, side: &mut Side, who: &Person, target: &Person) -> EventId {
+        self.remove(side, who, Target::User(target.id()), None, &[])
+    }
+
+    pub fn revoke(
+        &mut self,
+        side: &mut Side,
+        who: &Person,
+        target: &Person,
+        grant: EventId,
+        since: Option<&Side>,
+    ) -> EventId {
+        let target = Target::Term {
+            user: target.id(),
+            grant,
+        };
+        self.remove(side, who, target, since, &[])
+    }
+
+    /// A removal of `device` by the key of its user, carried by `who`.
+    pub fn remove_own(
+        &mut self,
+        side: &mut Side,
+        who: &Person,
+        device: &Person,
+        cut: Option<&Side>,
+    ) -> EventId {
+        let cut: Option<Vec<EventId>> = cut.map(|cut| cut.0.iter().copied().collect());
+        let message = own_device_message(&self.network, &device.device_id(), cut.as_deref());
+        let act = Act::Remove(Remove {
+            target: Target::Device(device.device_id()),
+            cut,
+            closes: Vec::new(),
+            by_user: Some(device.user.sign(Domain::OwnDevice, &message)),
+        });
+        self.sign(side, &who.device, act, None, 0)
+    }
+
+    pub fn succession(
+        &self,
+        to: &Person,
+        words: &RecoverySecret,
+        next: &RecoverySecret,
+        cut: &Side,
+    ) -> OwnerSet {
+        let none = Signature::from_bytes(&[0; 64]);
+        let mut act = OwnerSet {
+            successor: to.id(),
+            device: to.device_id(),
+            box_key: to.box_key(),
+            certificate: to.user.certify(&to.device_id()),
+            recovery: next.public(),
+            cut: cut.0.iter().copied().collect(),
+            by_recovery: none,
+            by_successor: none,
+        };
+        let message = succession_message(&self.network, &act);
+        act.by_recovery = words.sign(Domain::Succession, &message);
+        act.by_successor = to.user.sign(Domain::Succession, &message);
+        act
+    }
+
+    pub fn hand_over(
+        &mut self,
+        side: &mut Side,
+        carrier: &Person,
+        to: &Person,
+        words: &RecoverySecret,
+        next: &RecoverySecret,
+        cut: &Side,
+    ) -> EventId {
+        let act = Act::OwnerSet(self.succession(to, words, next, cut));
+        self.sign(side, &carrier.device, act, None, 0)
+    }
+
+    pub fn write(&mut self, side: &mut Side, who: &Person, writes: Vec<Write>) -> EventId {
+        let attributes = Some(Attributes::Writes(writes));
+        self.sign(side, &who.device, Act::Private, attributes, 0)
+    }
+
+    /// Offers a TCP port of `device` to everyone, signed by `who`.
+    pub fn offer(&mut self, side: &mut Side, who: &Person, device: &Person, port: u16) -> EventId {
+        let write = Write::Offer {
+            device: device.device_id(),
+            slot: 0,
+            offer: Some(tcp(port, Audience::Everyone)),
+        };
+        self.write(side, who, vec![write])
+    }
+
+    pub fn rotate(&mut self, side: &mut Side, who: &Person, epoch: u8) -> EventId {
+        let act = Act::EpochRotate(EpochRotate {
+            epoch: EpochId([epoch; 32]),
+            follows: Vec::new(),
+            ephemeral: BoxKey([1; 32]),
+            boxes: Vec::new(),
+        });
+        self.sign(side, &who.device, act, None, 0)
+    }
+
+    /// A checkpoint of all that a side has seen.
+    pub fn checkpoint(&mut self, side: &mut Side, who: &Person, time: u64) -> EventId {
+        let heads: Vec<EventId> = side.0.iter().copied().collect();
+        let places: Vec<Idx> = heads.iter().map(|id| self.idx(*id)).collect();
+        let count = self.graph.past_of(&places).total();
+        let part = self.part(side).fold();
+        let act = Act::Checkpoint(Checkpoint {
+            heads,
+            authority: part.authority.hash(),
+            state: part.state.hash(),
+            count,
+        });
+        self.sign(side, &who.device, act, None, time)
+    }
+
+    /// The world as one side sees it.
+    pub fn part(&self, side: &Side) -> Part {
+        let heads: Vec<Idx> = side.0.iter().map(|id| self.idx(*id)).collect();
+        let past = self.graph.past_of(&heads);
+        Part::of(
+            self.graph
+                .indices()
+                .filter(|idx| self.graph.within(*idx, &past))
+                .map(|idx| self.graph.event(idx).clone()),
+        )
+    }
+}
+
+impl Side {
+    /// This side learns what another knows.
+    pub fn learn(&mut self, world: &World, other: &Self) {
+        let all: Vec<EventId> = self.0.union(&other.0).copied().collect();
+        let heads = |id: &EventId| {
+            !all.iter()
+                .any(|later| world.graph.precedes(world.idx(*id), world.idx(*later)))
+        };
+        self.0 = all.iter().copied().filter(heads).collect();
+    }
+}
+
+/// Some events of a world, in an order of their own.
+pub struct Part {
+    pub graph: Graph,
+    pub opened: Vec<Opened>,
+}
+
+impl Part {
+    pub fn of(events: impl IntoIterator<Item = Event>) -> Self {
+        let mut part = Self {
+            graph: Graph::new(),
+            opened: Vec::new(),
+        };
+        for event in events {
+            part.opened.push(open(&event));
+            part.graph.insert(event).unwrap();
+        }
+        part
+    }
+
+    pub fn fold(&self) -> Fold {
+        fold(&self.graph, &self.opened)
+    }
+
+    /// The verdicts by event.
+    pub fn verdicts(&self) -> BTreeMap<EventId, Verdict> {
+        by_id(&self.graph, &self.fold())
+    }
+}
+
+pub fn by_id(graph: &Graph, fold: &Fold) -> BTreeMap<EventId, Verdict> {
+    graph
+        .indices()
+        .map(|idx| (graph.event(idx).id(), fold.verdicts[idx.0 as usize].clone()))
+        .collect()
+}
+
+fn open(event: &Event) -> Opened {
+    if event.sealed().is_empty() {
+        Opened::Nothing
+    } else {
+        Attributes::decode(event.act(), event.sealed()).map_or(Opened::Broken, Opened::Open)
+    }
+}
+
+pub fn tcp(port: u16, audience: Audience) -> Offer {
+    Offer {
+        what: Service::Port {
+            protocol: Protocol::Tcp,
+            first: port,
+            last: port,
+        },
+        name: None,
+        audience,
+        until: None,
+    }
+}
+
+pub fn v4(n: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, 0, n)
+}

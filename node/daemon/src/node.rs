@@ -1,0 +1,328 @@
+//! The node: one task that owns everything this device knows, and takes one event after the other.
+//!
+//! Whatever waits (dialling, redeeming, an echo, a slow peer) waits in a task of its own and comes back as an [`Event`].
+
+mod calls;
+mod change;
+mod frames;
+mod join;
+mod links;
+mod net;
+mod report;
+mod spread;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use futures_util::StreamExt;
+use mesh_control::call::Call;
+use mesh_control::error::Error;
+use mesh_control::reply::Reply;
+use mesh_control::state::State as Watched;
+use mesh_core::link::Hello;
+use mesh_core::peer::PeerId;
+use mesh_ledger::ids::NetworkId;
+use mesh_os::dirs::Dirs;
+use mesh_tunnel::Tunnel;
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{info, warn};
+
+use crate::clock::{now_ms, steady};
+use crate::endpoint::{Endpoint, Seen};
+use crate::identity::Identity;
+use crate::link::{Greeting, LinkEvent, LinkId, Wire};
+
+use join::Joining;
+use links::Linked;
+pub(crate) use net::Net;
+use spread::Pending;
+
+/// The tunnel of a network while it is up: what the carriers' tasks hand messages to.
+pub(crate) type SharedTunnel = Arc<ArcSwapOption<Tunnel>>;
+
+/// How many events may wait for the node. Links wait when it is full.
+const QUEUE: usize = 1024;
+/// How often settings are written if they changed, and offers that have ended are looked for.
+const HOUSEKEEPING: Duration = Duration::from_secs(2);
+
+/// What happens to a node.
+pub(crate) enum Event {
+    /// A tool calls.
+    Call(Call, oneshot::Sender<Result<Reply, Error>>),
+    /// A device has connected and said what it wants.
+    Incoming(Wire, Hello),
+    /// A dial of ours ended.
+    Dialled(NetworkId, PeerId, Result<Greeting, String>),
+    /// A device that is no member here has told why it is one.
+    Introduced(NetworkId, PeerId, Vec<Vec<u8>>),
+    /// Something from a link.
+    Link(LinkId, LinkEvent),
+    /// A device was seen on the LAN.
+    Seen(Seen),
+    /// Something from the packet threads.
+    Tunnel(NetworkId, mesh_tunnel::Event),
+    /// An attempt to join has ended.
+    Joined(Box<join::Outcome>),
+    /// The machine's interfaces or addresses changed.
+    Machine,
+    /// Stop.
+    Stop,
+}
+
+/// See the module.
+pub(crate) struct Node {
+    identity: Arc<Identity>,
+    dirs: Dirs,
+    endpoint: Endpoint,
+    me: PeerId,
+    nets: BTreeMap<NetworkId, Net>,
+    links: BTreeMap<LinkId, Linked>,
+    next_link: u64,
+    lan: BTreeMap<PeerId, Seen>,
+    joining: Vec<Joining>,
+    pending: Vec<Pending>,
+    events: mpsc::Sender<Event>,
+    incoming: mpsc::Receiver<Event>,
+    watched: watch::Sender<Arc<Watched>>,
+    housekeeping: Duration,
+    /// Networks that could not be opened, and why.
+    broken: Vec<(PathBuf, String)>,
+}
+
+impl Node {
+    /// Opens every network of this device. None is up yet.
+    pub(crate) fn open(identity: Identity, dirs: Dirs, endpoint: Endpoint) -> Self {
+        let (events, incoming) = mpsc::channel(QUEUE);
+        let me = PeerId(identity.device.public().0);
+        let (watched, _) = watch::channel(Arc::new(Watched::default()));
+        let mut node = Self {
+            identity: Arc::new(identity),
+            dirs,
+            endpoint,
+            me,
+            nets: BTreeMap::new(),
+            links: BTreeMap::new(),
+            next_link: 0,
+            lan: BTreeMap::new(),
+            joining: Vec::new(),
+            pending: Vec::new(),
+            events,
+            incoming,
+            watched,
+            housekeeping: Duration::ZERO,
+            broken: Vec::new(),
+        };
+        for folder in net::folders(&node.dirs) {
+            match Net::open(&folder, &node.identity, me) {
+                Ok(net) => {
+                    info!(network = %net.id, events = net.ledger.graph().len(), "opened");
+                    node.nets.insert(net.id, net);
+                }
+                Err(error) => {
+                    warn!(folder = %folder.display(), "{error}");
+                    node.broken.push((folder, error.to_string()));
+                }
+            }
+        }
+        node
+    }
+
+    /// Where to send events.
+    pub(crate) fn sender(&self) -> mpsc::Sender<Event> {
+        self.events.clone()
+    }
+
+    /// What watching tools see.
+    pub(crate) fn watched(&self) -> watch::Receiver<Arc<Watched>> {
+        self.watched.subscribe()
+    }
+
+    /// Brings up what is to be up, and then lives until told to stop. Everything done to the machine is undone at the end.
+    pub(crate) async fn run(mut self) {
+        self.spawn_acceptor();
+        self.spawn_discovery().await;
+        self.spawn_machine_watch();
+        let wanted: Vec<NetworkId> = self.nets.values().filter(|net| net.settings.up()).map(|net| net.id).collect();
+        for id in wanted {
+            if let Err(error) = self.bring_up(id).await {
+                warn!(network = %id, "{error}");
+            }
+        }
+        loop {
+            let wake = self.next_wake();
+            let pause = wake.saturating_sub(steady());
+            tokio::select! {
+                event = self.incoming.recv() => match event {
+                    Some(Event::Stop) | None => break,
+                    Some(event) => self.take(event).await,
+                },
+                () = tokio::time::sleep(pause) => {}
+            }
+            self.on_time().await;
+            self.publish_watched();
+        }
+        let all: Vec<NetworkId> = self.nets.keys().copied().collect();
+        for id in all {
+            if let Err(error) = self.take_down(id).await {
+                warn!(network = %id, "{error}");
+            }
+        }
+        self.endpoint.close().await;
+    }
+
+    async fn take(&mut self, event: Event) {
+        match event {
+            Event::Call(call, respond) => self.call(call, respond).await,
+            Event::Incoming(wire, hello) => self.incoming(wire, hello).await,
+            Event::Dialled(network, peer, result) => self.dialled(network, peer, result).await,
+            Event::Introduced(network, peer, events) => self.introduced(network, peer, &events).await,
+            Event::Link(link, LinkEvent::Frame(frame)) => self.frame(link, frame).await,
+            Event::Link(link, LinkEvent::Closed(why)) => self.link_closed(link, &why),
+            Event::Seen(seen) => self.seen(seen),
+            Event::Tunnel(network, event) => self.tunnel_event(network, event),
+            Event::Joined(outcome) => self.joined(*outcome).await,
+            Event::Machine => self.machine_changed().await,
+            Event::Stop => {}
+        }
+    }
+
+    /// The earliest moment at which something is due.
+    fn next_wake(&self) -> Duration {
+        let nets = self.nets.values().filter(|net| net.is_up());
+        let nets = nets.flat_map(|net| [net.dialler.next(), Some(net.next_beacon)]).flatten();
+        let pending = self.pending.iter().map(|pending| pending.deadline);
+        nets.chain(pending).chain([self.housekeeping]).min().unwrap_or(self.housekeeping)
+    }
+
+    async fn on_time(&mut self) {
+        let now = steady();
+        self.settle_spreads(now);
+        let ids: Vec<NetworkId> = self.nets.values().filter(|net| net.is_up()).map(|net| net.id).collect();
+        for id in &ids {
+            self.dial_due(*id, now);
+            self.beacon_due(*id, now);
+        }
+        if now >= self.housekeeping {
+            self.housekeeping = now + HOUSEKEEPING;
+            for id in ids {
+                self.end_offers(id).await;
+            }
+            for net in self.nets.values_mut() {
+                if let Err(error) = net.settings.save() {
+                    warn!("{error}");
+                }
+            }
+            self.drop_idle_joiners(now);
+        }
+    }
+
+    fn machine_addresses(&self) -> BTreeSet<IpAddr> {
+        self.nets.values().filter_map(|net| net.applied.as_ref()).flat_map(net::inner_addresses).collect()
+    }
+
+    async fn machine_changed(&mut self) {
+        self.endpoint.network_change().await;
+        let now = steady();
+        for net in self.nets.values_mut() {
+            net.dialler.hint_all(now);
+        }
+    }
+
+    fn seen(&mut self, seen: Seen) {
+        let now = steady();
+        for net in self.nets.values_mut() {
+            net.dialler.hint(&seen.peer, now);
+        }
+        for joining in &self.joining {
+            joining.seen(&seen);
+        }
+        // Bounded: a LAN has no more devices than this, or lies.
+        if self.lan.len() < 4096 || self.lan.contains_key(&seen.peer) {
+            self.lan.insert(seen.peer, seen);
+        }
+    }
+
+    fn tunnel_event(&mut self, network: NetworkId, event: mesh_tunnel::Event) {
+        let Some(net) = self.nets.get_mut(&network) else { return };
+        match event {
+            mesh_tunnel::Event::WantsLink(peer) => {
+                if net.traffic.insert(peer) {
+                    net.want_links(steady());
+                }
+                net.dialler.hint(&peer, steady());
+            }
+            mesh_tunnel::Event::HandshakeDone(peer) => {
+                net.failing.remove(&peer);
+            }
+            mesh_tunnel::Event::HandshakeFailing(peer, _) => {
+                // Perhaps the other side holds a session with a clock ahead of ours: have it forget, at most once a minute.
+                let now = steady();
+                let last = net.failing.get(&peer).copied();
+                if last.is_none_or(|last| now.saturating_sub(last) > Duration::from_secs(60)) {
+                    net.failing.insert(peer, now);
+                    if let Some(linked) = net.links.get(&peer).and_then(|link| self.links.get(link)) {
+                        linked.link.send(mesh_core::link::Frame::ResetTunnel);
+                    }
+                }
+            }
+            mesh_tunnel::Event::DeviceFailed(why) => {
+                warn!(%network, "the interface failed: {why}");
+                net.problem = Some(format!("the interface failed: {why}"));
+            }
+        }
+    }
+
+    fn spawn_acceptor(&self) {
+        let (endpoint, events) = (self.endpoint.clone(), self.events.clone());
+        tokio::spawn(async move {
+            // So many strangers may be in the middle of saying hello; further ones wait in the socket.
+            let room = Arc::new(tokio::sync::Semaphore::new(64));
+            while let Some(incoming) = endpoint.accept().await {
+                let Ok(permit) = room.clone().acquire_owned().await else { return };
+                let events = events.clone();
+                tokio::spawn(async move {
+                    let greeted = async {
+                        let connection = incoming.await.map_err(|error| error.to_string())?;
+                        Wire::greeted(connection).await.map_err(|error| error.to_string())
+                    };
+                    match tokio::time::timeout(Duration::from_secs(10), greeted).await {
+                        Ok(Ok((wire, hello))) => drop(events.send(Event::Incoming(wire, hello)).await),
+                        Ok(Err(error)) => tracing::debug!("an incoming connection came to nothing: {error}"),
+                        Err(_) => {}
+                    }
+                    drop(permit);
+                });
+            }
+        });
+    }
+
+    async fn spawn_discovery(&self) {
+        let mut seen = self.endpoint.seen().await;
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            while let Some(seen) = seen.next().await {
+                if events.send(Event::Seen(seen)).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    fn spawn_machine_watch(&self) {
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            loop {
+                let Ok(mut watch) = mesh_os::watch::Watch::open() else { return };
+                while watch.next().await.is_some() {
+                    if events.send(Event::Machine).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+    }
+}

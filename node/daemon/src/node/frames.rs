@@ -1,0 +1,201 @@
+//! What peers say on their links.
+
+use mesh_core::beacon::Beacon;
+use mesh_core::desired::device_id;
+use mesh_core::link::{Frame, Refusal, event_frames};
+use mesh_core::peer::PeerId;
+use mesh_ledger::ids::{EventId, NetworkId};
+use mesh_ledger::network::redeem::{Reply, Request};
+use mesh_ledger::parking::Source;
+use mesh_ledger::wire::{Message, Sync};
+use tracing::{debug, info, warn};
+
+use super::Node;
+use crate::clock::now_ms;
+use crate::link::LinkId;
+use crate::random;
+
+/// A batch of so few events is confirmed, so that its author can tell who has it.
+const CONFIRM: usize = 64;
+
+impl Node {
+    /// Takes a frame. What does not belong where it came ends the link.
+    pub(crate) async fn frame(&mut self, link: LinkId, frame: Frame) {
+        let Some(linked) = self.links.get(&link) else { return };
+        let (id, peer, member) = (linked.network, linked.peer, linked.member);
+        match frame {
+            Frame::Redeem(request) => self.redeem(link, id, peer, &request).await,
+            _ if !member => self.end(link, Refusal::Protocol),
+            Frame::Sync(bytes) => self.sync(link, id, peer, &bytes).await,
+            Frame::Stored(ids) => self.confirmed(id, peer, &ids),
+            Frame::Beacon(bytes) => self.beacon(link, id, &bytes),
+            Frame::KeyWanted(_) => self.hand_key(link, id, peer),
+            Frame::Key(key) => {
+                let Some(net) = self.nets.get_mut(&id) else { return };
+                match net.ledger.add_key(&key) {
+                    Ok(true) => self.changed(id, Some(link)).await,
+                    Ok(false) => debug!(?peer, "sent a key that is no news or not the epoch's"),
+                    Err(error) => warn!("{error}"),
+                }
+            }
+            Frame::ResetTunnel => {
+                if let Some(tunnel) = self.nets.get(&id).and_then(|net| net.tunnel.load_full()) {
+                    tunnel.reset(&peer);
+                }
+            }
+            Frame::Goodbye => self.link_closed(link, "it took the network down"),
+            Frame::Hello(_) | Frame::Welcome(_) | Frame::Refused(_) | Frame::Events(_) | Frame::Redeemed(_) => {
+                self.end(link, Refusal::Protocol);
+            }
+        }
+    }
+
+    fn end(&mut self, link: LinkId, refusal: Refusal) {
+        if let Some(linked) = self.links.get(&link) {
+            warn!(peer = ?linked.peer, "ended: {refusal}");
+            linked.link.send(Frame::Refused(refusal));
+        }
+        self.link_closed(link, "it sent what it must not");
+    }
+
+    async fn sync(&mut self, link: LinkId, id: NetworkId, peer: PeerId, bytes: &[u8]) {
+        let (Some(net), Some(linked)) = (self.nets.get_mut(&id), self.links.get_mut(&link)) else { return };
+        let message = match Message::decode(bytes) {
+            Ok(message) => message,
+            Err(error) => {
+                debug!(?peer, "{error}");
+                self.end(link, Refusal::Protocol);
+                return;
+            }
+        };
+        let step = linked.sync.receive(message, &net.index);
+        for message in step.send {
+            linked.link.send(Frame::Sync(message.encode()));
+        }
+        if !step.events.is_empty() {
+            self.take_events(link, id, peer, &step.events).await;
+        }
+    }
+
+    async fn take_events(&mut self, link: LinkId, id: NetworkId, peer: PeerId, events: &[Vec<u8>]) {
+        let Some(net) = self.nets.get_mut(&id) else { return };
+        let source = Source::Sync(device_id(&peer));
+        let receipt = match tokio::task::block_in_place(|| net.ledger.receive(source, events, now_ms())) {
+            Ok(receipt) => receipt,
+            Err(error) => {
+                warn!(network = %id, "events could not be stored: {error}");
+                net.problem = Some(error.to_string());
+                return;
+            }
+        };
+        for (event, why) in &receipt.refused {
+            debug!(?peer, event = %event.short(), "refused: {why}");
+        }
+        for event in &receipt.mended {
+            info!(network = %id, event = %event.short(), "a damaged event was restored by a peer");
+        }
+        if let Some(linked) = self.links.get(&link) {
+            for message in Sync::fetch(&receipt.missing) {
+                linked.link.send(Frame::Sync(message.encode()));
+            }
+            if events.len() <= CONFIRM {
+                let graph = net.ledger.graph();
+                let ids = events.iter().map(|bytes| mesh_ledger::event::id_of(bytes));
+                let stored: Vec<EventId> = ids.filter(|event| graph.find(event).is_some()).collect();
+                linked.link.send(Frame::Stored(stored));
+            }
+        }
+        if !receipt.added.is_empty() {
+            self.changed(id, Some(link)).await;
+        }
+    }
+
+    /// A device that was unknown has told why it is a member.
+    pub(crate) async fn introduced(&mut self, id: NetworkId, peer: PeerId, events: &[Vec<u8>]) {
+        let Some(net) = self.nets.get_mut(&id) else { return };
+        let source = Source::Sync(device_id(&peer));
+        let received = tokio::task::block_in_place(|| net.ledger.receive(source, events, now_ms()));
+        net.ledger.forget(source);
+        match received {
+            Ok(receipt) if !receipt.added.is_empty() => self.changed(id, None).await,
+            Ok(_) => {}
+            Err(error) => warn!(network = %id, "events could not be stored: {error}"),
+        }
+    }
+
+    fn beacon(&mut self, link: LinkId, id: NetworkId, bytes: &[u8]) {
+        let Some(net) = self.nets.get_mut(&id) else { return };
+        let Some(beacon) = Beacon::open(bytes, &id, net.ledger.keys().iter()) else { return };
+        let device = beacon.device;
+        if device == net.my_device() || !net.state().devices.contains_key(&device) {
+            return;
+        }
+        let heads = beacon.heads;
+        if !net.presence.take(beacon, now_ms()) {
+            return;
+        }
+        net.settings.heard(device.to_string(), now_ms());
+        let mine = net.ledger.heads_digest();
+        for (other, linked) in self.links.iter_mut().filter(|(_, linked)| linked.network == id && linked.member) {
+            if device_id(&linked.peer) == device {
+                linked.heads = Some(heads);
+                if heads != mine && linked.sync.is_idle() {
+                    for message in linked.sync.start(&net.index) {
+                        linked.link.send(Frame::Sync(message.encode()));
+                    }
+                }
+            } else if *other != link {
+                linked.link.send(Frame::Beacon(bytes.to_vec()));
+            }
+        }
+    }
+
+    fn hand_key(&mut self, link: LinkId, id: NetworkId, peer: PeerId) {
+        let (Some(net), Some(linked)) = (self.nets.get(&id), self.links.get(&link)) else { return };
+        let Some(device) = net.state().devices.get(&device_id(&peer)) else { return };
+        match random::seed() {
+            Ok(seed) => {
+                if let Some(key) = net.ledger.hand_key(&device.box_key, &seed) {
+                    linked.link.send(Frame::Key(key));
+                }
+            }
+            Err(error) => warn!("{error}"),
+        }
+    }
+
+    /// A joiner asks to be admitted. If it is, it is told only when the admission counts here and is stored.
+    async fn redeem(&mut self, link: LinkId, id: NetworkId, peer: PeerId, request: &[u8]) {
+        let Some(net) = self.nets.get_mut(&id) else { return };
+        let Some(request) = Request::decode(request) else {
+            self.end(link, Refusal::Protocol);
+            return;
+        };
+        let seed = match random::seed() {
+            Ok(seed) => seed,
+            Err(error) => return warn!("{error}"),
+        };
+        let judged = net.ledger.redeem(&request, &device_id(&peer), &self.identity.device, &seed, now_ms());
+        let reply = match judged {
+            Ok(answer) => {
+                info!(network = %net.name(), ?peer, event = %answer.admit.short(), "admitted");
+                Reply::Admitted(answer)
+            }
+            Err(error) => {
+                info!(network = %net.name(), ?peer, "not admitted: {error}");
+                Reply::Refused(error)
+            }
+        };
+        let admitted = matches!(reply, Reply::Admitted(_));
+        if admitted {
+            self.changed(id, None).await;
+        }
+        let (Some(net), Some(linked)) = (self.nets.get(&id), self.links.get(&link)) else { return };
+        linked.link.send(Frame::Redeemed(reply.encode()));
+        if admitted {
+            for frame in event_frames(net.index.events().map(mesh_ledger::event::Event::bytes)) {
+                linked.link.send(frame);
+            }
+            self.member_link(id, peer, link);
+        }
+    }
+}

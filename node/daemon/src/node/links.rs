@@ -1,0 +1,270 @@
+//! Links: dialling, being dialled, and which of two connections to keep.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mesh_core::beacon::{Beacon, EVERY, MAX_ADDRESSES};
+use mesh_core::desired::device_id;
+use mesh_core::dial::keeps_new;
+use mesh_core::link::{Frame, Hello, Refusal, Role, event_frames};
+use mesh_core::peer::PeerId;
+use mesh_ledger::ids::NetworkId;
+use mesh_ledger::network::redeem::{Challenge, Reply};
+use mesh_ledger::parking::Source;
+use mesh_ledger::wire::Sync;
+use tracing::{debug, info};
+
+use super::{Event, Node};
+use crate::carrier::{self, IrohCarrier};
+use crate::clock::{now_ms, steady};
+use crate::link::{Greeting, Link, LinkId, MAX_INTRODUCTION, Wire};
+
+/// How long one attempt may take.
+const DIAL: Duration = Duration::from_millis(3500);
+/// How long a joiner may stay without being admitted.
+const JOINER: Duration = Duration::from_secs(60);
+/// The most joiners at once.
+const MAX_JOINERS: usize = 16;
+
+/// A link, and what is known of it.
+pub(crate) struct Linked {
+    pub(crate) network: NetworkId,
+    pub(crate) peer: PeerId,
+    pub(crate) link: Link,
+    pub(crate) dialled_here: bool,
+    /// Whether the other end is a member; else it is a joiner.
+    pub(crate) member: bool,
+    pub(crate) since: Duration,
+    pub(crate) sync: Sync,
+    /// The digest of the other end's heads, when last heard.
+    pub(crate) heads: Option<[u8; 16]>,
+    pub(crate) carrier: Arc<IrohCarrier>,
+}
+
+impl Linked {
+    /// The address of the path in use, and its round-trip time.
+    pub(crate) fn path(&self) -> Option<(std::net::SocketAddr, Duration)> {
+        let paths = self.link.connection.paths();
+        let path = paths.iter().find(iroh::endpoint::Path::is_selected).or_else(|| paths.iter().next())?;
+        match path.remote_addr() {
+            iroh::TransportAddr::Ip(address) => Some((*address, path.rtt())),
+            _ => None,
+        }
+    }
+}
+
+impl Node {
+    /// Dials the peers that are due.
+    pub(crate) fn dial_due(&mut self, id: NetworkId, now: Duration) {
+        let Some(net) = self.nets.get_mut(&id) else { return };
+        for peer in net.dialler.due(now) {
+            let mut addresses = net.addresses(&peer);
+            if let Some(seen) = self.lan.get(&peer) {
+                addresses.extend(seen.addresses.iter().copied().filter(|a| !addresses.contains(a)).collect::<Vec<_>>());
+            }
+            let (endpoint, events) = (self.endpoint.clone(), self.events.clone());
+            tokio::spawn(async move {
+                let dialled = async {
+                    let connection = endpoint.connect(&peer, &addresses).await?;
+                    let hello = Hello { network: id, role: Role::Member };
+                    Wire::greet(connection, hello).await.map_err(|error| error.to_string())
+                };
+                let result = match tokio::time::timeout(DIAL, dialled).await {
+                    Ok(result) => result,
+                    Err(_) => Err("no answer".to_owned()),
+                };
+                // The node is gone if this fails.
+                let _ = events.send(Event::Dialled(id, peer, result)).await;
+            });
+        }
+    }
+
+    /// A dial ended.
+    pub(crate) async fn dialled(&mut self, id: NetworkId, peer: PeerId, result: Result<Greeting, String>) {
+        let now = steady();
+        let Some(net) = self.nets.get_mut(&id) else { return };
+        match result {
+            Ok(Greeting::Welcome(wire, _)) => {
+                net.shut_out.remove(&peer);
+                self.link_up(id, wire, true).await;
+            }
+            Ok(Greeting::Unknown(wire)) => {
+                debug!(?peer, "does not know this device yet");
+                let events = net.index.events().take(MAX_INTRODUCTION).map(|event| event.bytes().to_vec());
+                let events: Vec<Vec<u8>> = events.collect();
+                tokio::spawn(wire.introduce(event_frames(events.iter().map(Vec::as_slice))));
+                net.dialler.failed(&peer, Some(now), now);
+            }
+            Err(why) => {
+                debug!(?peer, "not reached: {why}");
+                if why == Refusal::Removed.to_string() {
+                    net.shut_out.insert(peer);
+                }
+                let heard = net.heard_lately(&peer, now_ms(), now);
+                net.dialler.failed(&peer, heard, now);
+            }
+        }
+    }
+
+    /// Somebody connected and said hello.
+    pub(crate) async fn incoming(&mut self, wire: Wire, hello: Hello) {
+        let peer = wire.peer();
+        let Some(net) = self.nets.get_mut(&hello.network).filter(|net| net.is_up()) else {
+            tokio::spawn(wire.refuse(Refusal::NotHere));
+            return;
+        };
+        let device = device_id(&peer);
+        match hello.role {
+            Role::Member if net.state().devices.contains_key(&device) => {
+                self.welcome(hello.network, wire, Vec::new(), true).await;
+            }
+            Role::Member if net.state().removed_devices.contains_key(&device) => {
+                tokio::spawn(wire.refuse(Refusal::Removed));
+            }
+            Role::Member => {
+                let (events, network) = (self.events.clone(), hello.network);
+                tokio::spawn(async move {
+                    let told = wire.be_introduced().await;
+                    let _ = events.send(Event::Introduced(network, peer, told)).await;
+                });
+            }
+            Role::Joiner(challenge) => {
+                let joiners = self.links.values().filter(|linked| !linked.member).count();
+                let Some(challenge) = Challenge::decode(&challenge).filter(|_| joiners < MAX_JOINERS) else {
+                    tokio::spawn(wire.refuse(Refusal::Protocol));
+                    return;
+                };
+                let reply = match net.ledger.introduce(&challenge, &net.my_device(), &device) {
+                    Ok(introduction) => Reply::Introduced(introduction),
+                    Err(error) => Reply::Refused(error),
+                };
+                self.welcome(hello.network, wire, reply.encode(), false).await;
+            }
+        }
+    }
+
+    async fn welcome(&mut self, id: NetworkId, mut wire: Wire, reply: Vec<u8>, member: bool) {
+        // A few bytes into an empty stream: this does not wait for the other side.
+        let written = tokio::time::timeout(Duration::from_secs(1), wire.write(&Frame::Welcome(reply))).await;
+        if !matches!(written, Ok(Ok(()))) {
+            return;
+        }
+        if member {
+            self.link_up(id, wire, false).await;
+        } else {
+            self.add_link(id, wire, false, false);
+        }
+    }
+
+    /// A connection to a member is ready: keeps it, unless there is a better one.
+    pub(crate) async fn link_up(&mut self, id: NetworkId, wire: Wire, dialled_here: bool) {
+        let peer = wire.peer();
+        let Some(net) = self.nets.get_mut(&id).filter(|net| net.is_up()) else { return };
+        if let Some(old) = net.links.get(&peer).and_then(|link| self.links.get(link)) {
+            let alive = old.link.connection.close_reason().is_none();
+            if alive && !keeps_new(&self.me, &peer, old.dialled_here, dialled_here) {
+                wire.connection.close(iroh::endpoint::VarInt::from_u32(4), b"another is kept");
+                net.dialler.linked(peer);
+                return;
+            }
+        }
+        let link = self.add_link(id, wire, dialled_here, true);
+        self.member_link(id, peer, link);
+    }
+
+    /// Makes a link the one to its peer, and begins to compare ledgers.
+    pub(crate) fn member_link(&mut self, id: NetworkId, peer: PeerId, link: LinkId) {
+        let Some(net) = self.nets.get_mut(&id) else { return };
+        if let Some(old) = net.links.insert(peer, link).filter(|old| *old != link)
+            && let Some(old) = self.links.remove(&old)
+        {
+            old.link.cut();
+        }
+        net.dialler.linked(peer);
+        net.settings.heard(device_id(&peer).to_string(), now_ms());
+        let missing = net.ledger.missing();
+        if let Some(linked) = self.links.get_mut(&link) {
+            linked.member = true;
+            if let Some((address, _)) = linked.path() {
+                net.settings.reached(device_id(&peer).to_string(), address);
+            }
+            // The side that dialled begins; the other answers.
+            if linked.dialled_here {
+                for message in linked.sync.start(&net.index) {
+                    linked.link.send(Frame::Sync(message.encode()));
+                }
+            }
+            for message in Sync::fetch(&missing) {
+                linked.link.send(Frame::Sync(message.encode()));
+            }
+            for epoch in net.ledger.missing_keys() {
+                linked.link.send(Frame::KeyWanted(epoch));
+            }
+        }
+        info!(network = %net.name(), ?peer, "linked");
+        net.next_beacon = net.next_beacon.min(steady() + Duration::from_millis(200));
+        self.publish_table(id);
+    }
+
+    fn add_link(&mut self, id: NetworkId, wire: Wire, dialled_here: bool, member: bool) -> LinkId {
+        self.next_link += 1;
+        let link_id = LinkId(self.next_link);
+        let peer = wire.peer();
+        let connection = wire.connection.clone();
+        if let Some(net) = self.nets.get(&id) {
+            tokio::spawn(carrier::receive(connection.clone(), peer, net.tunnel.clone()));
+        }
+        let link = Link::spawn(link_id, wire, self.events.clone(), Event::Link);
+        let linked = Linked {
+            network: id,
+            peer,
+            link,
+            dialled_here,
+            member,
+            since: steady(),
+            sync: Sync::new(),
+            heads: None,
+            carrier: IrohCarrier::spawn(connection),
+        };
+        self.links.insert(link_id, linked);
+        link_id
+    }
+
+    /// A link is gone.
+    pub(crate) fn link_closed(&mut self, link: LinkId, why: &str) {
+        let Some(linked) = self.links.remove(&link) else { return };
+        let Some(net) = self.nets.get_mut(&linked.network) else { return };
+        let device = device_id(&linked.peer);
+        net.ledger.forget(Source::Sync(device));
+        if net.links.get(&linked.peer) != Some(&link) {
+            return;
+        }
+        info!(network = %net.name(), peer = ?linked.peer, "link lost: {why}");
+        net.links.remove(&linked.peer);
+        net.dialler.lost(&linked.peer, steady());
+        net.settings.heard(device.to_string(), now_ms());
+        let id = linked.network;
+        self.publish_table(id);
+    }
+
+    /// Ends the links of joiners that take too long.
+    pub(crate) fn drop_idle_joiners(&mut self, now: Duration) {
+        self.links.retain(|_, linked| linked.member || now.saturating_sub(linked.since) < JOINER);
+    }
+
+    /// Sends a beacon, if one is due and somebody is there to take it.
+    pub(crate) fn beacon_due(&mut self, id: NetworkId, now: Duration) {
+        let Some(net) = self.nets.get_mut(&id).filter(|net| now >= net.next_beacon) else { return };
+        net.next_beacon = now + Duration::from_millis(EVERY);
+        net.beacon_counter = now_ms().max(net.beacon_counter + 1);
+        let mut addresses = self.endpoint.addresses();
+        addresses.truncate(MAX_ADDRESSES);
+        let beacon =
+            Beacon { device: net.my_device(), counter: net.beacon_counter, heads: net.ledger.heads_digest(), addresses };
+        let Some(key) = net.ledger.newest_key() else { return };
+        let Some(bytes) = beacon.seal(&id, &self.identity.device, key) else { return };
+        for linked in self.links.values().filter(|linked| linked.network == id && linked.member) {
+            linked.link.send(Frame::Beacon(bytes.clone()));
+        }
+    }
+}

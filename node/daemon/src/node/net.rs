@@ -1,0 +1,220 @@
+//! One network of this device.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use mesh_core::beacon::Presence;
+use mesh_core::desired::{Desired, desired, device_id, peer_id};
+use mesh_core::dial::{Dialler, wanted};
+use mesh_core::peer::PeerId;
+use mesh_core::plan::InterfaceName;
+use mesh_ledger::event::Event;
+use mesh_ledger::graph::Idx;
+use mesh_ledger::ids::{DeviceId, EventId, NetworkId};
+use mesh_ledger::network::{Ledger, OpenError};
+use mesh_ledger::state::State;
+use mesh_ledger::store::StoreError;
+use mesh_ledger::store::sqlite::SqliteStore;
+use mesh_ledger::wire::Index;
+use mesh_os::dirs::Dirs;
+use mesh_os::machine::Applied;
+use zeroize::Zeroizing;
+
+use super::SharedTunnel;
+use crate::identity::{Identity, IdentityError, seed};
+use crate::link::LinkId;
+use crate::settings::{Settings, SettingsError};
+
+/// A network could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NetError {
+    /// Its store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Its ledger.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Its WireGuard key.
+    #[error(transparent)]
+    Key(#[from] IdentityError),
+    /// Its settings.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+}
+
+/// See the module.
+pub(crate) struct Net {
+    pub(crate) id: NetworkId,
+    pub(crate) folder: PathBuf,
+    pub(crate) ledger: Ledger<SqliteStore>,
+    /// The events by place, for sync. Holds the first `indexed` of the graph.
+    pub(crate) index: Index,
+    indexed: usize,
+    /// So many events of the graph the links have been told of.
+    pub(crate) announced: usize,
+    pub(crate) wireguard: Zeroizing<[u8; 32]>,
+    pub(crate) settings: Settings,
+    /// What is done to the machine, while the network is up.
+    pub(crate) applied: Option<Applied>,
+    pub(crate) tunnel: SharedTunnel,
+    pub(crate) links: BTreeMap<PeerId, LinkId>,
+    pub(crate) dialler: Dialler,
+    pub(crate) presence: Presence,
+    /// Peers there was traffic for.
+    pub(crate) traffic: BTreeSet<PeerId>,
+    /// When a peer was last asked to forget its sessions.
+    pub(crate) failing: BTreeMap<PeerId, Duration>,
+    pub(crate) beacon_counter: u64,
+    pub(crate) next_beacon: Duration,
+    /// What keeps it from working, if something does.
+    pub(crate) problem: Option<String>,
+    /// Peers that say this device was removed.
+    pub(crate) shut_out: BTreeSet<PeerId>,
+    me: PeerId,
+}
+
+/// The folders of the networks of this device.
+pub(crate) fn folders(dirs: &Dirs) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dirs.state.join("networks"));
+    let mut folders: Vec<PathBuf> =
+        entries.into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| path.join("ledger.db").exists()).collect();
+    folders.sort();
+    folders
+}
+
+/// The folder of a network.
+pub(crate) fn folder(dirs: &Dirs, network: &NetworkId) -> PathBuf {
+    dirs.state.join("networks").join(network.to_string())
+}
+
+/// The addresses that a plan gives this machine.
+pub(crate) fn inner_addresses(applied: &Applied) -> impl Iterator<Item = IpAddr> + '_ {
+    applied.plan().addresses.iter().map(mesh_core::plan::Subnet::address)
+}
+
+impl Net {
+    /// Opens what is in a folder.
+    pub(crate) fn open(folder: &Path, identity: &Identity, me: PeerId) -> Result<Self, NetError> {
+        let store = SqliteStore::open(&folder.join("ledger.db"))?;
+        let ledger = Ledger::open(store, identity.boxes.clone())?;
+        Self::new(folder, ledger, me)
+    }
+
+    /// Takes a ledger whose store is in that folder.
+    pub(crate) fn new(folder: &Path, ledger: Ledger<SqliteStore>, me: PeerId) -> Result<Self, NetError> {
+        let wireguard = seed(&folder.join("wireguard.key"))?;
+        let settings = Settings::load(folder)?;
+        let mut net = Self {
+            id: ledger.network(),
+            folder: folder.to_owned(),
+            announced: ledger.graph().len(),
+            ledger,
+            index: Index::new(),
+            indexed: 0,
+            wireguard,
+            settings,
+            applied: None,
+            tunnel: Arc::new(ArcSwapOption::empty()),
+            links: BTreeMap::new(),
+            dialler: Dialler::new(me),
+            presence: Presence::default(),
+            traffic: BTreeSet::new(),
+            failing: BTreeMap::new(),
+            beacon_counter: 0,
+            next_beacon: Duration::ZERO,
+            problem: None,
+            shut_out: BTreeSet::new(),
+            me,
+        };
+        net.extend_index();
+        Ok(net)
+    }
+
+    /// Whether links are kept and packets flow.
+    pub(crate) fn is_up(&self) -> bool {
+        self.applied.is_some()
+    }
+
+    /// The network as members see it.
+    pub(crate) fn state(&self) -> &State {
+        self.ledger.state()
+    }
+
+    /// This device, as the ledger names it.
+    pub(crate) fn my_device(&self) -> DeviceId {
+        device_id(&self.me)
+    }
+
+    /// Whether this device is in it.
+    pub(crate) fn is_member(&self) -> bool {
+        self.state().devices.contains_key(&self.my_device())
+    }
+
+    /// The network's name, or the start of its id as long as that is sealed.
+    pub(crate) fn name(&self) -> String {
+        self.state().name.as_ref().map_or_else(|| self.id.short(), ToString::to_string)
+    }
+
+    /// What this device must be now.
+    pub(crate) fn desired(&self, now: u64) -> Option<Desired> {
+        let ended: BTreeSet<EventId> = self.settings.ended().iter().filter_map(|id| id.parse().ok()).collect();
+        desired(self.state(), &self.my_device(), InterfaceName::FirstFree, &ended, now)
+    }
+
+    /// Takes the graph's new events into the index.
+    pub(crate) fn extend_index(&mut self) {
+        let graph = self.ledger.graph();
+        let new = (self.indexed..graph.len()).map(|n| graph.event(Idx(n as u32)).clone());
+        self.index.extend(new);
+        self.indexed = graph.len();
+    }
+
+    /// The events that links have not been told of; they count as told afterwards.
+    pub(crate) fn take_news(&mut self) -> Vec<Event> {
+        let graph = self.ledger.graph();
+        let news = (self.announced..graph.len()).map(|n| graph.event(Idx(n as u32)).clone()).collect();
+        self.announced = graph.len();
+        news
+    }
+
+    /// Tells the dialler whom to be linked with.
+    pub(crate) fn want_links(&mut self, now: Duration) {
+        let peers: BTreeSet<PeerId> = self.state().devices.keys().map(peer_id).filter(|peer| *peer != self.me).collect();
+        self.traffic.retain(|peer| peers.contains(peer));
+        self.failing.retain(|peer, _| peers.contains(peer));
+        let wanted = wanted(&self.me, &peers, &self.traffic);
+        self.dialler.want(&wanted, now);
+    }
+
+    /// Where a peer may be reached, the most likely first.
+    pub(crate) fn addresses(&self, peer: &PeerId) -> Vec<SocketAddr> {
+        let device = device_id(peer);
+        let mut addresses = self.settings.addresses(&device.to_string()).to_vec();
+        if let Some(beacon) = self.presence.of(&device) {
+            addresses.extend(beacon.addresses.iter().copied().filter(|a| !addresses.contains(a)).collect::<Vec<_>>());
+        }
+        addresses.truncate(12);
+        addresses
+    }
+
+    /// When a peer was last heard of, on the steady clock, if that was since the daemon started.
+    pub(crate) fn heard_lately(&self, peer: &PeerId, now_ms: u64, now: Duration) -> Option<Duration> {
+        let device = device_id(peer);
+        let by_beacon = self.presence.heard(&device);
+        let heard = by_beacon.into_iter().chain(self.settings.seen(&device.to_string())).max()?;
+        Some(now.saturating_sub(Duration::from_millis(now_ms.saturating_sub(heard))))
+    }
+
+    /// Forgets what concerns devices and offers that are gone.
+    pub(crate) fn forget_gone(&mut self) {
+        let state = self.ledger.state();
+        let devices: BTreeSet<String> = state.devices.keys().map(ToString::to_string).collect();
+        let offers: BTreeSet<String> = state.offers.values().map(|offer| offer.event.to_string()).collect();
+        self.settings.retain(|offer| offers.contains(offer), |device| devices.contains(device));
+        self.presence.retain(|device| state.devices.contains_key(device));
+    }
+}

@@ -1,0 +1,390 @@
+//! What every verb has at hand: the global options, the way to the daemon, and the ways out.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mesh_control::call::Verb as CallVerb;
+use mesh_control::client::Client;
+use mesh_control::view::Spread;
+use mesh_control::{Code, Error, Secret};
+use nix::unistd::Uid;
+use serde::Serialize;
+
+use crate::cli::{Color, Global, Verb};
+use crate::output::{Symbols, Terminal};
+use crate::render::{self, Line, Look};
+use crate::start::{self, Started};
+use crate::suggest;
+
+/// See the module.
+pub(crate) struct Context {
+    pub(crate) global: Global,
+    pub(crate) terminal: Terminal,
+    typed: Vec<String>,
+    verb: Option<Verb>,
+}
+
+impl Context {
+    pub(crate) fn new(mut global: Global, mut terminal: Terminal, args: &[OsString]) -> Self {
+        for stream in [&mut terminal.out, &mut terminal.err] {
+            match global.color {
+                Color::Auto => {}
+                Color::Always => stream.set_color(true),
+                Color::Never => stream.set_color(false),
+            }
+            if global.ascii {
+                stream.set_symbols(Symbols::Ascii);
+            }
+        }
+        // The daemon that is started and the reader of a hint may be in another folder.
+        let root = global.root.take();
+        global.root = root.map(|root| std::path::absolute(&root).unwrap_or(root));
+        let typed = args
+            .iter()
+            .skip(1)
+            .map(|arg| arg.to_string_lossy().into_owned())
+            .collect();
+        Self {
+            global,
+            terminal,
+            typed,
+            verb: None,
+        }
+    }
+
+    pub(crate) fn with(mut self, verb: Verb) -> Self {
+        self.verb = Some(verb);
+        self
+    }
+
+    pub(crate) fn take_verb(&mut self) -> Option<Verb> {
+        self.verb.take()
+    }
+
+    /// The network that was named, for a call.
+    pub(crate) fn network(&self) -> Option<String> {
+        self.global.network.clone()
+    }
+
+    // The daemon.
+
+    /// Where the daemon listens.
+    pub(crate) fn socket(&self) -> PathBuf {
+        let run = Path::new("run/mesh/meshd.sock");
+        self.global
+            .root
+            .as_deref()
+            .unwrap_or(Path::new("/"))
+            .join(run)
+    }
+
+    /// A connection to the running daemon.
+    pub(crate) async fn connect(&self) -> Result<Client, Error> {
+        Client::connect(&self.socket())
+            .await
+            .map_err(|error| match error.code {
+                Code::NotRunning => error.hint("sudo mesh up"),
+                Code::NotPermitted => error.hint(self.line("sudo mesh", &self.typed)),
+                _ => error,
+            })
+    }
+
+    /// A connection to the daemon, which is started when it does not run.
+    pub(crate) async fn connect_or_start(&mut self) -> Result<(Client, Option<Started>), Error> {
+        match self.connect().await {
+            Ok(client) => Ok((client, None)),
+            Err(error) if error.code == Code::NotRunning => {
+                if !Uid::effective().is_root() {
+                    let error = Error::new(
+                        Code::NotPermitted,
+                        "meshd is not running, and only root can start it",
+                    );
+                    return Err(error.hint(self.line("sudo mesh", &self.typed)));
+                }
+                self.note(&[Line::quiet("starting meshd")]);
+                let started = start::start(self.global.root.as_deref()).await?;
+                self.note(&[Line::quiet(started.to_string())]);
+                Ok((self.connect().await?, Some(started)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks the running daemon for something that it answers at once.
+    pub(crate) async fn call<V: CallVerb>(&mut self, verb: V) -> Result<V::Answer, Error> {
+        self.call_waiting(verb, Duration::ZERO).await
+    }
+
+    /// Asks the running daemon for something that it may need `more` time for.
+    pub(crate) async fn call_waiting<V: CallVerb>(
+        &mut self,
+        verb: V,
+        more: Duration,
+    ) -> Result<V::Answer, Error> {
+        let mut client = self.connect().await?;
+        self.call_over(&mut client, verb, more).await
+    }
+
+    /// Asks over a connection, and gives up when the time is over.
+    pub(crate) async fn call_over<V: CallVerb>(
+        &mut self,
+        client: &mut Client,
+        verb: V,
+        more: Duration,
+    ) -> Result<V::Answer, Error> {
+        let limit = self.global.timeout.unwrap_or(ANSWER + more);
+        if self.global.verbose > 0 {
+            let to = format!(
+                "{} to meshd {} at {}",
+                V::NAME,
+                client.version(),
+                self.socket().display()
+            );
+            self.note(&[Line::quiet(to)]);
+        }
+        match tokio::time::timeout(limit, client.call(verb)).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                let message = format!("no answer within {}", render::duration(limit));
+                Err(Error::new(Code::Unreachable, message).hint("mesh status"))
+            }
+        }
+    }
+
+    /// Adds the next command to an error that names none: to `not_found` the command that was meant, if a network or one
+    /// of `names` is much like a name here; to `not_permitted` where to see who may.
+    pub(crate) async fn suggest<T>(
+        &mut self,
+        answer: Result<T, Error>,
+        names: &[&str],
+    ) -> Result<T, Error> {
+        let error = match answer {
+            Err(error) if error.hint.is_none() => error,
+            other => return other,
+        };
+        Err(match error.code {
+            Code::NotFound => match suggest::meant(self, names).await {
+                Some((wrong, right)) => {
+                    let right = |arg: &String| suggest::replace(arg, &wrong, &right);
+                    let typed: Vec<_> = self.typed.iter().map(right).collect();
+                    error.hint(self.line("mesh", &typed))
+                }
+                None if names.is_empty() => error.hint("mesh networks"),
+                None => error.hint(self.command(&["member", "ls"])),
+            },
+            Code::NotPermitted => error.hint(self.command(&["admin", "ls"])),
+            _ => error,
+        })
+    }
+
+    /// With `--wait`, an event that nobody else has yet although there is somebody is an error of its own.
+    pub(crate) fn require_spread(
+        &self,
+        waited: Option<Duration>,
+        spread: &Spread,
+    ) -> Result<(), Error> {
+        match waited {
+            Some(waited) if spread.have == 0 && spread.of > 0 => {
+                let message = format!(
+                    "signed, but after {} no other device has it",
+                    render::duration(waited)
+                );
+                Err(Error::new(Code::LocalOnly, message).hint("mesh status"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    // Ways out.
+
+    /// How to show things on standard output.
+    pub(crate) fn look(&self) -> Look {
+        Look {
+            width: self.terminal.out.width(),
+            now_ms: (self.terminal.now_ms)(),
+        }
+    }
+
+    /// Prints the result: `value` tagged with its schema for `--json`, else what `lines` makes of it.
+    pub(crate) fn print<T: Serialize>(
+        &mut self,
+        schema: &str,
+        value: &T,
+        lines: impl FnOnce(&T, &Look) -> Vec<Line>,
+    ) -> Result<(), Error> {
+        if self.global.json {
+            return self.print_json(schema, value);
+        }
+        let lines = lines(value, &self.look());
+        self.terminal
+            .out
+            .write(&lines)
+            .map_err(|error| cannot_write(&error))
+    }
+
+    /// Prints `value` tagged with its schema as one line of JSON.
+    pub(crate) fn print_json<T: Serialize>(
+        &mut self,
+        schema: &str,
+        value: &T,
+    ) -> Result<(), Error> {
+        let line = tagged(schema, value)?;
+        self.terminal
+            .out
+            .write(&[Line::plain(line)])
+            .map_err(|error| cannot_write(&error))
+    }
+
+    /// Prints a secret, and nothing else, as one line of standard output.
+    pub(crate) fn print_secret(&mut self, secret: &Secret) -> Result<(), Error> {
+        self.terminal
+            .out
+            .write(&[Line::plain(secret.reveal())])
+            .map_err(|error| cannot_write(&error))
+    }
+
+    /// Prints a text for another program.
+    pub(crate) fn print_script(&mut self, script: &str) -> Result<(), Error> {
+        self.terminal
+            .out
+            .write_plain(script)
+            .map_err(|error| cannot_write(&error))
+    }
+
+    /// Says something beside the result, unless `--quiet` or `--json`.
+    pub(crate) fn note(&mut self, lines: &[Line]) {
+        if !self.global.quiet && !self.global.json {
+            let _ = self.terminal.err.write(lines);
+        }
+    }
+
+    /// Names the command to type next here, to somebody who reads it at a terminal.
+    pub(crate) fn hint(&mut self, command: &str) {
+        self.hint_elsewhere(&self.here(command));
+    }
+
+    /// Names the command to type next on another machine.
+    pub(crate) fn hint_elsewhere(&mut self, command: &str) {
+        if self.terminal.out.is_terminal() {
+            self.note(&[Line::hint(command)]);
+        }
+    }
+
+    /// Says why the command failed, and what to type next.
+    pub(crate) fn print_error(&mut self, error: &Error) {
+        let hint = error.hint.as_deref().map(|hint| self.here(hint));
+        let error = &Error {
+            hint,
+            ..error.clone()
+        };
+        let lines = if self.global.json {
+            match tagged("error", error) {
+                Ok(line) => vec![Line::plain(line)],
+                Err(error) => render::error(&error),
+            }
+        } else {
+            render::error(error)
+        };
+        let _ = self.terminal.err.write(&lines);
+    }
+
+    /// A command line about the network that was named, if one was: `mesh log --about bob -n home`.
+    pub(crate) fn command(&self, args: &[&str]) -> String {
+        let mut words: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        if let Some(network) = &self.global.network {
+            words.extend(["-n".to_owned(), network.clone()]);
+        }
+        self.line("mesh", &words)
+    }
+
+    /// What was typed, behind another program.
+    fn line(&self, program: &str, args: &[String]) -> String {
+        let hide = !self.terminal.err.is_terminal();
+        let word = |arg: &String| {
+            let ticket = arg
+                .get(..5)
+                .is_some_and(|start| start.eq_ignore_ascii_case("mesh:"));
+            // Standard error may be a log, where a ticket is as good as spent.
+            if hide && ticket {
+                "TICKET".to_owned()
+            } else {
+                quoted(arg)
+            }
+        };
+        std::iter::once(program.to_owned())
+            .chain(args.iter().map(word))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    /// A command for this machine, with the root of the daemon it is about.
+    fn here(&self, command: &str) -> String {
+        let root = self
+            .global
+            .root
+            .as_ref()
+            .map(|root| quoted(&root.to_string_lossy()));
+        let (before, after) = match command.strip_prefix("sudo mesh ") {
+            Some(after) => ("sudo mesh", Some(after)),
+            None => ("mesh", command.strip_prefix("mesh ")),
+        };
+        match (root, after) {
+            (Some(root), Some(after)) if !after.contains("--root") => {
+                format!("{before} --root {root} {after}")
+            }
+            _ => command.to_owned(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Tagged<'a, T> {
+    schema: String,
+    #[serde(flatten)]
+    value: &'a T,
+}
+
+fn tagged<T: Serialize>(schema: &str, value: &T) -> Result<String, Error> {
+    let tagged = Tagged {
+        schema: format!("mesh/{schema}/1"),
+        value,
+    };
+    let json = serde_json::to_string(&tagged)
+        .map_err(|error| Error::new(Code::Failed, format!("cannot write this as JSON: {error}")))?;
+    Ok(render::escape_json(&json))
+}
+
+fn cannot_write(error: &std::io::Error) -> Error {
+    Error::new(Code::Failed, format!("cannot write the result: {error}"))
+}
+
+/// A word as a shell reads it.
+fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@,=+%".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// How long the daemon may take to answer what it can answer at once.
+const ANSWER: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_quoted_when_a_shell_would_read_it_otherwise() {
+        for (word, typed) in [
+            ("bob", "bob"),
+            ("22/tcp", "22/tcp"),
+            ("key stolen", "'key stolen'"),
+            ("it's", r"'it'\''s'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(word), typed);
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! What people type besides words.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+
+use mesh_control::call::Since;
+use mesh_control::view::Audience;
+use mesh_control::{Code, Error, Secret};
+
+/// A time span: `90`, `90s`, `30m`, `24h`, `7d`; at least a second, at most ten years.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "write a number and s, m, h or d: 30m".to_owned();
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit = text.get(digits.len()..).unwrap_or_default();
+    let seconds = match unit {
+        "" | "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3_600,
+        "d" => DAY,
+        _ => return Err(wrong()),
+    };
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    let seconds = digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(seconds));
+    match seconds {
+        Some(seconds @ 1..=TEN_YEARS) => Ok(Duration::from_secs(seconds)),
+        Some(0) => Err("at least a second".to_owned()),
+        _ => Err("at most ten years".to_owned()),
+    }
+}
+
+/// Where a log begins: the start of an event's id, a time span ago, or a day as `2026-11-22` (UTC).
+pub(crate) fn since(text: &str, now_ms: u64) -> Result<Since, Error> {
+    if text.len() >= 4 && text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(Since::Event(text.to_ascii_lowercase()));
+    }
+    if let Some(day) = day(text) {
+        return Ok(Since::TimeMs(day * DAY * 1_000));
+    }
+    let span = duration(text).map_err(|_| {
+        let message =
+            format!("{text:?} is no event id, time span or day: write 5e90a7f1, 2h or 2026-11-22");
+        Error::new(Code::Usage, message).hint("mesh log --since 2h")
+    })?;
+    Ok(Since::TimeMs(now_ms.saturating_sub(span.as_secs() * 1_000)))
+}
+
+/// To whom: names with commas between, or `all`.
+pub(crate) fn audience(names: &[String]) -> Audience {
+    if names.is_empty() || names.iter().any(|name| name == "all") {
+        Audience::All
+    } else {
+        Audience::Names(names.to_vec())
+    }
+}
+
+/// A ticket: the text itself, a file that holds it, or `-` for standard input.
+pub(crate) fn ticket(typed: &str, input: &mut dyn Read) -> Result<Secret, Error> {
+    if typed == "-" {
+        return read_ticket(input, "standard input");
+    }
+    if typed
+        .get(..5)
+        .is_some_and(|start| start.eq_ignore_ascii_case("mesh:"))
+    {
+        return Ok(Secret::new(typed.trim()));
+    }
+    match File::open(Path::new(typed)) {
+        Ok(mut file) => read_ticket(&mut file, typed),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let message = format!("{typed:?} is no ticket, and there is no such file");
+            Err(Error::new(Code::Usage, message).hint("mesh join --help"))
+        }
+        Err(error) => Err(Error::new(
+            Code::Failed,
+            format!("cannot read {typed}: {error}"),
+        )),
+    }
+}
+
+fn read_ticket(from: &mut dyn Read, name: &str) -> Result<Secret, Error> {
+    let mut text = String::with_capacity(TICKET);
+    let most = u64::try_from(TICKET).unwrap_or(u64::MAX);
+    let read = from.take(most).read_to_string(&mut text);
+    // Takes the text over, so that it is wiped however this ends.
+    let text = Secret::new(text);
+    match read {
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {}
+        Err(error) => {
+            return Err(Error::new(
+                Code::Failed,
+                format!("cannot read {name}: {error}"),
+            ));
+        }
+        Ok(count) if count < TICKET => {
+            let ticket = text.reveal().split_whitespace().next();
+            if let Some(ticket) = ticket {
+                return Ok(Secret::new(ticket));
+            }
+            return Err(Error::new(
+                Code::Usage,
+                format!("{name} is empty: it should hold a ticket"),
+            ));
+        }
+        Ok(_) => {}
+    }
+    Err(Error::new(Code::Usage, format!("{name} holds no ticket")))
+}
+
+/// Days since 1970-01-01 of a day written `2026-11-22`. Howard Hinnant's `days_from_civil`.
+fn day(text: &str) -> Option<u64> {
+    let mut parts = text.splitn(3, '-');
+    let mut number = |digits: usize| -> Option<i64> {
+        let part = parts.next()?;
+        let plain = part.len() == digits && part.bytes().all(|byte| byte.is_ascii_digit());
+        if plain { part.parse().ok() } else { None }
+    };
+    let (year, month, day) = (number(4)?, number(2)?, number(2)?);
+    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || year < 1970 {
+        return None;
+    }
+    let shifted = if month <= 2 { year - 1 } else { year };
+    let (era, of_era) = (shifted / 400, shifted % 400);
+    let of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
+    let of_cycle = of_era * 365 + of_era / 4 - of_era / 100 + of_year;
+    u64::try_from(era * 146_097 + of_cycle - 719_468).ok()
+}
+
+/// A ticket is far shorter; a call holds not much more.
+const TICKET: usize = 60 * 1024;
+const DAY: u64 = 86_400;
+const TEN_YEARS: u64 = 3_650 * DAY;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn time_spans_read_as_people_write_them() {
+        for (text, seconds) in [
+            ("90", 90),
+            ("1s", 1),
+            ("30m", 1_800),
+            ("24h", DAY),
+            ("7d", 7 * DAY),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in [
+            "",
+            "s",
+            "0",
+            "-1s",
+            "1.5h",
+            "3w",
+            "99999999999999999999",
+            "4000d",
+            "h1",
+            "1 h",
+        ] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_log_begins_at_an_event_a_span_ago_or_a_day() {
+        let now = 1_795_348_800_000;
+        assert_eq!(
+            since("5E90a7f1", now).unwrap(),
+            Since::Event("5e90a7f1".to_owned())
+        );
+        assert_eq!(since("2h", now).unwrap(), Since::TimeMs(now - 7_200_000));
+        assert_eq!(
+            since("2026-11-22", now).unwrap(),
+            Since::TimeMs(now - 12 * 3_600_000)
+        );
+        for text in ["", "yesterday", "2026-13-01", "2026-1-1", "5e9"] {
+            assert_eq!(since(text, now).unwrap_err().code, Code::Usage, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_ticket_comes_from_the_argument_from_a_file_or_from_standard_input() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ticket");
+        std::fs::write(&file, "\n  MESH:1:FILE \n").unwrap();
+        let path = file.to_str().unwrap();
+        for (typed, text) in [
+            ("mesh:1:ARG", "mesh:1:ARG"),
+            ("-", "MESH:1:IN"),
+            (path, "MESH:1:FILE"),
+        ] {
+            assert_eq!(
+                ticket(typed, &mut "MESH:1:IN\n".as_bytes())
+                    .unwrap()
+                    .reveal(),
+                text
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_ticket_is_a_usage_error() {
+        let endless = vec![b'x'; 2 * TICKET];
+        for (typed, input) in [
+            ("-", &b""[..]),
+            ("-", &b"\xff\xfe"[..]),
+            ("-", &endless[..]),
+            ("no such file", b""),
+        ] {
+            let mut input = input;
+            assert_eq!(ticket(typed, &mut input).unwrap_err().code, Code::Usage);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Invites and their tickets.
+
+use mesh_control::reply::{InviteRevoked, Invited, Invites};
+use mesh_control::view::{InviteState, InviteView, Reach, ReachScope};
+
+use super::network::or_none;
+use super::outcome::spread;
+use super::table::Table;
+use super::units::{age, duration, remaining};
+use super::{Line, Look, Role};
+
+/// What stands beside a new ticket: its limits, and how it reaches its network.
+pub(crate) fn invited(invited: &Invited, _: &Look) -> Vec<Line> {
+    let invite = &invited.invite;
+    let uses = if invite.uses == 1 {
+        "one use".to_owned()
+    } else {
+        format!("{} uses", invite.uses)
+    };
+    let lasts = std::time::Duration::from_millis(invite.expires_ms.saturating_sub(invite.made_ms));
+    let whom = invite
+        .to
+        .as_ref()
+        .map(|user| format!(", only for {}", short(user)))
+        .unwrap_or_default();
+    let event = format!("event {}, {}", invite.event.short, spread(&invited.spread));
+    let mut lines = vec![Line::plain(format!(
+        "{uses}, {}{whom}; {event}",
+        duration(lasts)
+    ))];
+    if !invited.reach.is_empty() {
+        let line = Line::plain("reach you by");
+        lines.push(invited.reach.iter().fold(line, |line, address| {
+            reach(line.and(Role::Plain, "  "), address)
+        }));
+    }
+    lines.extend(
+        invited
+            .limits
+            .iter()
+            .map(|limit| Line::new(Role::Care, "! ").and(Role::Plain, limit)),
+    );
+    lines
+}
+
+/// The invites of a network.
+pub(crate) fn invites(invites: &Invites, look: &Look) -> Vec<Line> {
+    let mut table = Table::new()
+        .name("INVITE")
+        .text("STATE", 0)
+        .number("USED", 1)
+        .number("ENDS IN", 2)
+        .number("AGE", 3)
+        .text("BY", 4)
+        .text("FOR", 5)
+        .text("NOTE", 6);
+    for invite in &invites.invites {
+        table.row(vec![
+            Line::plain(&invite.event.short),
+            state(invite),
+            Line::plain(format!("{}/{}", invite.used, invite.uses)),
+            Line::plain(if invite.state == InviteState::Open {
+                remaining(invite.expires_ms, look.now_ms)
+            } else {
+                String::new()
+            }),
+            Line::plain(age(invite.made_ms, look.now_ms)),
+            Line::plain(&invite.by),
+            Line::plain(invite.to.as_ref().map_or("anybody", |user| short(user))),
+            Line::plain(invite.note.as_deref().unwrap_or_default()),
+        ]);
+    }
+    or_none(table.lines(look.width), "no invite")
+}
+
+/// An invite was closed.
+pub(crate) fn invite_revoked(revoked: &InviteRevoked) -> Vec<Line> {
+    let (invite, event) = (&revoked.invite.short, &revoked.event.short);
+    vec![Line::plain(format!(
+        "revoked invite {invite}; event {event}, {}",
+        spread(&revoked.spread)
+    ))]
+}
+
+fn state(invite: &InviteView) -> Line {
+    let role = if invite.state == InviteState::Open {
+        Role::Ok
+    } else {
+        Role::Quiet
+    };
+    Line::new(role, invite.state.to_string())
+}
+
+fn reach(line: Line, reach: &Reach) -> Line {
+    let scope = match reach.scope {
+        ReachScope::Lan => " LAN",
+        ReachScope::Public => "",
+        ReachScope::Relay => " relay",
+    };
+    let line = line.and(Role::Plain, format!("{}{scope} ", reach.address));
+    if reach.confirmed {
+        line.and(Role::Ok, "✓")
+    } else {
+        line.and(Role::Quiet, "not confirmed")
+    }
+}
+
+fn short(key: &str) -> &str {
+    key.get(..8).unwrap_or(key)
+}

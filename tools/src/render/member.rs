@@ -1,0 +1,190 @@
+//! Members, admins, and this machine's own keys.
+
+use mesh_control::reply::{Identity, Kicked, Member, Members, Signed};
+use mesh_control::view::{MemberDevice, MemberView};
+
+use super::network::or_none;
+use super::outcome::spread;
+use super::table::Table;
+use super::units::age;
+use super::{Line, Look, Role, counted, listed};
+
+/// Members, one line for each device.
+pub(crate) fn members(members: &Members, look: &Look) -> Vec<Line> {
+    let mut table = Table::new()
+        .name("  MEMBER")
+        .text("RANK", 0)
+        .text("DEVICE", 2)
+        .name("ADDRESS")
+        .number("SEEN", 3)
+        .text("ADMITTED", 4)
+        .text("IPV6", 6)
+        .text("USER", 5);
+    for member in &members.members {
+        for device in &member.devices {
+            table.row(vec![
+                mark(device).and(if member.me { Role::Me } else { Role::Plain }, &member.name),
+                Line::plain(member.rank.to_string()),
+                Line::plain(&device.name),
+                Line::plain(&device.address),
+                Line::plain(seen(device, look.now_ms)),
+                Line::plain(admitted(member, look.now_ms)),
+                Line::plain(&device.address6),
+                Line::quiet(&member.short),
+            ]);
+        }
+    }
+    or_none(table.lines(look.width), "no member")
+}
+
+/// All about one member.
+pub(crate) fn member(member: &Member, look: &Look) -> Vec<Line> {
+    let (network, member) = (&member.network, &member.member);
+    let name = Line::new(Role::Head, &member.name)
+        .and(Role::Plain, format!("  {} of {network}", member.rank));
+    let mut lines = vec![if member.me {
+        name.and(Role::Me, "  this machine's user")
+    } else {
+        name
+    }];
+    lines.push(Line::plain(format!("user      {}", member.user)));
+    if let Some(how) = &member.admitted {
+        let invite = how
+            .invite
+            .as_ref()
+            .map(|invite| format!(", invite {}", invite.short))
+            .unwrap_or_default();
+        let when = match age(how.time_ms, look.now_ms) {
+            date if date.contains('-') => format!("on {date}"),
+            now if now == "now" => "just now".to_owned(),
+            age => format!("{age} ago"),
+        };
+        lines.push(Line::plain(format!(
+            "admitted  {when} by {} ({}){invite}",
+            how.by, how.event.short
+        )));
+    }
+    for device in &member.devices {
+        let what = format!(
+            "{}.{network}  {} {}  seen {}",
+            device.name,
+            device.address,
+            device.address6,
+            seen(device, look.now_ms)
+        );
+        lines.push(
+            Line::plain("device    ")
+                .and(mark_role(device), mark_symbol(device))
+                .and(Role::Plain, what),
+        );
+        lines.push(Line::plain(format!("          {}", device.device)));
+    }
+    lines
+}
+
+/// A member was removed.
+pub(crate) fn kicked(kicked: &Kicked) -> Vec<Line> {
+    let mut text = format!(
+        "kicked {}, {}; event {}, {}",
+        kicked.name,
+        counted(kicked.devices_removed.into(), "device"),
+        kicked.event.short,
+        spread(&kicked.spread),
+    );
+    text.push_str(&voided(kicked.acts_voided));
+    let mut lines = vec![Line::plain(text)];
+    if !kicked.invites_closed.is_empty() {
+        let which = if kicked.invites_closed.len() == 1 {
+            "invite"
+        } else {
+            "invites"
+        };
+        lines.push(Line::plain(format!(
+            "closed {which} {}",
+            listed(&kicked.invites_closed)
+        )));
+    }
+    lines
+}
+
+/// Something about a member was signed: `what` it is now.
+pub(crate) fn signed(signed: &Signed, what: &str) -> Vec<Line> {
+    let mut text = format!(
+        "{} {what}; event {}, {}",
+        signed.name,
+        signed.event.short,
+        spread(&signed.spread)
+    );
+    text.push_str(&voided(signed.acts_voided));
+    vec![Line::plain(text)]
+}
+
+/// The keys of this machine.
+pub(crate) fn identity(identity: &Identity, look: &Look) -> Vec<Line> {
+    let mut lines = vec![
+        Line::plain(format!("user    {}", identity.user)),
+        Line::plain(format!("device  {}", identity.device)),
+    ];
+    let mut table = Table::new()
+        .name("NAME")
+        .name("ADDRESS")
+        .text("IPV6", 1)
+        .name("WIREGUARD KEY");
+    for network in &identity.networks {
+        table.row(vec![
+            Line::new(Role::Me, format!("{}.{}", network.host, network.network)),
+            Line::plain(&network.address),
+            Line::plain(&network.address6),
+            Line::plain(&network.wireguard),
+        ]);
+    }
+    let table = table.lines(look.width);
+    if !table.is_empty() {
+        lines.push(Line::default());
+        lines.extend(table);
+    }
+    lines
+}
+
+fn voided(acts: u32) -> String {
+    if acts == 0 {
+        String::new()
+    } else {
+        format!("; {} void", counted(acts.into(), "act"))
+    }
+}
+
+fn admitted(member: &MemberView, now_ms: u64) -> String {
+    let how = |how: &mesh_control::view::Admitted| {
+        format!(
+            "{} by {} ({})",
+            age(how.time_ms, now_ms),
+            how.by,
+            how.event.short
+        )
+    };
+    member
+        .admitted
+        .as_ref()
+        .map_or_else(|| "made the network".to_owned(), how)
+}
+
+fn seen(device: &MemberDevice, now_ms: u64) -> String {
+    match device.last_seen_ms {
+        _ if device.online => "now".to_owned(),
+        Some(seen) => age(seen, now_ms),
+        None => "never".to_owned(),
+    }
+}
+
+fn mark(device: &MemberDevice) -> Line {
+    Line::new(mark_role(device), mark_symbol(device))
+}
+
+const fn mark_role(device: &MemberDevice) -> Role {
+    if device.online { Role::Ok } else { Role::Quiet }
+}
+
+const fn mark_symbol(device: &MemberDevice) -> &'static str {
+    if device.online { "● " } else { "○ " }
+}

@@ -1,0 +1,155 @@
+//! Numbers as people read them: SI units, three digits at most.
+
+use std::time::Duration;
+
+/// A round trip: `0.6 ms`, `12 ms`, `1.2 s`.
+pub(super) fn round_trip(us: u64) -> String {
+    if us < 999_500 {
+        scaled(us, 1_000, "ms")
+    } else {
+        scaled(us, 1_000_000, "s")
+    }
+}
+
+/// An amount of data: `0 B`, `310 MB`, `1.2 GB`.
+pub(super) fn bytes(count: u64) -> String {
+    let units = [
+        (1_000_000_000_000, "TB"),
+        (1_000_000_000, "GB"),
+        (1_000_000, "MB"),
+        (1_000, "kB"),
+    ];
+    match units
+        .into_iter()
+        .find(|(unit, _)| count >= unit - unit / 2_000)
+    {
+        Some((unit, name)) => scaled(count, unit, name),
+        None => format!("{count} B"),
+    }
+}
+
+/// How long ago: `now`, `2 min`, `3 h`, `3 d`, from 30 days on the date.
+pub(super) fn age(then_ms: u64, now_ms: u64) -> String {
+    let seconds = now_ms.saturating_sub(then_ms) / 1_000;
+    match seconds {
+        0..60 => "now".to_owned(),
+        60..MONTH => span(seconds),
+        _ => date(then_ms),
+    }
+}
+
+/// How long until: `40 s`, `23 h`, `over` once it is.
+pub(super) fn remaining(then_ms: u64, now_ms: u64) -> String {
+    match then_ms.saturating_sub(now_ms) / 1_000 {
+        0 => "over".to_owned(),
+        seconds => span(seconds),
+    }
+}
+
+/// A time span in its largest unit that is not a lie: `24 h`, `90 min`, `45 s`.
+pub(crate) fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0 => format!("{} ms", duration.as_millis()),
+        _ if seconds.is_multiple_of(DAY) && seconds > DAY => format!("{} d", seconds / DAY),
+        _ if seconds.is_multiple_of(3_600) => format!("{} h", seconds / 3_600),
+        _ if seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
+        _ => format!("{seconds} s"),
+    }
+}
+
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..DAY => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / DAY),
+    }
+}
+
+/// One digit behind the point below ten, none above.
+fn scaled(number: u64, unit: u64, name: &str) -> String {
+    let tenths = (number * 10 + unit / 2) / unit;
+    if tenths < 100 {
+        format!("{}.{} {name}", tenths / 10, tenths % 10)
+    } else {
+        format!("{} {name}", (number + unit / 2) / unit)
+    }
+}
+
+/// The day (UTC) of a time: `2026-11-22`. Howard Hinnant's `civil_from_days`.
+fn date(ms: u64) -> String {
+    let days = ms / 1_000 / DAY + 719_468;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+const DAY: u64 = 86_400;
+const MONTH: u64 = 30 * DAY;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_three_digits_at_most_and_a_unit() {
+        for (us, text) in [
+            (0, "0.0 ms"),
+            (640, "0.6 ms"),
+            (9_960, "10 ms"),
+            (41_300, "41 ms"),
+            (999_600, "1.0 s"),
+        ] {
+            assert_eq!(round_trip(us), text);
+        }
+        for (count, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1_200, "1.2 kB"),
+            (999_999, "1.0 MB"),
+            (310_000_000, "310 MB"),
+        ] {
+            assert_eq!(bytes(count), text);
+        }
+    }
+
+    #[test]
+    fn ages_grow_from_now_to_the_date() {
+        let now = 1_795_348_800_000;
+        for (ago, text) in [
+            (0, "now"),
+            (59, "now"),
+            (120, "2 min"),
+            (3 * 3_600, "3 h"),
+            (3 * DAY, "3 d"),
+            (MONTH, "2026-10-23"),
+        ] {
+            assert_eq!(age(now - ago * 1_000, now), text);
+        }
+        assert_eq!(age(now + 5_000, now), "now", "a clock that is ahead");
+        assert_eq!(date(0), "1970-01-01");
+        assert_eq!(date(951_782_400_000), "2000-02-29");
+    }
+
+    #[test]
+    fn a_time_span_is_shown_as_it_was_typed() {
+        for (seconds, text) in [
+            (86_400, "24 h"),
+            (604_800, "7 d"),
+            (5_400, "90 min"),
+            (45, "45 s"),
+        ] {
+            assert_eq!(duration(Duration::from_secs(seconds)), text);
+        }
+    }
+}

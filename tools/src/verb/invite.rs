@@ -1,0 +1,144 @@
+//! `mesh invite`, `mesh invite ls`, `mesh invite revoke ID`
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Subcommand;
+use mesh_control::{Code, Error, Secret, call};
+
+use crate::cli::Wait;
+use crate::context::Context;
+use crate::{parse, render};
+
+/// Invite somebody: prints a ticket
+///
+/// Whoever has the ticket can join, through any member that is online: hand it over as you would a key.
+#[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Option<Action>,
+    /// How many machines can use it
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    uses: u32,
+    /// How long it can be used
+    #[arg(long = "for", value_name = "TIME", default_value = "24h", value_parser = parse::duration)]
+    lasts: Duration,
+    /// Only for the user with this key, as mesh id show prints it
+    #[arg(long, value_name = "USER")]
+    to: Option<String>,
+    /// A note for the list of invites
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+    /// Write the ticket to a new file that only you can read, instead of printing it
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// List the invites, newest first
+    Ls,
+    /// Close an invite: its ticket is worth nothing from then on
+    Revoke {
+        /// The invite's id or its start
+        #[arg(value_name = "INVITE")]
+        invite: String,
+        #[command(flatten)]
+        wait: Wait,
+    },
+}
+
+pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> {
+    match args.action {
+        None => make(args, context).await,
+        Some(Action::Ls) => {
+            let invites = context
+                .call(call::InviteList {
+                    network: context.network(),
+                })
+                .await;
+            let invites = context.suggest(invites, &[]).await?;
+            context.print("invites", &invites, render::invites)
+        }
+        Some(Action::Revoke { invite, wait }) => {
+            let revoke = call::InviteRevoke {
+                network: context.network(),
+                invite,
+                wait_ms: wait.ms(),
+            };
+            let revoked = context
+                .call_waiting(revoke, wait.more())
+                .await
+                .map_err(|error| match error.code {
+                    Code::NotFound if error.hint.is_none() => error.hint("mesh invite ls"),
+                    _ => error,
+                })?;
+            context.print("invite_revoke", &revoked, |revoked, _| {
+                render::invite_revoked(revoked)
+            })?;
+            context.require_spread(wait.wait, &revoked.spread)
+        }
+    }
+}
+
+async fn make(args: Args, context: &mut Context) -> Result<(), Error> {
+    if let Some(path) = &args.out
+        && path.exists()
+    {
+        return Err(Error::new(
+            Code::Conflict,
+            format!("{} is here already", path.display()),
+        ));
+    }
+    let invite = call::Invite {
+        network: context.network(),
+        uses: args.uses,
+        expires_seconds: args.lasts.as_secs(),
+        to: args.to,
+        note: args.note,
+        wait_ms: args.wait.ms(),
+    };
+    let invited = context.call_waiting(invite, args.wait.more()).await;
+    let invited = context.suggest(invited, &[]).await?;
+    match &args.out {
+        Some(path) => write_ticket(path, &invited.ticket)?,
+        None if context.global.json => {}
+        None => context.print_secret(&invited.ticket)?,
+    }
+    if context.global.json {
+        context.print_json("invite", &invited)?;
+    }
+    let look = context.look();
+    context.note(&render::invited(&invited, &look));
+    let out = args.out.as_ref().map(|path| path.display().to_string());
+    let ticket = out.as_deref().unwrap_or(invited.ticket.reveal());
+    context.hint_elsewhere(&format!("sudo mesh join {ticket} --as NAME"));
+    context.require_spread(args.wait.wait, &invited.spread)
+}
+
+fn write_ticket(path: &Path, ticket: &Secret) -> Result<(), Error> {
+    let write = || -> std::io::Result<()> {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)?;
+        file.write_all(ticket.reveal().as_bytes())?;
+        file.write_all(b"\n")?;
+        file.sync_all()
+    };
+    // The invite stands although its ticket is lost, so say how to close it.
+    write().map_err(|error| {
+        Error::new(
+            Code::Failed,
+            format!("cannot write {}: {error}", path.display()),
+        )
+        .hint("mesh invite ls")
+    })
+}

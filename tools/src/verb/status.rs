@@ -1,0 +1,57 @@
+//! `mesh status`
+
+use mesh_control::view::NetworkStatus;
+use mesh_control::{Code, Error, call};
+
+use crate::context::Context;
+use crate::render;
+
+/// Show who is here and whether all is well
+#[derive(clap::Args)]
+pub struct Args {
+    /// Exit 10 unless every network is up and nothing needs attention
+    #[arg(long)]
+    check: bool,
+}
+
+pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> {
+    let statuses = context
+        .call(call::Status {
+            network: context.network(),
+        })
+        .await;
+    let statuses = context.suggest(statuses, &[]).await?;
+    context.print("status", &statuses, render::statuses)?;
+    let hint = statuses
+        .networks
+        .iter()
+        .flat_map(|status| &status.problems)
+        .find_map(|problem| problem.hint.clone());
+    let sick: Vec<&str> = statuses
+        .networks
+        .iter()
+        .filter(|status| !is_well(status))
+        .map(|status| status.network.name.as_str())
+        .collect();
+    if args.check && !sick.is_empty() {
+        let error = Error::new(
+            Code::Unhealthy,
+            format!("{} needs attention", sick.join(", ")),
+        );
+        return Err(hint.into_iter().fold(error, Error::hint));
+    }
+    if statuses.networks.is_empty() {
+        context.hint("sudo mesh create NAME");
+    }
+    if let Some(hint) = hint {
+        context.hint(&hint);
+    }
+    Ok(())
+}
+
+fn is_well(status: &NetworkStatus) -> bool {
+    status.network.up
+        && status.network.member
+        && status.problems.is_empty()
+        && status.checks.iter().all(|check| check.ok)
+}

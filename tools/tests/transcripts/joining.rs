@@ -1,0 +1,170 @@
+//! Making a network and getting into it: create, invite, join.
+
+use mesh_control::call::Call;
+use mesh_control::fake::{Fake, examples};
+use mesh_control::reply::{self, Reply};
+use mesh_control::view::{InviteState, Reach, ReachScope, Spread};
+use mesh_control::{Code, Error, Secret};
+
+use crate::desk::Desk;
+
+#[tokio::test]
+async fn create() {
+    let created = reply::Created {
+        network: examples::network(),
+        recovery_words: Secret::new("wagon lunar orbit"),
+    };
+    let taken = Error::new(Code::Conflict, "a network home is here already").hint("mesh networks");
+    let fake = Fake::default().on("create", Ok(Reply::Created(created.clone())));
+    let fake = fake
+        .on("create", Ok(Reply::Created(created.clone())))
+        .on("create", Ok(Reply::Created(created)));
+    let mut desk = Desk::new(fake.on("create", Err(taken)));
+    desk.pipe("create home --as alice").await;
+    desk.tty(100, "create home --as alice --subnet 10.73.20.0/24")
+        .await;
+    desk.pipe("create home --json").await;
+    desk.pipe("create home").await;
+    desk.pipe("create").await;
+    desk.compare("create");
+}
+
+#[tokio::test]
+async fn join() {
+    let joined = Reply::Joined(reply::Joined {
+        network: examples::network(),
+        admitted_by: "alice".to_owned(),
+        admitted_by_short: "7f3a91c2".to_owned(),
+        events: 41,
+    });
+    let used = Error::new(Code::Conflict, "ticket used 2 h ago by bob (7f3a91c2)")
+        .hint("ask alice: mesh invite");
+    let nobody = Error::new(Code::Unreachable, "no member answered within 60 s");
+    let fake = Fake::default()
+        .on("join", Ok(joined.clone()))
+        .on("join", Ok(joined.clone()))
+        .on("join", Ok(joined));
+    let mut desk = Desk::new(fake.on("join", Err(used)).on("join", Err(nobody)));
+    desk.pipe("join MESH:1:4KQ7RZ --as bob").await;
+    desk.input = "MESH:1:FROMSTDIN\n".to_owned();
+    desk.tty(100, "join - --wait 5s").await;
+    desk.pipe("join MESH:1:4KQ7RZ --json").await;
+    desk.pipe("join MESH:1:4KQ7RZ").await;
+    desk.pipe("join MESH:1:4KQ7RZ").await;
+    desk.pipe("join not-a-ticket").await;
+    desk.input = String::new();
+    desk.pipe("join -").await;
+    desk.pipe("join MESH:1:4KQ7RZ --wait soon").await;
+    desk.compare("join");
+    let joins = desk.fake.asked().into_iter().filter_map(|call| match call {
+        Call::Join(join) => Some(join.ticket.reveal().to_owned()),
+        _ => None,
+    });
+    assert_eq!(
+        joins.take(2).collect::<Vec<_>>(),
+        ["MESH:1:4KQ7RZ", "MESH:1:FROMSTDIN"]
+    );
+}
+
+fn invited(spread: Spread) -> Reply {
+    let reach = |address: &str, scope, confirmed| Reach {
+        address: address.to_owned(),
+        scope,
+        confirmed,
+    };
+    Reply::Invited(reply::Invited {
+        network: "home".to_owned(),
+        ticket: Secret::new("MESH:1:4KQ7RZ"),
+        invite: examples::invite(),
+        spread,
+        reach: vec![
+            reach("192.168.1.5:51820", ReachScope::Lan, true),
+            reach("203.0.113.9:51820", ReachScope::Public, false),
+        ],
+        limits: vec![
+            "off this LAN it needs a reachable member, or UDP 51820 and 51821 forwarded".to_owned(),
+        ],
+    })
+}
+
+#[tokio::test]
+async fn invite() {
+    let alone = Spread {
+        have: 0,
+        of: 0,
+        missing: Vec::new(),
+    };
+    let nobody = Spread {
+        have: 0,
+        of: 1,
+        missing: vec!["bob".to_owned()],
+    };
+    let not_admin = Error::new(
+        Code::NotPermitted,
+        "only an admin can invite; you are a member",
+    );
+    let fake = Fake::default()
+        .on("invite", Ok(invited(alone.clone())))
+        .on("invite", Ok(invited(alone.clone())))
+        .on("invite", Ok(invited(examples::spread())))
+        .on("invite", Ok(invited(alone)))
+        .on("invite", Ok(invited(nobody)))
+        .on("invite", Err(not_admin.hint("mesh admin ls")));
+    let mut desk = Desk::new(fake);
+    desk.pipe("invite").await;
+    desk.tty(100, "invite").await;
+    desk.pipe("invite --uses 3 --for 7d --note friends --json")
+        .await;
+    let ticket = desk.folder.path().join("ticket");
+    desk.tty(100, &format!("invite --out {}", ticket.display()))
+        .await;
+    assert_eq!(std::fs::read_to_string(&ticket).unwrap(), "MESH:1:4KQ7RZ\n");
+    desk.pipe(&format!("invite --out {}", ticket.display()))
+        .await;
+    desk.pipe("invite --quiet --wait=1s").await;
+    desk.pipe("invite").await;
+    desk.pipe("invite --uses 0").await;
+    desk.compare("invite");
+}
+
+#[tokio::test]
+async fn invite_ls_and_revoke() {
+    let mut used = examples::invite();
+    used.event = examples::event("66ab01dd");
+    (used.used, used.state) = (1, InviteState::Used);
+    used.note = Some("for carol\u{1b}[2J".to_owned());
+    used.to = Some(examples::id("eca40100"));
+    let invites = reply::Invites {
+        network: "home".to_owned(),
+        invites: vec![examples::invite(), used],
+    };
+    let none = reply::Invites {
+        network: "home".to_owned(),
+        invites: Vec::new(),
+    };
+    let revoked = Reply::InviteRevoked(reply::InviteRevoked {
+        network: "home".to_owned(),
+        invite: examples::event("0a7711ef"),
+        event: examples::event("5e90a7f1"),
+        spread: examples::spread(),
+    });
+    let fake = Fake::default()
+        .on("invite_list", Ok(Reply::Invites(invites.clone())))
+        .on("invite_list", Ok(Reply::Invites(invites.clone())))
+        .on("invite_list", Ok(Reply::Invites(invites)))
+        .on("invite_list", Ok(Reply::Invites(none)))
+        .on("invite_revoke", Ok(revoked))
+        .on(
+            "invite_revoke",
+            Err(Error::new(Code::NotFound, "no invite ffff in home")),
+        );
+    let mut desk = Desk::new(fake);
+    desk.pipe("invite ls").await;
+    desk.tty(44, "invite ls").await;
+    desk.pipe("invite ls --json").await;
+    desk.pipe("invite ls -n home").await;
+    desk.pipe("invite revoke 0a77").await;
+    desk.pipe("invite revoke ffff").await;
+    desk.pipe("invite --uses 2 ls").await;
+    desk.compare("invite_ls_revoke");
+}
