@@ -8,7 +8,7 @@ use mesh_tests::lab::{Binaries, Host, Lab, Output};
 use crate::world::{Mesh, SOON, create, invite, join, log, members};
 
 #[test]
-fn a_ticket_that_is_malformed_is_refused_before_anything_is_started() {
+fn a_malformed_ticket_is_a_usage_error() {
     let lab = Lab::new("malformed");
     let host = lab.host("alice");
     for ticket in [

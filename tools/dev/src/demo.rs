@@ -20,14 +20,10 @@ pub(crate) fn run() -> Result<(), Failure> {
     ]))?;
 
     say("Three machines on one LAN, in namespaces that vanish with this program");
-    let switch = Machine::new("switch")?;
-    switch.run("ip link add br0 type bridge forward_delay 0 mcast_snooping 0")?;
-    switch.run("ip link set br0 up")?;
-    let (alice, bob, carol) = (
-        Machine::new("alice")?,
-        Machine::new("bob")?,
-        Machine::new("carol")?,
-    );
+    let switch = Machine::switch()?;
+    let programs = system::programs()?;
+    let machine = |name| Machine::new(name, &programs);
+    let (alice, bob, carol) = (machine("alice")?, machine("bob")?, machine("carol")?);
     for (machine, address) in [
         (&alice, "192.168.7.1"),
         (&bob, "192.168.7.2"),

@@ -5,7 +5,7 @@
 //! `/etc`, `/run` and `/var/lib` are its own and in memory. The real machine sees none of it.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use crate::system::{self, Failure};
@@ -14,12 +14,14 @@ use crate::system::{self, Failure};
 pub(crate) struct Machine {
     pub(crate) name: String,
     keeper: Child,
+    /// The folder of `mesh` and `meshd`, first in PATH.
+    programs: PathBuf,
     /// The first process of its namespaces, as this program sees it.
     pid: u32,
 }
 
 impl Machine {
-    pub(crate) fn new(name: &str) -> Result<Self, Failure> {
+    pub(crate) fn new(name: &str, programs: &Path) -> Result<Self, Failure> {
         let namespaces = [
             "unshare",
             "--net",
@@ -50,8 +52,17 @@ impl Machine {
         Ok(Self {
             name: name.to_owned(),
             keeper,
+            programs: programs.to_owned(),
             pid,
         })
+    }
+
+    /// A machine that is a switch: others plug into it.
+    pub(crate) fn switch() -> Result<Self, Failure> {
+        let switch = Self::new("switch", Path::new("/"))?;
+        switch.run("ip link add br0 type bridge forward_delay 0 mcast_snooping 0")?;
+        switch.run("ip link set br0 up")?;
+        Ok(switch)
     }
 
     /// A command inside, with the programs just built first in PATH.
@@ -64,7 +75,7 @@ impl Machine {
         command
             .env(
                 "PATH",
-                format!("{}:{}", system::programs()?.display(), system::path()),
+                format!("{}:{}", self.programs.display(), system::path()),
             )
             .stdin(Stdio::null());
         Ok(command)
@@ -90,7 +101,7 @@ impl Machine {
         ))
     }
 
-    /// Plugs this machine into a switch, which is a machine with a bridge `br0`.
+    /// Plugs this machine into a switch, made by [`Self::switch`].
     pub(crate) fn plug(&self, switch: &Self, address: &str) -> Result<(), Failure> {
         let (net, pid) = (
             format!("--net=/proc/{}/ns/net", switch.pid),

@@ -8,6 +8,7 @@
     reason = "a tool for people"
 )]
 
+mod bench;
 mod demo;
 mod machine;
 mod system;
@@ -31,12 +32,15 @@ enum Command {
     Demo,
     /// Run every check and every test
     Verify,
+    /// Measure the tunnel beside Debian's wireguard-go, built with optimisation
+    Bench,
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Demo => demo::run(),
         Command::Verify => verify::run(),
+        Command::Bench => bench::run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
