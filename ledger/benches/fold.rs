@@ -24,8 +24,8 @@ fn main() {
     for n in 1..100 {
         people.push(world.newcomer(&mut all, &owner, &format!("p{n}")));
     }
-    for n in 1..20 {
-        world.grant(&mut all, &owner, &people[n]);
+    for admin in &people[1..20] {
+        world.grant(&mut all, &owner, admin);
     }
     let started = Instant::now();
     let mut sides = vec![all; people.len()];
@@ -36,7 +36,7 @@ fn main() {
         let other = (turn * 31) % people.len();
         let mut side = sides[who].clone();
         side.learn(&world, &sides[other]);
-        if turn % 250 == 0 {
+        if turn.is_multiple_of(250) {
             let target = &people[20 + turn % 80];
             let by = people[1 + turn % 19].clone();
             let mut side = sides[1 + turn % 19].clone();
@@ -48,7 +48,7 @@ fn main() {
             continue;
         }
         let person: Person = people[who].clone();
-        if turn % 2 == 0 {
+        if turn.is_multiple_of(2) {
             world.offer(&mut side, &person, &person, 1 + (turn % 60_000) as u16);
         } else {
             world.merge(&mut side, &person);

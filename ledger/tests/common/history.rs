@@ -366,7 +366,7 @@ impl History {
                 self.world.offer(side, who, &device, port);
             }
             19 => {
-                let writes = vec![
+                let writes = [
                     Write::Host {
                         device: who.device_id(),
                         host: label(HOSTS[self.dice.below(HOSTS.len())]),

@@ -1,0 +1,320 @@
+//! Invites, and what each kind of admission asks for.
+
+use super::{Issued, Walk, proven, proven_certificate};
+use crate::authority::cast::{D, U};
+use crate::authority::removals::{Removal, Scope};
+use crate::event::Act;
+use crate::event::act::{Admit, DeviceAdd, InviteKind};
+use crate::graph::Idx;
+use crate::ids::EventId;
+use crate::verdict::Reason;
+
+impl Walk<'_> {
+    /// Finds what closes invites. A closing beats admissions that it does not know, so it must be known before them.
+    pub(super) fn close_invites(&mut self, order: &[Idx]) {
+        for idx in self.cast.closings.iter().copied() {
+            let Act::InviteClose(act) = self.graph.event(idx).act() else {
+                continue;
+            };
+            match self.closes(idx, act.invite) {
+                Ok(invite) => self.closings.entry(invite).or_default().push(idx),
+                Err(reason) => {
+                    self.void.insert(idx, reason);
+                }
+            }
+        }
+        for idx in order.iter().copied() {
+            let Act::Remove(act) = self.graph.event(idx).act() else {
+                continue;
+            };
+            if act.closes.is_empty() {
+                continue;
+            }
+            let by_admin = self
+                .terms
+                .removals
+                .by(idx)
+                .any(|(_, removal)| removal.rank.is_some());
+            for id in &act.closes {
+                let Some(invite) = self.invite_before(*id, idx) else {
+                    continue;
+                };
+                // Who removes somebody may close what the removed could use, whoever issued it; who leaves, only his own.
+                let closes = if by_admin {
+                    true
+                } else {
+                    self.terms.removals.by(idx).next().is_some() && self.closes(idx, *id).is_ok()
+                };
+                if closes {
+                    self.closings.entry(invite).or_default().push(idx);
+                }
+            }
+        }
+        for closings in self.closings.values_mut() {
+            crate::authority::sort_by_rank(self.graph, closings);
+        }
+    }
+
+    pub(super) fn invite_before(&self, id: EventId, event: Idx) -> Option<Idx> {
+        let invite = self.graph.find(&id)?;
+        (self.graph.precedes(invite, event)
+            && matches!(self.graph.event(invite).act(), Act::Invite(_)))
+        .then_some(invite)
+    }
+
+    pub(super) fn closes(&self, idx: Idx, id: EventId) -> Result<Idx, Reason> {
+        let invite = self
+            .invite_before(id, idx)
+            .ok_or(Reason::UnknownInvite { invite: id })?;
+        let closer = self.terms.office_of_author(idx)?;
+        let issuer = self
+            .terms
+            .office_of_author(invite)
+            .map_err(|_| Reason::InviteVoid { invite: id })?;
+        if closer.holder == issuer.holder || closer.rank < issuer.rank {
+            Ok(invite)
+        } else {
+            Err(Reason::NotIssuer { invite: id })
+        }
+    }
+
+    pub(super) fn invite(&mut self, idx: Idx) -> Result<(), Reason> {
+        let issuer = self.office(&self.speakers(idx)?, idx)?;
+        self.invites.insert(
+            idx,
+            Issued {
+                issuer,
+                terms: self.terms.offices(issuer, idx),
+                used: 0,
+                last: None,
+            },
+        );
+        Ok(())
+    }
+
+    pub(super) fn admit(&mut self, idx: Idx, act: &Admit) -> Result<(), Reason> {
+        let speakers = self.speakers(idx)?;
+        proven_certificate(self.graph.proof(idx))?;
+        let (Some(user), Some(device)) = (self.cast.user(&act.user), self.cast.device(&act.device))
+        else {
+            return Err(Reason::Unproven("the joiner's certificate"));
+        };
+        let invite = match &act.redemption {
+            None => {
+                let sponsor = speakers.first().map(|user| self.cast.user_id(*user));
+                self.office(&speakers, idx)
+                    .map_err(|reason| match (reason, sponsor) {
+                        (Reason::NotAdmin { .. }, Some(who)) => {
+                            Reason::NeedsInvite { who: who.into() }
+                        }
+                        (reason, _) => reason,
+                    })?;
+                None
+            }
+            Some(redemption) => Some(self.redeem(idx, act, redemption.invite, &speakers)?),
+        };
+        self.unbarred(idx, user, device, invite)?;
+        if let Some(invite) = invite
+            && !self.members.contains_key(&user)
+        {
+            self.use_invite(idx, invite)?;
+        }
+        self.join(idx, user, speakers.first().copied(), act.at, invite);
+        self.add_device(idx, user, device, act.box_key);
+        Ok(())
+    }
+
+    /// Checks all of an invite but its uses.
+    pub(super) fn redeem(
+        &self,
+        idx: Idx,
+        act: &Admit,
+        id: EventId,
+        speakers: &[U],
+    ) -> Result<Idx, Reason> {
+        let invite = self
+            .invite_before(id, idx)
+            .ok_or(Reason::UnknownInvite { invite: id })?;
+        let issued = self
+            .invites
+            .get(&invite)
+            .ok_or(Reason::InviteVoid { invite: id })?;
+        let Act::Invite(terms) = self.graph.event(invite).act() else {
+            return Err(Reason::UnknownInvite { invite: id });
+        };
+        if matches!(terms.kind, InviteKind::Direct(named) if named != act.user) {
+            return Err(Reason::NotInvited { invite: id });
+        }
+        proven(self.graph.proof(idx))?;
+        if terms.countersign && self.office(speakers, idx).is_err() {
+            return Err(Reason::NeedsCountersign { invite: id });
+        }
+        let outside = |closing: &&Idx| !self.graph.precedes(idx, **closing);
+        if let Some(by) = self
+            .closings
+            .get(&invite)
+            .into_iter()
+            .flatten()
+            .find(outside)
+        {
+            return Err(Reason::InviteClosed {
+                invite: id,
+                by: self.id(*by),
+            });
+        }
+        if let Some(by) = self.lapsed(issued, Some(idx)) {
+            return Err(Reason::InviteLapsed {
+                invite: id,
+                by: self.id(by),
+            });
+        }
+        if act.at > terms.expires {
+            return Err(Reason::InviteExpired { invite: id });
+        }
+        if let Some(seal) = self.seals.iter().find(|seal| {
+            self.graph.event(seal.event).header().time > terms.expires
+                && !self.graph.precedes(idx, seal.event)
+        }) {
+            return Err(Reason::InviteSealed {
+                invite: id,
+                by: self.id(seal.event),
+            });
+        }
+        Ok(invite)
+    }
+
+    /// What made an invite lapse: every term it was issued under has ended; for an admission, without knowing of it.
+    pub(super) fn lapsed(&self, issued: &Issued, admission: Option<Idx>) -> Option<Idx> {
+        let mut first = None;
+        for rank in &issued.terms {
+            let term = self.terms.began.get(rank)?;
+            let ended = match admission {
+                Some(admission) => self.terms.ended_for(term, admission),
+                None => self.terms.ended(term),
+            }?;
+            first = first.or(Some(ended));
+        }
+        first
+    }
+
+    pub(super) fn use_invite(&mut self, idx: Idx, invite: Idx) -> Result<(), Reason> {
+        let graph = self.graph;
+        let (Act::Invite(terms), Some(issued)) =
+            (graph.event(invite).act(), self.invites.get_mut(&invite))
+        else {
+            return Ok(());
+        };
+        if issued.used >= terms.max_uses {
+            return Err(Reason::InviteUsedUp {
+                invite: graph.event(invite).id(),
+                by: issued.last.map(|last| graph.event(last).id()),
+            });
+        }
+        issued.used += 1;
+        issued.last = Some(idx);
+        Ok(())
+    }
+
+    /// Fails if a removal of the joiner, or of a user whose device this is, stands against an admission.
+    pub(super) fn unbarred(
+        &self,
+        idx: Idx,
+        user: U,
+        device: D,
+        invite: Option<Idx>,
+    ) -> Result<(), Reason> {
+        let graph = self.graph;
+        let direct = invite.filter(|invite| {
+            matches!(graph.event(*invite).act(), Act::Invite(act) if matches!(act.kind, InviteKind::Direct(_)))
+        });
+        let who = || self.cast.user_id(user).into();
+        for (_, removal) in self.against(user, device) {
+            if removal.covers(graph, idx) {
+                continue;
+            }
+            let by = self.id(removal.event());
+            if !removal.known_to(graph, idx) {
+                return Err(Reason::TargetRemoved { who: who(), by });
+            }
+            let back = removal.own
+                || invite.is_none()
+                || direct.is_some_and(|invite| removal.known_to(graph, invite));
+            if !back {
+                return Err(Reason::Barred { who: who(), by });
+            }
+        }
+        Ok(())
+    }
+
+    /// Removals that reach a device as a user's, or as another user's that it called its own.
+    pub(super) fn against(&self, user: U, device: D) -> impl Iterator<Item = (Scope, &Removal)> {
+        let others = self
+            .cast
+            .users_of(device)
+            .iter()
+            .filter(move |other| **other != user)
+            .filter(move |other| {
+                self.cast
+                    .pairs
+                    .get(&(**other, device))
+                    .is_some_and(|pair| pair.mutual)
+            })
+            .map(|other| Scope::User(*other))
+            .flat_map(|scope| {
+                self.terms
+                    .removals
+                    .of(scope)
+                    .map(move |removal| (scope, removal))
+            });
+        self.terms.removals.reaching(user, device).chain(others)
+    }
+
+    pub(super) fn device_add(&mut self, idx: Idx, act: &DeviceAdd) -> Result<(), Reason> {
+        proven(self.graph.proof(idx))?;
+        let (Some(user), Some(device)) = (self.cast.user(&act.user), self.cast.device(&act.device))
+        else {
+            return Err(Reason::NotAdmitted);
+        };
+        let graph = self.graph;
+        let who = || self.cast.user_id(user).into();
+        let mut reason = None;
+        let mut member = false;
+        for admission in self.admitted[user.0 as usize].iter().rev() {
+            if !graph.precedes(*admission, idx) {
+                continue;
+            }
+            let reaching = self.terms.removals.of(Scope::User(user)).find(|removal| {
+                !removal.known_to(graph, *admission) && !removal.covers(graph, idx)
+            });
+            match reaching {
+                None => {
+                    member = true;
+                    break;
+                }
+                Some(removal) => {
+                    reason = reason.or(Some(Reason::UserRemoved {
+                        who: who(),
+                        by: self.id(removal.event()),
+                    }));
+                }
+            }
+        }
+        if !member {
+            return Err(reason.unwrap_or(Reason::NotAMember { who: who() }));
+        }
+        // A removed device never comes back by this; a removed user's might, once the user is back.
+        if let Some((_, removal)) = self
+            .against(user, device)
+            .find(|(scope, removal)| *scope != Scope::User(user) && !removal.covers(graph, idx))
+        {
+            return Err(Reason::DeviceRemoved {
+                who: who(),
+                device: act.device,
+                by: self.id(removal.event()),
+            });
+        }
+        self.admitted[user.0 as usize].push(idx);
+        self.add_device(idx, user, device, act.box_key);
+        Ok(())
+    }
+}
