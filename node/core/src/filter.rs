@@ -184,7 +184,8 @@ impl PeerFilter {
         if !policy.own.contains(&packet.target) {
             return Verdict::Drop(Reason::ForeignTarget);
         }
-        if matches!(packet.transport, Transport::Udp { target, .. } if policy.underlay.contains(&target)) {
+        if matches!(packet.transport, Transport::Udp { target, .. } if policy.underlay.contains(&target))
+        {
             return Verdict::Drop(Reason::Underlay);
         }
         let verdict = self.admit(policy, packet, now);

@@ -36,14 +36,20 @@ impl IrohCarrier {
         let (queue, batches) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         tokio::spawn(empty(connection.clone(), batches, waiting.clone()));
-        Arc::new(Self { connection, queue, waiting })
+        Arc::new(Self {
+            connection,
+            queue,
+            waiting,
+        })
     }
 }
 
 impl Carrier for IrohCarrier {
     fn send(&self, batch: SealedBatch) -> usize {
         let messages = batch.len();
-        if self.waiting.fetch_add(messages, Ordering::Relaxed) + messages > QUEUE || self.queue.send(batch).is_err() {
+        if self.waiting.fetch_add(messages, Ordering::Relaxed) + messages > QUEUE
+            || self.queue.send(batch).is_err()
+        {
             self.waiting.fetch_sub(messages, Ordering::Relaxed);
             return messages;
         }
@@ -51,28 +57,43 @@ impl Carrier for IrohCarrier {
     }
 
     fn max_message(&self) -> usize {
-        self.connection.max_datagram_size().map_or(0, frame::max_message)
+        self.connection
+            .max_datagram_size()
+            .map_or(0, frame::max_message)
     }
 }
 
-async fn empty(connection: Connection, mut batches: mpsc::UnboundedReceiver<SealedBatch>, waiting: Arc<AtomicUsize>) {
+async fn empty(
+    connection: Connection,
+    mut batches: mpsc::UnboundedReceiver<SealedBatch>,
+    waiting: Arc<AtomicUsize>,
+) {
     let mut id: u16 = 0;
     let mut datagrams: Vec<Bytes> = Vec::new();
     while let Some(batch) = batches.recv().await {
-        let Some(limit) = connection.max_datagram_size() else { return };
+        let Some(limit) = connection.max_datagram_size() else {
+            return;
+        };
         for framed in batch.framed() {
             id = id.wrapping_add(1);
             datagrams.extend(frame::fit(&framed, limit, id).into_iter().flatten());
         }
         waiting.fetch_sub(batch.len(), Ordering::Relaxed);
-        let total: usize = datagrams.iter().map(|datagram| datagram.len() + OVERHEAD).sum();
-        if connection.datagram_send_buffer_space() >= total && connection.send_many_datagrams(&datagrams).is_ok() {
+        let total: usize = datagrams
+            .iter()
+            .map(|datagram| datagram.len() + OVERHEAD)
+            .sum();
+        if connection.datagram_send_buffer_space() >= total
+            && connection.send_many_datagrams(&datagrams).is_ok()
+        {
             datagrams.clear();
             continue;
         }
         for datagram in datagrams.drain(..) {
             // A datagram that has become too long for the path is lost, as on any network; a lost connection ends this.
-            if connection.send_datagram_wait(datagram).await.is_err() && connection.close_reason().is_some() {
+            if connection.send_datagram_wait(datagram).await.is_err()
+                && connection.close_reason().is_some()
+            {
                 return;
             }
         }
@@ -84,8 +105,11 @@ pub(crate) async fn receive(connection: Connection, peer: PeerId, tunnel: Shared
     let mut reassembler = Reassembler::new();
     let mut datagrams = vec![Bytes::new(); READ];
     while let Ok(count) = connection.read_many_datagrams(&mut datagrams).await {
-        let messages: Vec<Bytes> =
-            datagrams.iter_mut().take(count).filter_map(|datagram| reassembler.accept(&std::mem::take(datagram))).collect();
+        let messages: Vec<Bytes> = datagrams
+            .iter_mut()
+            .take(count)
+            .filter_map(|datagram| reassembler.accept(&std::mem::take(datagram)))
+            .collect();
         if let Some(tunnel) = tunnel.load().as_ref()
             && !messages.is_empty()
         {

@@ -27,7 +27,10 @@ pub(crate) enum SocketError {
 
 /// Makes the socket, for root and the group `mesh`. A socket that nobody answers on is replaced.
 pub(crate) async fn listen(path: &Path) -> Result<UnixListener, SocketError> {
-    let failed = |why| SocketError::Io { path: path.to_owned(), why };
+    let failed = |why| SocketError::Io {
+        path: path.to_owned(),
+        why,
+    };
     if tokio::net::UnixStream::connect(path).await.is_ok() {
         return Err(SocketError::Taken(path.to_owned()));
     }
@@ -57,11 +60,18 @@ impl Service for Control {
     async fn call(&self, _who: PeerCredentials, call: Call) -> Result<Reply, Error> {
         let stopping = || Error::new(Code::Failed, "meshd is stopping");
         let (respond, reply) = oneshot::channel();
-        self.events.send(Event::Call(call, respond)).await.map_err(|_| stopping())?;
+        self.events
+            .send(Event::Call(call, respond))
+            .await
+            .map_err(|_| stopping())?;
         reply.await.map_err(|_| stopping())?
     }
 
-    async fn watch(&self, _who: PeerCredentials, _watch: Watch) -> Result<watch::Receiver<Arc<State>>, Error> {
+    async fn watch(
+        &self,
+        _who: PeerCredentials,
+        _watch: Watch,
+    ) -> Result<watch::Receiver<Arc<State>>, Error> {
         Ok(self.watched.clone())
     }
 }

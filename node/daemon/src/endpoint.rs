@@ -14,7 +14,8 @@ use arc_swap::ArcSwap;
 use futures_util::StreamExt;
 use iroh::address_lookup::{AddrFilter, UserData};
 use iroh::endpoint::{
-    BindOpts, Connection, IdleTimeout, Incoming, NetReportConfig, PortmapperConfig, QuicTransportConfig, RelayMode, VarInt, presets,
+    BindOpts, Connection, IdleTimeout, Incoming, NetReportConfig, PortmapperConfig,
+    QuicTransportConfig, RelayMode, VarInt, presets,
 };
 use iroh::{EndpointAddr, EndpointId, SecretKey, TransportAddr};
 use iroh_mdns_address_lookup::{DiscoveryEvent, MdnsAddressLookup};
@@ -76,7 +77,10 @@ impl Endpoint {
                 }
             },
         };
-        let mdns = MdnsAddressLookup::builder().service_name(SERVICE).addr_filter(outer_only(&inner)).build(iroh.id());
+        let mdns = MdnsAddressLookup::builder()
+            .service_name(SERVICE)
+            .addr_filter(outer_only(&inner))
+            .build(iroh.id());
         let mdns = match mdns {
             Ok(mdns) => {
                 if let Ok(lookup) = iroh.address_lookup() {
@@ -94,13 +98,22 @@ impl Endpoint {
 
     /// The UDP ports of the sockets: what leaves from them must never enter a tunnel.
     pub(crate) fn ports(&self) -> BTreeSet<u16> {
-        self.iroh.bound_sockets().iter().map(SocketAddr::port).collect()
+        self.iroh
+            .bound_sockets()
+            .iter()
+            .map(SocketAddr::port)
+            .collect()
     }
 
     /// Where this device may be reached, as far as it knows.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         let inner = self.inner.load();
-        self.iroh.addr().ip_addrs().filter(|a| usable(a.ip()) && !inner.contains(&a.ip())).copied().collect()
+        self.iroh
+            .addr()
+            .ip_addrs()
+            .filter(|a| usable(a.ip()) && !inner.contains(&a.ip()))
+            .copied()
+            .collect()
     }
 
     /// Tells which addresses are those of mesh interfaces.
@@ -110,14 +123,22 @@ impl Endpoint {
 
     /// Announces these topics on the LAN, as many as fit.
     pub(crate) fn announce(&self, topics: &BTreeSet<[u8; TOPIC]>) {
-        let words: Vec<String> = topics.iter().take(MAX_TOPICS).map(|topic| hex(topic)).collect();
-        let data = UserData::try_from(words.join(",")).ok().filter(|_| !words.is_empty());
+        let words: Vec<String> = topics
+            .iter()
+            .take(MAX_TOPICS)
+            .map(|topic| hex(topic))
+            .collect();
+        let data = UserData::try_from(words.join(","))
+            .ok()
+            .filter(|_| !words.is_empty());
         self.iroh.set_user_data_for_address_lookup(data);
     }
 
     /// The devices seen on the LAN from now on, and those seen already.
     pub(crate) async fn seen(&self) -> futures_util::stream::BoxStream<'static, Seen> {
-        let Some(mdns) = &self.mdns else { return futures_util::stream::pending().boxed() };
+        let Some(mdns) = &self.mdns else {
+            return futures_util::stream::pending().boxed();
+        };
         let inner = self.inner.clone();
         let events = mdns.subscribe().await;
         events
@@ -129,12 +150,22 @@ impl Endpoint {
     }
 
     /// Connects to a peer: at these addresses, and wherever the LAN says it is.
-    pub(crate) async fn connect(&self, peer: &PeerId, addresses: &[SocketAddr]) -> Result<Connection, String> {
+    pub(crate) async fn connect(
+        &self,
+        peer: &PeerId,
+        addresses: &[SocketAddr],
+    ) -> Result<Connection, String> {
         let id = EndpointId::from_bytes(&peer.0).map_err(|error| error.to_string())?;
         let inner = self.inner.load();
-        let addresses = addresses.iter().filter(|a| usable(a.ip()) && !inner.contains(&a.ip())).copied();
+        let addresses = addresses
+            .iter()
+            .filter(|a| usable(a.ip()) && !inner.contains(&a.ip()))
+            .copied();
         let address = EndpointAddr::from_parts(id, addresses.map(TransportAddr::Ip));
-        self.iroh.connect(address, ALPN).await.map_err(|error| error.to_string())
+        self.iroh
+            .connect(address, ALPN)
+            .await
+            .map_err(|error| error.to_string())
     }
 
     /// The next connection that somebody opens; `None` when the endpoint is closed.
@@ -154,7 +185,11 @@ impl Endpoint {
     }
 }
 
-async fn bind_on(seed: &[u8; 32], port: u16, inner: &Arc<ArcSwap<BTreeSet<IpAddr>>>) -> Result<iroh::Endpoint, BindError> {
+async fn bind_on(
+    seed: &[u8; 32],
+    port: u16,
+    inner: &Arc<ArcSwap<BTreeSet<IpAddr>>>,
+) -> Result<iroh::Endpoint, BindError> {
     let failed = |why: String| BindError { port, why };
     let optional = BindOpts::default().set_is_required(false);
     let idle = IdleTimeout::try_from(IDLE).map_err(|error| failed(error.to_string()))?;
@@ -192,7 +227,8 @@ fn outer_only(inner: &Arc<ArcSwap<BTreeSet<IpAddr>>>) -> AddrFilter {
     let inner = inner.clone();
     AddrFilter::new(move |addresses| {
         let inner = inner.load();
-        let outer = |a: &&TransportAddr| !matches!(a, TransportAddr::Ip(a) if inner.contains(&a.ip()));
+        let outer =
+            |a: &&TransportAddr| !matches!(a, TransportAddr::Ip(a) if inner.contains(&a.ip()));
         Cow::Owned(addresses.iter().filter(outer).cloned().collect())
     })
 }
@@ -204,13 +240,31 @@ fn usable(address: IpAddr) -> bool {
 }
 
 fn seen(event: &DiscoveryEvent, inner: &BTreeSet<IpAddr>) -> Option<Seen> {
-    let DiscoveryEvent::Discovered { endpoint_info, .. } = event else { return None };
-    let addresses = endpoint_info.ip_addrs().filter(|a| usable(a.ip()) && !inner.contains(&a.ip())).copied().take(16).collect();
-    let words = endpoint_info.user_data().map(|data| data.as_ref().to_owned()).unwrap_or_default();
-    let topics = words.split(',').filter_map(unhex).take(MAX_TOPICS).collect();
+    let DiscoveryEvent::Discovered { endpoint_info, .. } = event else {
+        return None;
+    };
+    let addresses = endpoint_info
+        .ip_addrs()
+        .filter(|a| usable(a.ip()) && !inner.contains(&a.ip()))
+        .copied()
+        .take(16)
+        .collect();
+    let words = endpoint_info
+        .user_data()
+        .map(|data| data.as_ref().to_owned())
+        .unwrap_or_default();
+    let topics = words
+        .split(',')
+        .filter_map(unhex)
+        .take(MAX_TOPICS)
+        .collect();
     let peer = PeerId(*endpoint_info.endpoint_id.as_bytes());
     debug!(?peer, ?addresses, "seen on the LAN");
-    Some(Seen { peer, addresses, topics })
+    Some(Seen {
+        peer,
+        addresses,
+        topics,
+    })
 }
 
 fn hex(topic: &[u8; TOPIC]) -> String {
@@ -234,20 +288,31 @@ mod tests {
     fn a_topic_reads_back_and_other_words_are_none() {
         let topic = [0, 1, 2, 0xfd, 0xfe, 0xff, 7, 8];
         assert_eq!(unhex(&hex(&topic)), Some(topic));
-        for word in ["", "00", "zz01020304050607", "00010203040506071", "é0102030405060"] {
+        for word in [
+            "",
+            "00",
+            "zz01020304050607",
+            "00010203040506071",
+            "é0102030405060",
+        ] {
             assert_eq!(unhex(word), None);
         }
     }
 
     #[tokio::test]
     async fn two_endpoints_connect_at_an_address_that_is_told() {
-        let (a, b) = tokio::join!(Endpoint::bind(&[1; 32], Some(0)), Endpoint::bind(&[2; 32], Some(0)));
+        let (a, b) = tokio::join!(
+            Endpoint::bind(&[1; 32], Some(0)),
+            Endpoint::bind(&[2; 32], Some(0))
+        );
         let (a, b) = (a.unwrap(), b.unwrap());
         let peer = PeerId(*b.iroh.id().as_bytes());
         let port = *b.ports().iter().next().unwrap();
-        let accept = tokio::spawn(async move { b.accept().await.unwrap().await.unwrap().remote_id() });
+        let accept =
+            tokio::spawn(async move { b.accept().await.unwrap().await.unwrap().remote_id() });
         let id = EndpointId::from_bytes(&peer.0).unwrap();
-        let address = EndpointAddr::new(id).with_ip_addr(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        let address =
+            EndpointAddr::new(id).with_ip_addr(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         let connection = a.iroh.connect(address, ALPN).await.unwrap();
         assert_eq!(accept.await.unwrap(), a.iroh.id());
         drop(connection);

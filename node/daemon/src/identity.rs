@@ -15,7 +15,9 @@ pub(crate) enum IdentityError {
     #[error(transparent)]
     File(#[from] DirsError),
     /// A key file has the wrong length.
-    #[error("{0} is damaged: it must hold 32 bytes; restore it from a backup, or move it away to begin as somebody new")]
+    #[error(
+        "{0} is damaged: it must hold 32 bytes; restore it from a backup, or move it away to begin as somebody new"
+    )]
     Damaged(String),
     /// No randomness.
     #[error(transparent)]
@@ -48,8 +50,10 @@ impl Identity {
 /// The seed in a file, made if there is none.
 pub(crate) fn seed(path: &Path) -> Result<Zeroizing<[u8; 32]>, IdentityError> {
     if let Some(bytes) = read_secret(path)? {
-        let seed: [u8; 32] =
-            bytes.as_slice().try_into().map_err(|_| IdentityError::Damaged(path.display().to_string()))?;
+        let seed: [u8; 32] = bytes
+            .as_slice()
+            .try_into()
+            .map_err(|_| IdentityError::Damaged(path.display().to_string()))?;
         return Ok(Zeroizing::new(seed));
     }
     let seed = random::seed()?;
@@ -82,9 +86,15 @@ mod tests {
         Identity::load(folder.path()).unwrap();
         let key = folder.path().join("identity/device.key");
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(matches!(Identity::load(folder.path()), Err(IdentityError::File(_))));
+        assert!(matches!(
+            Identity::load(folder.path()),
+            Err(IdentityError::File(_))
+        ));
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
         std::fs::write(&key, [1; 31]).unwrap();
-        assert!(matches!(Identity::load(folder.path()), Err(IdentityError::Damaged(_))));
+        assert!(matches!(
+            Identity::load(folder.path()),
+            Err(IdentityError::Damaged(_))
+        ));
     }
 }

@@ -59,7 +59,11 @@ impl Wire {
     pub(crate) async fn greet(connection: Connection, hello: Hello) -> Result<Greeting, LinkError> {
         let greeting = async {
             let (send, recv) = connection.open_bi().await.map_err(ended)?;
-            let mut wire = Self { connection, send, recv };
+            let mut wire = Self {
+                connection,
+                send,
+                recv,
+            };
             wire.write(&Frame::Hello(hello)).await?;
             match wire.read().await? {
                 Frame::Welcome(reply) => Ok(Greeting::Welcome(wire, reply)),
@@ -68,20 +72,28 @@ impl Wire {
                 _ => Err(LinkError::Protocol),
             }
         };
-        tokio::time::timeout(GREETING, greeting).await.map_err(|_| LinkError::Slow)?
+        tokio::time::timeout(GREETING, greeting)
+            .await
+            .map_err(|_| LinkError::Slow)?
     }
 
     /// Takes the stream and the greeting of a connection that somebody else dialled.
     pub(crate) async fn greeted(connection: Connection) -> Result<(Self, Hello), LinkError> {
         let greeting = async {
             let (send, recv) = connection.accept_bi().await.map_err(ended)?;
-            let mut wire = Self { connection, send, recv };
+            let mut wire = Self {
+                connection,
+                send,
+                recv,
+            };
             match wire.read().await? {
                 Frame::Hello(hello) => Ok((wire, hello)),
                 _ => Err(LinkError::Protocol),
             }
         };
-        tokio::time::timeout(GREETING, greeting).await.map_err(|_| LinkError::Slow)?
+        tokio::time::timeout(GREETING, greeting)
+            .await
+            .map_err(|_| LinkError::Slow)?
     }
 
     /// Sends a frame and waits until it is on its way.
@@ -115,7 +127,9 @@ impl Wire {
         let heard = async {
             self.write(&Frame::Refused(Refusal::Unknown)).await?;
             while events.len() < MAX_INTRODUCTION {
-                let Frame::Events(more) = self.read().await? else { break };
+                let Frame::Events(more) = self.read().await? else {
+                    break;
+                };
                 events.extend(more);
             }
             Ok::<_, LinkError>(())
@@ -177,7 +191,11 @@ impl Link {
         events: mpsc::Sender<E>,
         wrap: impl Fn(LinkId, LinkEvent) -> E + Send + Sync + 'static,
     ) -> Self {
-        let Wire { connection, mut send, mut recv } = wire;
+        let Wire {
+            connection,
+            mut send,
+            mut recv,
+        } = wire;
         let (frames, mut outgoing) = mpsc::unbounded_channel::<Frame>();
         let queued = Arc::new(AtomicUsize::new(0));
         let left = queued.clone();
@@ -199,7 +217,11 @@ impl Link {
             let why = loop {
                 match read(&mut recv).await {
                     Ok(frame) => {
-                        if events.send(wrap(id, LinkEvent::Frame(frame))).await.is_err() {
+                        if events
+                            .send(wrap(id, LinkEvent::Frame(frame)))
+                            .await
+                            .is_err()
+                        {
                             return;
                         }
                     }
@@ -209,13 +231,19 @@ impl Link {
             // The node is gone if this fails, and nobody wants to know.
             let _ = events.send(wrap(id, LinkEvent::Closed(why))).await;
         });
-        Self { connection, frames, queued }
+        Self {
+            connection,
+            frames,
+            queued,
+        }
     }
 
     /// Queues a frame. Closes the connection of a peer that reads too little.
     pub(crate) fn send(&self, frame: Frame) {
         let cost = cost(&frame);
-        if self.queued.fetch_add(cost, Ordering::Relaxed) > MAX_QUEUED || self.frames.send(frame).is_err() {
+        if self.queued.fetch_add(cost, Ordering::Relaxed) > MAX_QUEUED
+            || self.frames.send(frame).is_err()
+        {
             self.connection.close(VarInt::from_u32(2), b"too slow");
         }
     }

@@ -31,7 +31,11 @@ use crate::identity::Identity;
 use crate::node::{Event, Node};
 
 #[derive(Parser)]
-#[command(name = "meshd", version, about = "The mesh daemon. People use the command `mesh`.")]
+#[command(
+    name = "meshd",
+    version,
+    about = "The mesh daemon. People use the command `mesh`."
+)]
 struct Arguments {
     #[command(subcommand)]
     what: What,
@@ -69,7 +73,9 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().what {
         What::Run(at) => run(at.root.as_deref()),
         What::Start(at) => start(at.root.as_deref()),
-        What::Supervise(at) => supervise::supervise(at.root.as_deref()).map_err(Failure::from_error),
+        What::Supervise(at) => {
+            supervise::supervise(at.root.as_deref()).map_err(Failure::from_error)
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -118,7 +124,10 @@ fn prepare(root: Option<&Path>) -> Result<Dirs, Failure> {
 
 fn taste(dirs: &Dirs) -> Result<Taste, Failure> {
     let path = dirs.etc.join("mesh.toml");
-    let failed = |why: String| Failure { text: format!("{}: {why}", path.display()), code: 2 };
+    let failed = |why: String| Failure {
+        text: format!("{}: {why}", path.display()),
+        code: 2,
+    };
     match std::fs::read_to_string(&path) {
         Ok(text) => toml::from_str(&text).map_err(|error| failed(error.to_string())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Taste::default()),
@@ -130,31 +139,45 @@ fn run(root: Option<&Path>) -> Result<(), Failure> {
     let dirs = prepare(root)?;
     let taste = taste(&dirs)?;
     let filter = std::env::var("MESH_LOG").ok().or(taste.log.clone());
-    let filter = filter.unwrap_or_else(|| "warn,meshd=info,mesh_tunnel=info,mesh_os=info".to_owned());
+    let filter =
+        filter.unwrap_or_else(|| "warn,meshd=info,mesh_tunnel=info,mesh_os=info".to_owned());
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .with_target(false)
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
         .init();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::from_error)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::from_error)?;
     let result = runtime.block_on(serve(dirs, taste));
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     result
 }
 
 async fn serve(dirs: Dirs, taste: Taste) -> Result<(), Failure> {
-    let listener = control::listen(&dirs.socket()).await.map_err(Failure::from_error)?;
+    let listener = control::listen(&dirs.socket())
+        .await
+        .map_err(Failure::from_error)?;
     match mesh_os::machine::recover(&dirs.run).await {
         Ok(left) if left.is_empty() => {}
-        Ok(left) => info!("removed what a daemon that was killed left: {}", left.join(" ")),
+        Ok(left) => info!(
+            "removed what a daemon that was killed left: {}",
+            left.join(" ")
+        ),
         Err(error) => warn!("something that a killed daemon left could not be removed: {error}"),
     }
     let identity = Identity::load(&dirs.state).map_err(Failure::from_error)?;
-    let endpoint = Endpoint::bind(&identity.device.seed(), taste.port).await.map_err(Failure::from_error)?;
+    let endpoint = Endpoint::bind(&identity.device.seed(), taste.port)
+        .await
+        .map_err(Failure::from_error)?;
     let node = Node::open(identity, dirs.clone(), endpoint);
     let events = node.sender();
-    let service = Arc::new(Control { events: events.clone(), watched: node.watched() });
+    let service = Arc::new(Control {
+        events: events.clone(),
+        watched: node.watched(),
+    });
     tokio::spawn(stop_on_signals(events));
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio::spawn(mesh_control::server::serve(listener, service, async {
@@ -173,8 +196,13 @@ async fn serve(dirs: Dirs, taste: Taste) -> Result<(), Failure> {
 }
 
 async fn stop_on_signals(events: tokio::sync::mpsc::Sender<Event>) {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        return warn!("signals cannot be caught; stopping by one will leave things behind until the next start");
+    let (Ok(mut term), Ok(mut int)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        return warn!(
+            "signals cannot be caught; stopping by one will leave things behind until the next start"
+        );
     };
     tokio::select! {
         _ = term.recv() => {}
@@ -185,8 +213,11 @@ async fn stop_on_signals(events: tokio::sync::mpsc::Sender<Event>) {
 
 /// Tells a service manager, if one asked to be told (`sd_notify(3)`).
 fn notify_ready() {
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
-    let told = std::os::unix::net::UnixDatagram::unbound().and_then(|socket| socket.send_to(b"READY=1", Path::new(&path)));
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
+    let told = std::os::unix::net::UnixDatagram::unbound()
+        .and_then(|socket| socket.send_to(b"READY=1", Path::new(&path)));
     if let Err(error) = told {
         warn!("the service manager could not be told: {error}");
     }

@@ -154,7 +154,12 @@ impl Node {
         self.spawn_acceptor();
         self.spawn_discovery().await;
         self.spawn_machine_watch();
-        let wanted: Vec<NetworkId> = self.nets.values().filter(|net| net.settings.up()).map(|net| net.id).collect();
+        let wanted: Vec<NetworkId> = self
+            .nets
+            .values()
+            .filter(|net| net.settings.up())
+            .map(|net| net.id)
+            .collect();
         for id in wanted {
             if let Err(error) = self.bring_up(id).await {
                 warn!(network = %id, "{error}");
@@ -187,7 +192,9 @@ impl Node {
             Event::Call(call, respond) => self.call(call, respond).await,
             Event::Incoming(wire, hello) => self.incoming(wire, hello).await,
             Event::Dialled(network, peer, result) => self.dialled(network, peer, result).await,
-            Event::Introduced(network, peer, events) => self.introduced(network, peer, &events).await,
+            Event::Introduced(network, peer, events) => {
+                self.introduced(network, peer, &events).await
+            }
             Event::Link(link, LinkEvent::Frame(frame)) => self.frame(link, frame).await,
             Event::Link(link, LinkEvent::Closed(why)) => self.link_closed(link, &why),
             Event::Seen(seen) => self.seen(seen),
@@ -202,15 +209,25 @@ impl Node {
     /// The earliest moment at which something is due.
     fn next_wake(&self) -> Duration {
         let nets = self.nets.values().filter(|net| net.is_up());
-        let nets = nets.flat_map(|net| [net.dialler.next(), Some(net.next_beacon)]).flatten();
+        let nets = nets
+            .flat_map(|net| [net.dialler.next(), Some(net.next_beacon)])
+            .flatten();
         let pending = self.pending.iter().map(|pending| pending.deadline);
-        nets.chain(pending).chain([self.housekeeping]).min().unwrap_or(self.housekeeping)
+        nets.chain(pending)
+            .chain([self.housekeeping])
+            .min()
+            .unwrap_or(self.housekeeping)
     }
 
     async fn on_time(&mut self) {
         let now = steady();
         self.settle_spreads(now);
-        let ids: Vec<NetworkId> = self.nets.values().filter(|net| net.is_up()).map(|net| net.id).collect();
+        let ids: Vec<NetworkId> = self
+            .nets
+            .values()
+            .filter(|net| net.is_up())
+            .map(|net| net.id)
+            .collect();
         for id in &ids {
             self.dial_due(*id, now);
             self.beacon_due(*id, now);
@@ -230,7 +247,11 @@ impl Node {
     }
 
     fn machine_addresses(&self) -> BTreeSet<IpAddr> {
-        self.nets.values().filter_map(|net| net.applied.as_ref()).flat_map(net::inner_addresses).collect()
+        self.nets
+            .values()
+            .filter_map(|net| net.applied.as_ref())
+            .flat_map(net::inner_addresses)
+            .collect()
     }
 
     async fn machine_changed(&mut self) {
@@ -256,7 +277,9 @@ impl Node {
     }
 
     fn tunnel_event(&mut self, network: NetworkId, event: mesh_tunnel::Event) {
-        let Some(net) = self.nets.get_mut(&network) else { return };
+        let Some(net) = self.nets.get_mut(&network) else {
+            return;
+        };
         match event {
             mesh_tunnel::Event::WantsLink(peer) => {
                 if net.traffic.insert(peer) {
@@ -273,7 +296,8 @@ impl Node {
                 let last = net.failing.get(&peer).copied();
                 if last.is_none_or(|last| now.saturating_sub(last) > Duration::from_secs(60)) {
                     net.failing.insert(peer, now);
-                    if let Some(linked) = net.links.get(&peer).and_then(|link| self.links.get(link)) {
+                    if let Some(linked) = net.links.get(&peer).and_then(|link| self.links.get(link))
+                    {
                         linked.link.send(mesh_core::link::Frame::ResetTunnel);
                     }
                 }
@@ -291,16 +315,24 @@ impl Node {
             // So many strangers may be in the middle of saying hello; further ones wait in the socket.
             let room = Arc::new(tokio::sync::Semaphore::new(64));
             while let Some(incoming) = endpoint.accept().await {
-                let Ok(permit) = room.clone().acquire_owned().await else { return };
+                let Ok(permit) = room.clone().acquire_owned().await else {
+                    return;
+                };
                 let events = events.clone();
                 tokio::spawn(async move {
                     let greeted = async {
                         let connection = incoming.await.map_err(|error| error.to_string())?;
-                        Wire::greeted(connection).await.map_err(|error| error.to_string())
+                        Wire::greeted(connection)
+                            .await
+                            .map_err(|error| error.to_string())
                     };
                     match tokio::time::timeout(Duration::from_secs(10), greeted).await {
-                        Ok(Ok((wire, hello))) => drop(events.send(Event::Incoming(wire, hello)).await),
-                        Ok(Err(error)) => tracing::debug!("an incoming connection came to nothing: {error}"),
+                        Ok(Ok((wire, hello))) => {
+                            drop(events.send(Event::Incoming(wire, hello)).await)
+                        }
+                        Ok(Err(error)) => {
+                            tracing::debug!("an incoming connection came to nothing: {error}")
+                        }
                         Err(_) => {}
                     }
                     drop(permit);
@@ -325,7 +357,9 @@ impl Node {
         let events = self.events.clone();
         tokio::spawn(async move {
             loop {
-                let Ok(mut watch) = mesh_os::watch::Watch::open() else { return };
+                let Ok(mut watch) = mesh_os::watch::Watch::open() else {
+                    return;
+                };
                 while watch.next().await.is_some() {
                     if events.send(Event::Machine).await.is_err() {
                         return;

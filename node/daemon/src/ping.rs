@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, recvmsg, sendmsg, setsockopt,
-    socket, sockopt,
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, recvmsg,
+    sendmsg, setsockopt, socket, sockopt,
 };
 use nix::sys::time::TimeVal;
 
@@ -35,7 +35,10 @@ pub(crate) fn echo(own: IpAddr, peer: IpAddr, timeout: Duration) -> Result<Durat
         IpAddr::V6(_) => (AddressFamily::Inet6, SockProtocol::IcmpV6, 128, 129),
     };
     let socket = socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
-    bind(socket.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(own, 0)))?;
+    bind(
+        socket.as_raw_fd(),
+        &SockaddrStorage::from(SocketAddr::new(own, 0)),
+    )?;
     let nonce: [u8; 20] = random::bytes()?;
     let mut message = [0; 24];
     message[0] = request;
@@ -47,10 +50,18 @@ pub(crate) fn echo(own: IpAddr, peer: IpAddr, timeout: Duration) -> Result<Durat
     }
     let start = Instant::now();
     let to = SockaddrStorage::from(SocketAddr::new(peer, 0));
-    sendmsg(socket.as_raw_fd(), &[IoSlice::new(&message)], &[], MsgFlags::empty(), Some(&to))?;
+    sendmsg(
+        socket.as_raw_fd(),
+        &[IoSlice::new(&message)],
+        &[],
+        MsgFlags::empty(),
+        Some(&to),
+    )?;
     let mut buffer = [0; 2048];
     loop {
-        let left = timeout.checked_sub(start.elapsed()).filter(|left| !left.is_zero());
+        let left = timeout
+            .checked_sub(start.elapsed())
+            .filter(|left| !left.is_zero());
         let left = left.ok_or(PingError::Silence(timeout.as_millis()))?;
         setsockopt(&socket, sockopt::ReceiveTimeout, &timeval(left))?;
         let length = match receive(socket.as_raw_fd(), &mut buffer) {
@@ -61,8 +72,14 @@ pub(crate) fn echo(own: IpAddr, peer: IpAddr, timeout: Duration) -> Result<Durat
         };
         let packet = buffer.get(..length).unwrap_or_default();
         // A raw IPv4 socket gives the IP header too; it sees everybody's ICMP, so ours is told by its random bytes.
-        let skip = if peer.is_ipv4() { packet.first().map_or(0, |b| usize::from(b & 15) * 4) } else { 0 };
-        let Some(icmp) = packet.get(skip..) else { continue };
+        let skip = if peer.is_ipv4() {
+            packet.first().map_or(0, |b| usize::from(b & 15) * 4)
+        } else {
+            0
+        };
+        let Some(icmp) = packet.get(skip..) else {
+            continue;
+        };
         if icmp.first() == Some(&reply) && icmp.get(4..24) == Some(&nonce[..]) {
             return Ok(start.elapsed());
         }
@@ -70,18 +87,30 @@ pub(crate) fn echo(own: IpAddr, peer: IpAddr, timeout: Duration) -> Result<Durat
 }
 
 fn receive(socket: i32, buffer: &mut [u8]) -> Result<usize, Errno> {
-    recvmsg::<SockaddrStorage>(socket, &mut [IoSliceMut::new(buffer)], None, MsgFlags::empty()).map(|m| m.bytes)
+    recvmsg::<SockaddrStorage>(
+        socket,
+        &mut [IoSliceMut::new(buffer)],
+        None,
+        MsgFlags::empty(),
+    )
+    .map(|m| m.bytes)
 }
 
 fn timeval(duration: Duration) -> TimeVal {
     // At least a microsecond: zero would mean for ever.
     let micros = i64::from(duration.subsec_micros()).max(1);
-    TimeVal::new(i64::try_from(duration.as_secs()).unwrap_or(i64::MAX), micros)
+    TimeVal::new(
+        i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        micros,
+    )
 }
 
 /// The ones' complement sum of RFC 1071.
 fn checksum(bytes: &[u8]) -> u16 {
-    let mut sum: u32 = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0))).sum();
+    let mut sum: u32 = bytes
+        .chunks(2)
+        .map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)))
+        .sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }

@@ -53,9 +53,14 @@ impl Settings {
     /// Reads them; a network without any is down and knows nobody.
     pub(crate) fn load(folder: &Path) -> Result<Self, SettingsError> {
         let path = folder.join("settings.json");
-        let failed = |why: String| SettingsError::Read { path: path.clone(), why };
+        let failed = |why: String| SettingsError::Read {
+            path: path.clone(),
+            why,
+        };
         let contents = match std::fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?,
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Contents {
                 version: 1,
                 up: false,
@@ -66,9 +71,16 @@ impl Settings {
             Err(error) => return Err(failed(error.to_string())),
         };
         if contents.version != 1 {
-            return Err(failed(format!("version {} is of a later release: upgrade mesh", contents.version)));
+            return Err(failed(format!(
+                "version {} is of a later release: upgrade mesh",
+                contents.version
+            )));
         }
-        Ok(Self { path, contents, dirty: false })
+        Ok(Self {
+            path,
+            contents,
+            dirty: false,
+        })
     }
 
     /// Whether the network is to be up.
@@ -85,7 +97,11 @@ impl Settings {
 
     /// Where a device was last reached.
     pub(crate) fn addresses(&self, device: &str) -> &[SocketAddr] {
-        self.contents.addresses.get(device).map(Vec::as_slice).unwrap_or_default()
+        self.contents
+            .addresses
+            .get(device)
+            .map(Vec::as_slice)
+            .unwrap_or_default()
     }
 
     /// A device was reached there.
@@ -143,8 +159,11 @@ impl Settings {
     /// Writes what changed.
     pub(crate) fn save(&mut self) -> Result<(), SettingsError> {
         if self.dirty {
-            let bytes = serde_json::to_vec_pretty(&self.contents)
-                .map_err(|error| SettingsError::Read { path: self.path.clone(), why: error.to_string() })?;
+            let bytes =
+                serde_json::to_vec_pretty(&self.contents).map_err(|error| SettingsError::Read {
+                    path: self.path.clone(),
+                    why: error.to_string(),
+                })?;
             write_durably(&self.path, &bytes, 0o600)?;
             self.dirty = false;
         }
@@ -163,7 +182,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut settings = Settings::load(folder.path()).unwrap();
         assert!(!settings.up());
-        let addresses: Vec<SocketAddr> = (1..=10).map(|n| SocketAddr::from(([192, 0, 2, n], 1))).collect();
+        let addresses: Vec<SocketAddr> = (1..=10)
+            .map(|n| SocketAddr::from(([192, 0, 2, n], 1)))
+            .collect();
         for address in &addresses {
             settings.reached("aa".to_owned(), *address);
         }
@@ -180,7 +201,11 @@ mod tests {
     #[test]
     fn settings_of_a_later_release_or_with_unknown_keys_are_refused() {
         let folder = tempfile::tempdir().unwrap();
-        for text in [r#"{"version":2,"up":true}"#, r#"{"version":1,"up":true,"upp":1}"#, "{"] {
+        for text in [
+            r#"{"version":2,"up":true}"#,
+            r#"{"version":1,"up":true,"upp":1}"#,
+            "{",
+        ] {
             std::fs::write(folder.path().join("settings.json"), text).unwrap();
             assert!(Settings::load(folder.path()).is_err(), "{text}");
         }

@@ -38,14 +38,27 @@ pub(crate) enum StartError {
 
 fn last_line(log: &Path) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
-    text.lines().rev().find(|line| !line.trim().is_empty()).map(|line| format!(": {line}")).unwrap_or_default()
+    text.lines()
+        .rev()
+        .find(|line| !line.trim().is_empty())
+        .map(|line| format!(": {line}"))
+        .unwrap_or_default()
 }
 
 /// Starts a supervisor with a daemon in the background, and waits until the daemon's socket answers.
 pub(crate) fn start(root: Option<&Path>, log: &Path) -> Result<(), StartError> {
-    let log_file = OpenOptions::new().append(true).create(true).mode(0o600).open(log)?;
+    let log_file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(log)?;
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("supervise").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log_file).process_group(0);
+    command
+        .arg("supervise")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log_file)
+        .process_group(0);
     if let Some(root) = root {
         command.arg("--root").arg(root);
     }
@@ -62,7 +75,9 @@ pub(crate) fn start(root: Option<&Path>, log: &Path) -> Result<(), StartError> {
         Ok(true) => Ok(()),
         _ => {
             stop(&child);
-            Err(StartError::NotReady { log: log.to_owned() })
+            Err(StartError::NotReady {
+                log: log.to_owned(),
+            })
         }
     }
 }
@@ -79,7 +94,12 @@ pub(crate) fn supervise(root: Option<&Path>) -> Result<(), std::io::Error> {
     // Fails only if this already leads a session.
     let _ = nix::unistd::setsid();
     let mut signals = SigSet::empty();
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD] {
+    for signal in [
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGHUP,
+        Signal::SIGCHLD,
+    ] {
         signals.add(signal);
     }
     // The daemon is spawned by `Command`, which gives it an empty mask again.
@@ -98,7 +118,11 @@ pub(crate) fn supervise(root: Option<&Path>) -> Result<(), std::io::Error> {
         if told || status.code().is_some() {
             return Ok(());
         }
-        eprintln!("meshd ended by signal {}; starting it again in {} ms", status.signal().unwrap_or(0), pause.as_millis());
+        eprintln!(
+            "meshd ended by signal {}; starting it again in {} ms",
+            status.signal().unwrap_or(0),
+            pause.as_millis()
+        );
         if began.elapsed() > WELL {
             pause = FIRST_PAUSE;
         }
@@ -125,8 +149,8 @@ fn wait(child: &mut Child, signals: &SigSet) -> Result<(ExitStatus, bool), std::
 
 /// Waits so long, or until told to stop.
 fn wait_for_stop(signals: &SigSet, pause: Duration) -> Result<bool, std::io::Error> {
-    use nix::sys::signalfd::SignalFd;
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use nix::sys::signalfd::SignalFd;
     use std::os::fd::AsFd;
     let mut stops = *signals;
     stops.remove(Signal::SIGCHLD);

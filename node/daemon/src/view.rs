@@ -9,5 +9,8 @@ use mesh_ledger::ids::EventId;
 
 /// An event's id, in full and short.
 pub(crate) fn event_ref(id: &EventId) -> EventRef {
-    EventRef { id: id.to_string(), short: id.short() }
+    EventRef {
+        id: id.to_string(),
+        short: id.short(),
+    }
 }

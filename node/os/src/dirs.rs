@@ -131,7 +131,10 @@ pub fn create_private(path: &Path) -> Result<(), DirsError> {
     }
     let metadata = fs::metadata(path).map_err(at(path))?;
     if !metadata.is_dir() {
-        return Err(DirsError::Unfit { path: path.into(), what: "not a folder" });
+        return Err(DirsError::Unfit {
+            path: path.into(),
+            what: "not a folder",
+        });
     }
     private(path, &metadata, 0o700)
 }

@@ -242,10 +242,7 @@ fn datagrams_of_mesh_itself_never_pass_the_tunnel_even_if_somebody_offers_their_
         world.outward(reverse(udp(9, 51820))),
         Verdict::Drop(Reason::Underlay)
     );
-    assert_eq!(
-        world.inward(udp(9, 51820)),
-        Verdict::Drop(Reason::Underlay)
-    );
+    assert_eq!(world.inward(udp(9, 51820)), Verdict::Drop(Reason::Underlay));
 }
 
 #[test]

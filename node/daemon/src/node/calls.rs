@@ -54,19 +54,34 @@ impl Node {
             Call::SyncNow(call) => self.sync_now(call.network.as_deref()),
             Call::Leave(call) => return self.leave(&call, respond).await,
             Call::Invite(call) => return self.signed(respond, |node| node.invite(&call)).await,
-            Call::InviteRevoke(call) => return self.signed(respond, |node| node.invite_revoke(&call)).await,
+            Call::InviteRevoke(call) => {
+                return self.signed(respond, |node| node.invite_revoke(&call)).await;
+            }
             Call::Kick(call) => return self.signed(respond, |node| node.kick(&call)).await,
-            Call::AdminGrant(call) => return self.signed(respond, |node| node.admin_grant(&call)).await,
-            Call::AdminRevoke(call) => return self.signed(respond, |node| node.admin_revoke(&call)).await,
+            Call::AdminGrant(call) => {
+                return self.signed(respond, |node| node.admin_grant(&call)).await;
+            }
+            Call::AdminRevoke(call) => {
+                return self.signed(respond, |node| node.admin_revoke(&call)).await;
+            }
             Call::Share(call) => return self.signed(respond, |node| node.share(&call)).await,
             Call::Unshare(call) => return self.signed(respond, |node| node.unshare(&call)).await,
         };
         let _ = respond.send(result);
     }
 
-    async fn signed(&mut self, respond: Respond, sign: impl FnOnce(&mut Self) -> Result<Signed, Error>) {
+    async fn signed(
+        &mut self,
+        respond: Respond,
+        sign: impl FnOnce(&mut Self) -> Result<Signed, Error>,
+    ) {
         match sign(self) {
-            Ok(Signed { network, event, wait_ms, finish }) => {
+            Ok(Signed {
+                network,
+                event,
+                wait_ms,
+                finish,
+            }) => {
                 self.changed(network, None).await;
                 self.reply_after_spread(network, event, wait_ms, respond, finish);
             }
@@ -86,55 +101,87 @@ impl Node {
             return match (members.next(), members.next()) {
                 (Some(net), None) => Ok(net.id),
                 (None, _) => Err(self.no_network("this device is in no network")),
-                _ => Err(Error::new(Code::Usage, format!("this device is in several networks: {}", names()))
-                    .hint("the same command with -n NETWORK")),
+                _ => Err(Error::new(
+                    Code::Usage,
+                    format!("this device is in several networks: {}", names()),
+                )
+                .hint("the same command with -n NETWORK")),
             };
         };
         let found: Vec<NetworkId> = self
             .nets
             .values()
-            .filter(|net| net.name() == name || crate::view::names::is_prefix(name, &net.id.to_string()))
+            .filter(|net| {
+                net.name() == name || crate::view::names::is_prefix(name, &net.id.to_string())
+            })
             .map(|net| net.id)
             .collect();
         match found[..] {
             [one] => Ok(one),
             [] => Err(self.no_network(&format!("no network {name:?} here"))),
-            _ => Err(Error::new(Code::Usage, format!("several networks are called {name}: use the start of its id"))
-                .hint("mesh networks")),
+            _ => Err(Error::new(
+                Code::Usage,
+                format!("several networks are called {name}: use the start of its id"),
+            )
+            .hint("mesh networks")),
         }
     }
 
     fn no_network(&self, what: &str) -> Error {
         match self.broken.first() {
-            Some((folder, why)) => {
-                Error::new(Code::Failed, format!("{what}; and {} could not be opened: {why}", folder.display()))
+            Some((folder, why)) => Error::new(
+                Code::Failed,
+                format!(
+                    "{what}; and {} could not be opened: {why}",
+                    folder.display()
+                ),
+            ),
+            None if self.nets.is_empty() => {
+                Error::new(Code::NotFound, what).hint("mesh create NAME, or mesh join TICKET")
             }
-            None if self.nets.is_empty() => Error::new(Code::NotFound, what).hint("mesh create NAME, or mesh join TICKET"),
             None => Error::new(Code::NotFound, what).hint("mesh networks"),
         }
     }
 
     fn net(&self, name: Option<&str>) -> Result<&Net, Error> {
         let id = self.find_network(name)?;
-        self.nets.get(&id).ok_or_else(|| Error::new(Code::NotFound, "the network is gone"))
+        self.nets
+            .get(&id)
+            .ok_or_else(|| Error::new(Code::NotFound, "the network is gone"))
     }
 
     /// The network that a call means, if this device is in it.
     fn member_net(&mut self, name: Option<&str>) -> Result<&mut Net, Error> {
         let id = self.find_network(name)?;
-        let net = self.nets.get_mut(&id).ok_or_else(|| Error::new(Code::NotFound, "the network is gone"))?;
+        let net = self
+            .nets
+            .get_mut(&id)
+            .ok_or_else(|| Error::new(Code::NotFound, "the network is gone"))?;
         if net.is_member() {
             Ok(net)
         } else {
-            Err(Error::new(Code::NotPermitted, format!("this device was removed from {}", net.name()))
-                .hint("mesh status, and ask an admin for a direct invite"))
+            Err(Error::new(
+                Code::NotPermitted,
+                format!("this device was removed from {}", net.name()),
+            )
+            .hint("mesh status, and ask an admin for a direct invite"))
         }
     }
 
     /// Signs an act in a network.
-    fn author(&mut self, id: NetworkId, act: Act, attributes: Option<Attributes>) -> Result<EventId, Error> {
-        let Some(net) = self.nets.get_mut(&id) else { return Err(Error::new(Code::NotFound, "the network is gone")) };
-        match net.ledger.author(&self.identity.device, act, attributes, now_ms()) {
+    fn author(
+        &mut self,
+        id: NetworkId,
+        act: Act,
+        attributes: Option<Attributes>,
+    ) -> Result<EventId, Error> {
+        let Some(net) = self.nets.get_mut(&id) else {
+            return Err(Error::new(Code::NotFound, "the network is gone"));
+        };
+        match net
+            .ledger
+            .author(&self.identity.device, act, attributes, now_ms())
+        {
             Ok(event) => Ok(event.id()),
             Err(error) => Err(authoring(&error)),
         }
@@ -142,19 +189,35 @@ impl Node {
 
     fn sync_now(&mut self, name: Option<&str>) -> Result<Reply, Error> {
         let id = self.find_network(name)?;
-        let Some(net) = self.nets.get(&id) else { return Err(Error::new(Code::NotFound, "the network is gone")) };
+        let Some(net) = self.nets.get(&id) else {
+            return Err(Error::new(Code::NotFound, "the network is gone"));
+        };
         let (mine, missing) = (net.ledger.heads_digest(), net.ledger.missing());
-        let mut synced = reply::Synced { network: net.name(), peers: 0, same: 0, received: 0, sent: 0 };
-        for linked in self.links.values_mut().filter(|linked| linked.network == id && linked.member) {
+        let mut synced = reply::Synced {
+            network: net.name(),
+            peers: 0,
+            same: 0,
+            received: 0,
+            sent: 0,
+        };
+        for linked in self
+            .links
+            .values_mut()
+            .filter(|linked| linked.network == id && linked.member)
+        {
             synced.peers += 1;
             synced.same += u32::from(linked.heads == Some(mine));
             if linked.sync.is_idle() {
                 for message in linked.sync.start(net.ledger.index()) {
-                    linked.link.send(mesh_core::link::Frame::Sync(message.encode()));
+                    linked
+                        .link
+                        .send(mesh_core::link::Frame::Sync(message.encode()));
                 }
             }
             for message in mesh_ledger::wire::Sync::fetch(&missing) {
-                linked.link.send(mesh_core::link::Frame::Sync(message.encode()));
+                linked
+                    .link
+                    .send(mesh_core::link::Frame::Sync(message.encode()));
             }
         }
         if synced.peers == 0 {
@@ -191,7 +254,8 @@ fn event_ref(id: &EventId) -> EventRef {
 
 /// A name that somebody typed.
 fn label(text: &str) -> Result<Label, Error> {
-    text.parse::<Label>().map_err(|error| Error::new(Code::Usage, error.to_string()))
+    text.parse::<Label>()
+        .map_err(|error| Error::new(Code::Usage, error.to_string()))
 }
 
 /// The name this device gets: the one that was typed, or the machine's host name made a label.
@@ -199,10 +263,25 @@ fn host_label(typed: Option<&str>) -> Result<Label, Error> {
     if let Some(text) = typed {
         return label(text);
     }
-    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
-    let first = name.split('.').next().unwrap_or_default().to_ascii_lowercase();
-    let plain: String = first.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(Label::MAX).collect();
+    let name = nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .unwrap_or_default();
+    let first = name
+        .split('.')
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    let plain: String = first
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .take(Label::MAX)
+        .collect();
     plain.trim_matches('-').parse().map_err(|_| {
-        Error::new(Code::Usage, format!("the machine's name {name:?} cannot serve as a host name")).hint("add --as HOST")
+        Error::new(
+            Code::Usage,
+            format!("the machine's name {name:?} cannot serve as a host name"),
+        )
+        .hint("add --as HOST")
     })
 }

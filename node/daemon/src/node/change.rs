@@ -30,8 +30,12 @@ pub(crate) enum UpError {
     #[error("this device is not in the network any more")]
     NotAMember,
     /// The machine refused.
-    #[error("{0}{}", causes(.0))]
-    Machine(#[from] machine::MachineError),
+    #[error("{source}{}", causes(.source))]
+    Machine {
+        /// What it said.
+        #[from]
+        source: machine::MachineError,
+    },
     /// No threads.
     #[error("the packet threads could not be started: {0}")]
     Threads(#[from] std::io::Error),
@@ -54,7 +58,9 @@ impl Node {
     /// Brings a network up, if it is not: interface, addresses, rules, packet threads, links.
     pub(crate) async fn bring_up(&mut self, id: NetworkId) -> Result<(), UpError> {
         let ports = self.endpoint.ports();
-        let Some(net) = self.nets.get_mut(&id) else { return Ok(()) };
+        let Some(net) = self.nets.get_mut(&id) else {
+            return Ok(());
+        };
         if net.applied.is_some() {
             return Ok(());
         }
@@ -73,9 +79,15 @@ impl Node {
         events: &tokio::sync::mpsc::Sender<Event>,
         ports: std::collections::BTreeSet<u16>,
     ) -> Result<(), UpError> {
-        let Some(mut wanted) = net.desired(now_ms()) else { return Err(UpError::NotAMember) };
+        let Some(mut wanted) = net.desired(now_ms()) else {
+            return Err(UpError::NotAMember);
+        };
         wanted.plan.rules.underlay = ports;
-        let options = machine::Options { run: dirs.run.clone(), tun: tun::Options::default(), firewall: true };
+        let options = machine::Options {
+            run: dirs.run.clone(),
+            tun: tun::Options::default(),
+            firewall: true,
+        };
         let applied = machine::apply(&wanted.plan, &options).await?;
         let (id, events) = (net.id, events.clone());
         let config = Config {
@@ -102,7 +114,9 @@ impl Node {
 
     /// Takes a network down: links, packet threads, and all that was done to the machine.
     pub(crate) async fn take_down(&mut self, id: NetworkId) -> Result<(), UpError> {
-        let Some(net) = self.nets.get_mut(&id) else { return Ok(()) };
+        let Some(net) = self.nets.get_mut(&id) else {
+            return Ok(());
+        };
         if let Some(tunnel) = net.tunnel.swap(None) {
             tokio::task::block_in_place(|| tunnel.stop());
         }
@@ -129,7 +143,9 @@ impl Node {
 
     /// The ledger of a network changed: makes everything follow. `from` is the link that the change came over.
     pub(crate) async fn changed(&mut self, id: NetworkId, from: Option<LinkId>) {
-        let Some(net) = self.nets.get_mut(&id) else { return };
+        let Some(net) = self.nets.get_mut(&id) else {
+            return;
+        };
         let removed = !net.is_member() && net.is_up();
         self.publish_table(id);
         self.tell_news(id, from);
@@ -147,7 +163,9 @@ impl Node {
     /// All that is not urgent after a change.
     async fn settle(&mut self, id: NetworkId) {
         let ports = self.endpoint.ports();
-        let Some(net) = self.nets.get_mut(&id) else { return };
+        let Some(net) = self.nets.get_mut(&id) else {
+            return;
+        };
         let wanted = net.desired(now_ms());
         if let (Some(applied), Some(mut wanted)) = (&mut net.applied, wanted) {
             wanted.plan.rules.underlay = ports;
@@ -171,18 +189,35 @@ impl Node {
     /// Gives the packet threads what counts now.
     pub(crate) fn publish_table(&mut self, id: NetworkId) {
         let ports = self.endpoint.ports();
-        let Some(net) = self.nets.get(&id) else { return };
+        let Some(net) = self.nets.get(&id) else {
+            return;
+        };
         let tunnel = net.tunnel.load();
-        let Some(tunnel) = tunnel.as_ref() else { return };
+        let Some(tunnel) = tunnel.as_ref() else {
+            return;
+        };
         let table = match net.desired(now_ms()) {
             Some(Desired { plan, peers }) => Table {
-                rules: mesh_core::plan::Ruleset { underlay: ports, ..plan.rules },
+                rules: mesh_core::plan::Ruleset {
+                    underlay: ports,
+                    ..plan.rules
+                },
                 peers: peers
                     .into_iter()
                     .map(|peer| {
-                        let link = net.links.get(&peer.id).and_then(|link| self.links.get(link));
-                        let carrier = link.map(|linked| linked.carrier.clone() as Arc<dyn mesh_tunnel::Carrier>);
-                        (peer.id, Peer { key: PublicKey::from(peer.wireguard), carrier })
+                        let link = net
+                            .links
+                            .get(&peer.id)
+                            .and_then(|link| self.links.get(link));
+                        let carrier = link
+                            .map(|linked| linked.carrier.clone() as Arc<dyn mesh_tunnel::Carrier>);
+                        (
+                            peer.id,
+                            Peer {
+                                key: PublicKey::from(peer.wireguard),
+                                carrier,
+                            },
+                        )
                     })
                     .collect(),
             },
@@ -193,26 +228,44 @@ impl Node {
 
     /// Sends what is new to every linked member but the one it came from.
     pub(crate) fn tell_news(&mut self, id: NetworkId, from: Option<LinkId>) {
-        let Some(net) = self.nets.get_mut(&id) else { return };
+        let Some(net) = self.nets.get_mut(&id) else {
+            return;
+        };
         let news = net.take_news();
         if news.is_empty() {
             return;
         }
-        let frames: Vec<Frame> = Sync::push(&news).iter().map(|message| Frame::Sync(message.encode())).collect();
-        for (link, linked) in self.links.iter().filter(|(link, linked)| linked.network == id && Some(**link) != from && linked.member) {
+        let frames: Vec<Frame> = Sync::push(&news)
+            .iter()
+            .map(|message| Frame::Sync(message.encode()))
+            .collect();
+        for (link, linked) in self
+            .links
+            .iter()
+            .filter(|(link, linked)| linked.network == id && Some(**link) != from && linked.member)
+        {
             tracing::trace!(?link, events = news.len(), "pushes");
             for frame in &frames {
                 linked.link.send(frame.clone());
             }
         }
-        net.next_beacon = net.next_beacon.min(steady() + std::time::Duration::from_secs(1));
+        net.next_beacon = net
+            .next_beacon
+            .min(steady() + std::time::Duration::from_secs(1));
     }
 
     /// Ends the links of devices that are no members any more. They still get what was queued, the removal included.
     fn drop_removed(&mut self, id: NetworkId) {
-        let Some(net) = self.nets.get_mut(&id) else { return };
+        let Some(net) = self.nets.get_mut(&id) else {
+            return;
+        };
         let state = net.ledger.state();
-        let gone: Vec<PeerId> = net.links.keys().filter(|peer| !state.devices.contains_key(&device_id(peer))).copied().collect();
+        let gone: Vec<PeerId> = net
+            .links
+            .keys()
+            .filter(|peer| !state.devices.contains_key(&device_id(peer)))
+            .copied()
+            .collect();
         for peer in gone {
             if let Some(link) = net.links.remove(&peer) {
                 self.links.remove(&link);
@@ -224,8 +277,13 @@ impl Node {
     /// Announces on the LAN the topics of invites that can be used.
     fn announce_topics(&self) {
         let now = now_ms();
-        let invites = self.nets.values().filter(|net| net.is_up()).flat_map(|net| net.state().invites.values());
-        let usable = invites.filter(|i| i.closed.is_none() && i.expires > now && i.used < i.max_uses);
+        let invites = self
+            .nets
+            .values()
+            .filter(|net| net.is_up())
+            .flat_map(|net| net.state().invites.values());
+        let usable =
+            invites.filter(|i| i.closed.is_none() && i.expires > now && i.used < i.max_uses);
         let topics = usable
             .filter_map(|invite| topic(&invite.contact).first_chunk::<TOPIC>().copied())
             .collect();
@@ -234,9 +292,15 @@ impl Node {
 
     /// Asks the linked members for keys that are missing.
     fn ask_for_keys(&self, id: NetworkId) {
-        let Some(net) = self.nets.get(&id) else { return };
+        let Some(net) = self.nets.get(&id) else {
+            return;
+        };
         if let Some(epoch) = net.ledger.missing_keys().last() {
-            for linked in self.links.values().filter(|linked| linked.network == id && linked.member) {
+            for linked in self
+                .links
+                .values()
+                .filter(|linked| linked.network == id && linked.member)
+            {
                 linked.link.send(Frame::KeyWanted(*epoch));
             }
         }
@@ -244,18 +308,30 @@ impl Node {
 
     /// The ledger must have the WireGuard key that this device uses: it has another after an interrupted join.
     fn set_own_key(&mut self, id: NetworkId) {
-        let Some(net) = self.nets.get_mut(&id) else { return };
+        let Some(net) = self.nets.get_mut(&id) else {
+            return;
+        };
         let device = net.my_device();
         let mine = PublicKey::from(&StaticSecret::from(*net.wireguard)).to_bytes();
-        let Some(own) = net.state().devices.get(&device) else { return };
+        let Some(own) = net.state().devices.get(&device) else {
+            return;
+        };
         if own.wireguard.is_some_and(|key| key.0 == mine) {
             return;
         }
-        let write = Write::WireGuard { device, key: mesh_ledger::ids::WgKey(mine) };
-        let written = net.ledger.author(&self.identity.device, Act::Private, Some(Attributes::Writes(vec![write])), now_ms());
+        let write = Write::WireGuard {
+            device,
+            key: mesh_ledger::ids::WgKey(mine),
+        };
+        let written = net.ledger.author(
+            &self.identity.device,
+            Act::Private,
+            Some(Attributes::Writes(vec![write])),
+            now_ms(),
+        );
         match written {
             Ok(_) => {
-                        self.tell_news(id, None);
+                self.tell_news(id, None);
             }
             Err(error) => warn!(network = %id, "cannot set this device's WireGuard key: {error}"),
         }
@@ -263,7 +339,9 @@ impl Node {
 
     /// Withdraws own offers whose time is over: first for good in this device's own memory, then in the ledger.
     pub(crate) async fn end_offers(&mut self, id: NetworkId) {
-        let Some(net) = self.nets.get_mut(&id) else { return };
+        let Some(net) = self.nets.get_mut(&id) else {
+            return;
+        };
         let device = net.my_device();
         let mut changed = false;
         for (slot, offer) in ended_offers(net.state(), &device, now_ms()) {
@@ -275,8 +353,17 @@ impl Node {
                 continue;
             }
             changed = true;
-            let write = Write::Offer { device, slot, offer: None };
-            if let Err(error) = net.ledger.author(&self.identity.device, Act::Private, Some(Attributes::Writes(vec![write])), now_ms()) {
+            let write = Write::Offer {
+                device,
+                slot,
+                offer: None,
+            };
+            if let Err(error) = net.ledger.author(
+                &self.identity.device,
+                Act::Private,
+                Some(Attributes::Writes(vec![write])),
+                now_ms(),
+            ) {
                 warn!(network = %id, "an offer has ended, and could not be withdrawn: {error}");
             }
         }

@@ -21,7 +21,9 @@ const CONFIRM: usize = 64;
 impl Node {
     /// Takes a frame. What does not belong where it came ends the link.
     pub(crate) async fn frame(&mut self, link: LinkId, frame: Frame) {
-        let Some(linked) = self.links.get(&link) else { return };
+        let Some(linked) = self.links.get(&link) else {
+            return;
+        };
         let (id, peer, member) = (linked.network, linked.peer, linked.member);
         match frame {
             Frame::Redeem(request) => self.redeem(link, id, peer, &request).await,
@@ -31,7 +33,9 @@ impl Node {
             Frame::Beacon(bytes) => self.beacon(link, id, &bytes),
             Frame::KeyWanted(_) => self.hand_key(link, id, peer),
             Frame::Key(key) => {
-                let Some(net) = self.nets.get_mut(&id) else { return };
+                let Some(net) = self.nets.get_mut(&id) else {
+                    return;
+                };
                 match net.ledger.add_key(&key) {
                     Ok(true) => self.changed(id, Some(link)).await,
                     Ok(false) => debug!(?peer, "sent a key that is no news or not the epoch's"),
@@ -44,7 +48,11 @@ impl Node {
                 }
             }
             Frame::Goodbye => self.link_closed(link, "it took the network down"),
-            Frame::Hello(_) | Frame::Welcome(_) | Frame::Refused(_) | Frame::Events(_) | Frame::Redeemed(_) => {
+            Frame::Hello(_)
+            | Frame::Welcome(_)
+            | Frame::Refused(_)
+            | Frame::Events(_)
+            | Frame::Redeemed(_) => {
                 self.end(link, Refusal::Protocol);
             }
         }
@@ -59,7 +67,9 @@ impl Node {
     }
 
     async fn sync(&mut self, link: LinkId, id: NetworkId, peer: PeerId, bytes: &[u8]) {
-        let (Some(net), Some(linked)) = (self.nets.get_mut(&id), self.links.get_mut(&link)) else { return };
+        let (Some(net), Some(linked)) = (self.nets.get_mut(&id), self.links.get_mut(&link)) else {
+            return;
+        };
         let message = match Message::decode(bytes) {
             Ok(message) => message,
             Err(error) => {
@@ -78,16 +88,19 @@ impl Node {
     }
 
     async fn take_events(&mut self, link: LinkId, id: NetworkId, peer: PeerId, events: &[Vec<u8>]) {
-        let Some(net) = self.nets.get_mut(&id) else { return };
-        let source = Source::Sync(device_id(&peer));
-        let receipt = match tokio::task::block_in_place(|| net.ledger.receive(source, events, now_ms())) {
-            Ok(receipt) => receipt,
-            Err(error) => {
-                warn!(network = %id, "events could not be stored: {error}");
-                net.problem = Some(error.to_string());
-                return;
-            }
+        let Some(net) = self.nets.get_mut(&id) else {
+            return;
         };
+        let source = Source::Sync(device_id(&peer));
+        let receipt =
+            match tokio::task::block_in_place(|| net.ledger.receive(source, events, now_ms())) {
+                Ok(receipt) => receipt,
+                Err(error) => {
+                    warn!(network = %id, "events could not be stored: {error}");
+                    net.problem = Some(error.to_string());
+                    return;
+                }
+            };
         for (event, why) in &receipt.refused {
             debug!(?peer, event = %event.short(), "refused: {why}");
         }
@@ -101,7 +114,8 @@ impl Node {
             if events.len() <= CONFIRM {
                 let graph = net.ledger.graph();
                 let ids = events.iter().map(|bytes| mesh_ledger::event::id_of(bytes));
-                let stored: Vec<EventId> = ids.filter(|event| graph.find(event).is_some()).collect();
+                let stored: Vec<EventId> =
+                    ids.filter(|event| graph.find(event).is_some()).collect();
                 linked.link.send(Frame::Stored(stored));
             }
         }
@@ -112,7 +126,9 @@ impl Node {
 
     /// A device that was unknown has told why it is a member.
     pub(crate) async fn introduced(&mut self, id: NetworkId, peer: PeerId, events: &[Vec<u8>]) {
-        let Some(net) = self.nets.get_mut(&id) else { return };
+        let Some(net) = self.nets.get_mut(&id) else {
+            return;
+        };
         let source = Source::Sync(device_id(&peer));
         let received = tokio::task::block_in_place(|| net.ledger.receive(source, events, now_ms()));
         net.ledger.forget(source);
@@ -124,8 +140,12 @@ impl Node {
     }
 
     fn beacon(&mut self, link: LinkId, id: NetworkId, bytes: &[u8]) {
-        let Some(net) = self.nets.get_mut(&id) else { return };
-        let Some(beacon) = Beacon::open(bytes, &id, net.ledger.keys().iter()) else { return };
+        let Some(net) = self.nets.get_mut(&id) else {
+            return;
+        };
+        let Some(beacon) = Beacon::open(bytes, &id, net.ledger.keys().iter()) else {
+            return;
+        };
         let device = beacon.device;
         if device == net.my_device() || !net.state().devices.contains_key(&device) {
             return;
@@ -136,7 +156,11 @@ impl Node {
         }
         net.settings.heard(device.to_string(), now_ms());
         let mine = net.ledger.heads_digest();
-        for (other, linked) in self.links.iter_mut().filter(|(_, linked)| linked.network == id && linked.member) {
+        for (other, linked) in self
+            .links
+            .iter_mut()
+            .filter(|(_, linked)| linked.network == id && linked.member)
+        {
             if device_id(&linked.peer) == device {
                 linked.heads = Some(heads);
                 if heads != mine && linked.sync.is_idle() {
@@ -151,8 +175,12 @@ impl Node {
     }
 
     fn hand_key(&mut self, link: LinkId, id: NetworkId, peer: PeerId) {
-        let (Some(net), Some(linked)) = (self.nets.get(&id), self.links.get(&link)) else { return };
-        let Some(device) = net.state().devices.get(&device_id(&peer)) else { return };
+        let (Some(net), Some(linked)) = (self.nets.get(&id), self.links.get(&link)) else {
+            return;
+        };
+        let Some(device) = net.state().devices.get(&device_id(&peer)) else {
+            return;
+        };
         match random::seed() {
             Ok(seed) => {
                 if let Some(key) = net.ledger.hand_key(&device.box_key, &seed) {
@@ -165,7 +193,9 @@ impl Node {
 
     /// A joiner asks to be admitted. If it is, it is told only when the admission counts here and is stored.
     async fn redeem(&mut self, link: LinkId, id: NetworkId, peer: PeerId, request: &[u8]) {
-        let Some(net) = self.nets.get_mut(&id) else { return };
+        let Some(net) = self.nets.get_mut(&id) else {
+            return;
+        };
         let Some(request) = Request::decode(request) else {
             self.end(link, Refusal::Protocol);
             return;
@@ -174,7 +204,13 @@ impl Node {
             Ok(seed) => seed,
             Err(error) => return warn!("{error}"),
         };
-        let judged = net.ledger.redeem(&request, &device_id(&peer), &self.identity.device, &seed, now_ms());
+        let judged = net.ledger.redeem(
+            &request,
+            &device_id(&peer),
+            &self.identity.device,
+            &seed,
+            now_ms(),
+        );
         let reply = match judged {
             Ok(answer) => {
                 info!(network = %net.name(), ?peer, event = %answer.admit.short(), "admitted");
@@ -189,10 +225,17 @@ impl Node {
         if admitted {
             self.changed(id, None).await;
         }
-        let (Some(net), Some(linked)) = (self.nets.get(&id), self.links.get(&link)) else { return };
+        let (Some(net), Some(linked)) = (self.nets.get(&id), self.links.get(&link)) else {
+            return;
+        };
         linked.link.send(Frame::Redeemed(reply.encode()));
         if admitted {
-            for frame in event_frames(net.ledger.index().events().map(mesh_ledger::event::Event::bytes)) {
+            for frame in event_frames(
+                net.ledger
+                    .index()
+                    .events()
+                    .map(mesh_ledger::event::Event::bytes),
+            ) {
                 linked.link.send(frame);
             }
             self.member_link(id, peer, link);

@@ -101,17 +101,22 @@ impl Node {
         let id = ticket.network();
         if let Some(net) = self.nets.get(&id).filter(|net| net.is_member()) {
             let name = net.name();
-            let error = Error::new(Code::Conflict, format!("this device is in {name} already")).hint("mesh status");
+            let error = Error::new(Code::Conflict, format!("this device is in {name} already"))
+                .hint("mesh status");
             let _ = respond.send(Err(error));
             return;
         }
         if self.joining.iter().any(|joining| joining.network == id) {
-            let error = Error::new(Code::Conflict, "this device is joining that network already");
+            let error = Error::new(
+                Code::Conflict,
+                "this device is joining that network already",
+            );
             let _ = respond.send(Err(error));
             return;
         }
         if ticket.expires() <= now_ms() {
-            let error = Error::new(Code::Conflict, "the ticket has expired").hint("ask for a new one: mesh invite");
+            let error = Error::new(Code::Conflict, "the ticket has expired")
+                .hint("ask for a new one: mesh invite");
             let _ = respond.send(Err(error));
             return;
         }
@@ -122,17 +127,36 @@ impl Node {
         let (seen, found) = mpsc::unbounded_channel();
         let mut topic = [0; TOPIC];
         topic.copy_from_slice(&ticket.topic()[..TOPIC]);
-        let joining = Joining { network: id, topic, seen };
-        for contact in ticket.contacts().iter().filter(|contact| contact.kind == ContactKind::Device) {
-            let _ = joining.seen.send((PeerId(contact.key), contact.address.into_iter().collect()));
+        let joining = Joining {
+            network: id,
+            topic,
+            seen,
+        };
+        for contact in ticket
+            .contacts()
+            .iter()
+            .filter(|contact| contact.kind == ContactKind::Device)
+        {
+            let _ = joining
+                .seen
+                .send((PeerId(contact.key), contact.address.into_iter().collect()));
         }
         self.lan.values().for_each(|seen| joining.seen(seen));
         self.joining.push(joining);
-        let attempt = Attempt { ticket, identity: self.identity.clone(), endpoint: self.endpoint.clone(), wishes };
+        let attempt = Attempt {
+            ticket,
+            identity: self.identity.clone(),
+            endpoint: self.endpoint.clone(),
+            wishes,
+        };
         let events = self.events.clone();
         tokio::spawn(async move {
             let result = attempt.run(found, wait).await;
-            let outcome = Outcome { network: id, respond, result };
+            let outcome = Outcome {
+                network: id,
+                respond,
+                result,
+            };
             let _ = events.send(super::Event::Joined(Box::new(outcome))).await;
         });
     }
@@ -140,7 +164,8 @@ impl Node {
     fn wishes(&self, id: &NetworkId, host: Label) -> Result<Wishes, String> {
         let folder = net::folder(&self.dirs, id);
         let text = |error: &dyn std::error::Error| error.to_string();
-        mesh_os::dirs::create_private(&self.dirs.state.join("networks")).map_err(|error| text(&error))?;
+        mesh_os::dirs::create_private(&self.dirs.state.join("networks"))
+            .map_err(|error| text(&error))?;
         mesh_os::dirs::create_private(&folder).map_err(|error| text(&error))?;
         // Made before anybody is asked: if this is interrupted after the admission, the key is still the admitted one.
         let wireguard = seed(&folder.join("wireguard.key")).map_err(|error| text(&error))?;
@@ -154,7 +179,11 @@ impl Node {
 
     /// An attempt has ended.
     pub(crate) async fn joined(&mut self, outcome: Outcome) {
-        let Outcome { network, respond, result } = outcome;
+        let Outcome {
+            network,
+            respond,
+            result,
+        } = outcome;
         self.joining.retain(|joining| joining.network != network);
         let reply = match result {
             Ok(admitted) => self.install(network, admitted).await,
@@ -171,7 +200,11 @@ impl Node {
     }
 
     async fn install(&mut self, id: NetworkId, admitted: Admitted) -> Result<Reply, Error> {
-        let Admitted { wire, answer, events } = admitted;
+        let Admitted {
+            wire,
+            answer,
+            events,
+        } = admitted;
         let count = events.len() as u64;
         let sponsor = device_id(&wire.peer());
         if self.nets.contains_key(&id) {
@@ -181,13 +214,19 @@ impl Node {
             self.nets.insert(id, net);
         }
         if let Some(net) = self.nets.get_mut(&id) {
-            net.settings.set_up(true).map_err(|error| Error::new(Code::Failed, error.to_string()))?;
+            net.settings
+                .set_up(true)
+                .map_err(|error| Error::new(Code::Failed, error.to_string()))?;
         }
         let up = self.bring_up(id).await;
         self.changed(id, None).await;
         self.link_up(id, wire, true).await;
         up.map_err(|error| {
-            Error::new(Code::Failed, format!("joined, but the network is not up: {error}")).hint("mesh up")
+            Error::new(
+                Code::Failed,
+                format!("joined, but the network is not up: {error}"),
+            )
+            .hint("mesh up")
         })?;
         let Some(net) = self.nets.get(&id) else {
             return Err(Error::new(Code::Failed, "the network went away"));
@@ -203,14 +242,16 @@ impl Node {
     }
 
     fn new_net(&self, id: NetworkId, answer: &Answer, events: Vec<Vec<u8>>) -> Result<Net, Error> {
-        let bad = |text: String| Error::new(Code::Verification, text).hint("try again, or ask for a new ticket");
-        let epoch = answer
-            .key
-            .open(&id, &self.identity.boxes)
-            .ok_or_else(|| bad("the member sent a key that does not open the network".to_owned()))?;
+        let bad = |text: String| {
+            Error::new(Code::Verification, text).hint("try again, or ask for a new ticket")
+        };
+        let epoch = answer.key.open(&id, &self.identity.boxes).ok_or_else(|| {
+            bad("the member sent a key that does not open the network".to_owned())
+        })?;
         let folder = net::folder(&self.dirs, &id);
         let failed = |text: String| Error::new(Code::Failed, text);
-        let store = SqliteStore::open(&folder.join("ledger.db")).map_err(|error| failed(error.to_string()))?;
+        let store = SqliteStore::open(&folder.join("ledger.db"))
+            .map_err(|error| failed(error.to_string()))?;
         let args = JoinArgs {
             network: id,
             events,
@@ -224,16 +265,25 @@ impl Node {
 
     /// A network that this device was removed from takes it back: what is here stays.
     fn rejoin(&mut self, id: NetworkId, answer: &Answer, events: &[Vec<u8>]) -> Result<(), Error> {
-        let Some(net) = self.nets.get_mut(&id) else { return Ok(()) };
+        let Some(net) = self.nets.get_mut(&id) else {
+            return Ok(());
+        };
         let failed = |error: &dyn std::error::Error| Error::new(Code::Failed, error.to_string());
         for batch in events.chunks(1024) {
-            net.ledger.receive(Source::File, batch, now_ms()).map_err(|error| failed(&error))?;
+            net.ledger
+                .receive(Source::File, batch, now_ms())
+                .map_err(|error| failed(&error))?;
         }
-        net.ledger.add_key(&answer.key).map_err(|error| failed(&error))?;
+        net.ledger
+            .add_key(&answer.key)
+            .map_err(|error| failed(&error))?;
         if net.is_member() {
             Ok(())
         } else {
-            Err(Error::new(Code::Verification, "by the ledger that was sent, this device is not admitted"))
+            Err(Error::new(
+                Code::Verification,
+                "by the ledger that was sent, this device is not admitted",
+            ))
         }
     }
 }
@@ -241,11 +291,16 @@ impl Node {
 impl Failure {
     fn into_error(self) -> Error {
         match self {
-            Self::Nobody(why) => Error::new(Code::Unreachable, format!("no member of the network was reached: {why}"))
-                .hint("check that a member is online and can be reached from here, then join again"),
+            Self::Nobody(why) => Error::new(
+                Code::Unreachable,
+                format!("no member of the network was reached: {why}"),
+            )
+            .hint("check that a member is online and can be reached from here, then join again"),
             Self::Refused(error) => {
                 let code = match error {
-                    RedeemError::Barred | RedeemError::NotInvited | RedeemError::NeedsAdmin => Code::NotPermitted,
+                    RedeemError::Barred | RedeemError::NotInvited | RedeemError::NeedsAdmin => {
+                        Code::NotPermitted
+                    }
                     RedeemError::Signature(_) | RedeemError::OtherDevice => Code::Verification,
                     _ => Code::Conflict,
                 };
@@ -268,7 +323,8 @@ impl Attempt {
         let deadline = tokio::time::Instant::now() + wait;
         let mut known: BTreeMap<PeerId, BTreeSet<SocketAddr>> = BTreeMap::new();
         let mut asking: JoinSet<(PeerId, Result<Admitted, Failure>)> = JoinSet::new();
-        let mut last = "none is known to be online; the ticket's contacts did not answer".to_owned();
+        let mut last =
+            "none is known to be online; the ticket's contacts did not answer".to_owned();
         loop {
             tokio::select! {
                 () = tokio::time::sleep_until(deadline) => return Err(Failure::Nobody(last)),
@@ -313,18 +369,31 @@ impl Attempt {
             let result = match tokio::time::timeout(ATTEMPT, self.redeem(&peer, &addresses)).await {
                 Ok(Ok((wire, answer))) => self.take_ledger(wire, answer).await,
                 Ok(Err(failure)) => Err(failure),
-                Err(_) => Err(Failure::Nobody("a member did not answer in time".to_owned())),
+                Err(_) => Err(Failure::Nobody(
+                    "a member did not answer in time".to_owned(),
+                )),
             };
             (peer, result)
         });
     }
 
-    async fn redeem(&self, peer: &PeerId, addresses: &[SocketAddr]) -> Result<(Wire, Answer), Failure> {
+    async fn redeem(
+        &self,
+        peer: &PeerId,
+        addresses: &[SocketAddr],
+    ) -> Result<(Wire, Answer), Failure> {
         let nobody = |why: String| Failure::Nobody(why);
-        let connection = self.endpoint.connect(peer, addresses).await.map_err(nobody)?;
+        let connection = self
+            .endpoint
+            .connect(peer, addresses)
+            .await
+            .map_err(nobody)?;
         let nonce = random::bytes().map_err(|error| Failure::Here(error.to_string()))?;
         let challenge = Challenge::new(&self.ticket, nonce);
-        let hello = Hello { network: self.ticket.network(), role: Role::Joiner(challenge.encode()) };
+        let hello = Hello {
+            network: self.ticket.network(),
+            role: Role::Joiner(challenge.encode()),
+        };
         let (mut wire, reply) = match Wire::greet(connection, hello).await {
             Ok(Greeting::Welcome(wire, reply)) => (wire, reply),
             Ok(Greeting::Unknown(_)) => return Err(nobody(Refusal::Unknown.to_string())),
@@ -338,7 +407,9 @@ impl Attempt {
         let me = self.identity.device.public();
         if !introduction.proves(&self.ticket, &challenge, &device_id(peer), &me) {
             // Somebody in between, or somebody else's device: another may be a member.
-            return Err(nobody("a device answered that does not know the invite".to_owned()));
+            return Err(nobody(
+                "a device answered that does not know the invite".to_owned(),
+            ));
         }
         let request = Request::new(
             &self.ticket,
@@ -369,16 +440,28 @@ impl Attempt {
                 Ok(Ok(Frame::Events(more))) if !more.is_empty() => {
                     bytes += more.iter().map(Vec::len).sum::<usize>();
                     if bytes > MAX_LEDGER {
-                        return Err(Failure::Here("the ledger is larger than this release takes".to_owned()));
+                        return Err(Failure::Here(
+                            "the ledger is larger than this release takes".to_owned(),
+                        ));
                     }
                     events.extend(more);
                 }
-                Ok(Ok(_)) => return Err(Failure::Nobody("a member sent what it must not".to_owned())),
+                Ok(Ok(_)) => {
+                    return Err(Failure::Nobody("a member sent what it must not".to_owned()));
+                }
                 Ok(Err(error)) => return Err(Failure::Nobody(error.to_string())),
-                Err(_) => return Err(Failure::Nobody("a member stopped in the middle of the ledger".to_owned())),
+                Err(_) => {
+                    return Err(Failure::Nobody(
+                        "a member stopped in the middle of the ledger".to_owned(),
+                    ));
+                }
             }
         }
-        Ok(Admitted { wire, answer, events })
+        Ok(Admitted {
+            wire,
+            answer,
+            events,
+        })
     }
 }
 
@@ -386,6 +469,10 @@ impl Attempt {
 fn passing(error: &RedeemError) -> bool {
     matches!(
         error,
-        RedeemError::UnknownInvite | RedeemError::NeedsAdmin | RedeemError::NoKey | RedeemError::Unrecorded | RedeemError::Foreign
+        RedeemError::UnknownInvite
+            | RedeemError::NeedsAdmin
+            | RedeemError::NoKey
+            | RedeemError::Unrecorded
+            | RedeemError::Foreign
     )
 }

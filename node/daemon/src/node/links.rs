@@ -45,7 +45,10 @@ impl Linked {
     /// The address of the path in use, and its round-trip time.
     pub(crate) fn path(&self) -> Option<(std::net::SocketAddr, Duration)> {
         let paths = self.link.connection.paths();
-        let path = paths.iter().find(iroh::endpoint::Path::is_selected).or_else(|| paths.iter().next())?;
+        let path = paths
+            .iter()
+            .find(iroh::endpoint::Path::is_selected)
+            .or_else(|| paths.iter().next())?;
         match path.remote_addr() {
             iroh::TransportAddr::Ip(address) => Some((*address, path.rtt())),
             _ => None,
@@ -56,18 +59,31 @@ impl Linked {
 impl Node {
     /// Dials the peers that are due.
     pub(crate) fn dial_due(&mut self, id: NetworkId, now: Duration) {
-        let Some(net) = self.nets.get_mut(&id) else { return };
+        let Some(net) = self.nets.get_mut(&id) else {
+            return;
+        };
         for peer in net.dialler.due(now) {
             let mut addresses = net.addresses(&peer);
             if let Some(seen) = self.lan.get(&peer) {
-                addresses.extend(seen.addresses.iter().copied().filter(|a| !addresses.contains(a)).collect::<Vec<_>>());
+                addresses.extend(
+                    seen.addresses
+                        .iter()
+                        .copied()
+                        .filter(|a| !addresses.contains(a))
+                        .collect::<Vec<_>>(),
+                );
             }
             let (endpoint, events) = (self.endpoint.clone(), self.events.clone());
             tokio::spawn(async move {
                 let dialled = async {
                     let connection = endpoint.connect(&peer, &addresses).await?;
-                    let hello = Hello { network: id, role: Role::Member };
-                    Wire::greet(connection, hello).await.map_err(|error| error.to_string())
+                    let hello = Hello {
+                        network: id,
+                        role: Role::Member,
+                    };
+                    Wire::greet(connection, hello)
+                        .await
+                        .map_err(|error| error.to_string())
                 };
                 let result = match tokio::time::timeout(DIAL, dialled).await {
                     Ok(result) => result,
@@ -80,9 +96,16 @@ impl Node {
     }
 
     /// A dial ended.
-    pub(crate) async fn dialled(&mut self, id: NetworkId, peer: PeerId, result: Result<Greeting, String>) {
+    pub(crate) async fn dialled(
+        &mut self,
+        id: NetworkId,
+        peer: PeerId,
+        result: Result<Greeting, String>,
+    ) {
         let now = steady();
-        let Some(net) = self.nets.get_mut(&id) else { return };
+        let Some(net) = self.nets.get_mut(&id) else {
+            return;
+        };
         match result {
             Ok(Greeting::Welcome(wire, _)) => {
                 net.shut_out.remove(&peer);
@@ -90,7 +113,12 @@ impl Node {
             }
             Ok(Greeting::Unknown(wire)) => {
                 debug!(?peer, "does not know this device yet");
-                let events = net.ledger.index().events().take(MAX_INTRODUCTION).map(|event| event.bytes().to_vec());
+                let events = net
+                    .ledger
+                    .index()
+                    .events()
+                    .take(MAX_INTRODUCTION)
+                    .map(|event| event.bytes().to_vec());
                 let events: Vec<Vec<u8>> = events.collect();
                 tokio::spawn(wire.introduce(event_frames(events.iter().map(Vec::as_slice))));
                 net.dialler.failed(&peer, Some(now), now);
@@ -130,7 +158,9 @@ impl Node {
             }
             Role::Joiner(challenge) => {
                 let joiners = self.links.values().filter(|linked| !linked.member).count();
-                let Some(challenge) = Challenge::decode(&challenge).filter(|_| joiners < MAX_JOINERS) else {
+                let Some(challenge) =
+                    Challenge::decode(&challenge).filter(|_| joiners < MAX_JOINERS)
+                else {
                     tokio::spawn(wire.refuse(Refusal::Protocol));
                     return;
                 };
@@ -138,14 +168,16 @@ impl Node {
                     Ok(introduction) => Reply::Introduced(introduction),
                     Err(error) => Reply::Refused(error),
                 };
-                self.welcome(hello.network, wire, reply.encode(), false).await;
+                self.welcome(hello.network, wire, reply.encode(), false)
+                    .await;
             }
         }
     }
 
     async fn welcome(&mut self, id: NetworkId, mut wire: Wire, reply: Vec<u8>, member: bool) {
         // A few bytes into an empty stream: this does not wait for the other side.
-        let written = tokio::time::timeout(Duration::from_secs(1), wire.write(&Frame::Welcome(reply))).await;
+        let written =
+            tokio::time::timeout(Duration::from_secs(1), wire.write(&Frame::Welcome(reply))).await;
         if !matches!(written, Ok(Ok(()))) {
             return;
         }
@@ -159,11 +191,14 @@ impl Node {
     /// A connection to a member is ready: keeps it, unless there is a better one.
     pub(crate) async fn link_up(&mut self, id: NetworkId, wire: Wire, dialled_here: bool) {
         let peer = wire.peer();
-        let Some(net) = self.nets.get_mut(&id).filter(|net| net.is_up()) else { return };
+        let Some(net) = self.nets.get_mut(&id).filter(|net| net.is_up()) else {
+            return;
+        };
         if let Some(old) = net.links.get(&peer).and_then(|link| self.links.get(link)) {
             let alive = old.link.connection.close_reason().is_none();
             if alive && !keeps_new(&self.me, &peer, old.dialled_here, dialled_here) {
-                wire.connection.close(iroh::endpoint::VarInt::from_u32(4), b"another is kept");
+                wire.connection
+                    .close(iroh::endpoint::VarInt::from_u32(4), b"another is kept");
                 net.dialler.linked(peer);
                 return;
             }
@@ -174,7 +209,9 @@ impl Node {
 
     /// Makes a link the one to its peer, and begins to compare ledgers.
     pub(crate) fn member_link(&mut self, id: NetworkId, peer: PeerId, link: LinkId) {
-        let Some(net) = self.nets.get_mut(&id) else { return };
+        let Some(net) = self.nets.get_mut(&id) else {
+            return;
+        };
         if let Some(old) = net.links.insert(peer, link).filter(|old| *old != link)
             && let Some(old) = self.links.remove(&old)
         {
@@ -212,7 +249,11 @@ impl Node {
         let peer = wire.peer();
         let connection = wire.connection.clone();
         if let Some(net) = self.nets.get(&id) {
-            tokio::spawn(carrier::receive(connection.clone(), peer, net.tunnel.clone()));
+            tokio::spawn(carrier::receive(
+                connection.clone(),
+                peer,
+                net.tunnel.clone(),
+            ));
         }
         let link = Link::spawn(link_id, wire, self.events.clone(), Event::Link);
         let linked = Linked {
@@ -232,8 +273,12 @@ impl Node {
 
     /// A link is gone.
     pub(crate) fn link_closed(&mut self, link: LinkId, why: &str) {
-        let Some(linked) = self.links.remove(&link) else { return };
-        let Some(net) = self.nets.get_mut(&linked.network) else { return };
+        let Some(linked) = self.links.remove(&link) else {
+            return;
+        };
+        let Some(net) = self.nets.get_mut(&linked.network) else {
+            return;
+        };
         let device = device_id(&linked.peer);
         net.ledger.forget(Source::Sync(device));
         if net.links.get(&linked.peer) != Some(&link) {
@@ -249,21 +294,36 @@ impl Node {
 
     /// Ends the links of joiners that take too long.
     pub(crate) fn drop_idle_joiners(&mut self, now: Duration) {
-        self.links.retain(|_, linked| linked.member || now.saturating_sub(linked.since) < JOINER);
+        self.links
+            .retain(|_, linked| linked.member || now.saturating_sub(linked.since) < JOINER);
     }
 
     /// Sends a beacon, if one is due and somebody is there to take it.
     pub(crate) fn beacon_due(&mut self, id: NetworkId, now: Duration) {
-        let Some(net) = self.nets.get_mut(&id).filter(|net| now >= net.next_beacon) else { return };
+        let Some(net) = self.nets.get_mut(&id).filter(|net| now >= net.next_beacon) else {
+            return;
+        };
         net.next_beacon = now + Duration::from_millis(EVERY);
         net.beacon_counter = now_ms().max(net.beacon_counter + 1);
         let mut addresses = self.endpoint.addresses();
         addresses.truncate(MAX_ADDRESSES);
-        let beacon =
-            Beacon { device: net.my_device(), counter: net.beacon_counter, heads: net.ledger.heads_digest(), addresses };
-        let Some(key) = net.ledger.newest_key() else { return };
-        let Some(bytes) = beacon.seal(&id, &self.identity.device, key) else { return };
-        for linked in self.links.values().filter(|linked| linked.network == id && linked.member) {
+        let beacon = Beacon {
+            device: net.my_device(),
+            counter: net.beacon_counter,
+            heads: net.ledger.heads_digest(),
+            addresses,
+        };
+        let Some(key) = net.ledger.newest_key() else {
+            return;
+        };
+        let Some(bytes) = beacon.seal(&id, &self.identity.device, key) else {
+            return;
+        };
+        for linked in self
+            .links
+            .values()
+            .filter(|linked| linked.network == id && linked.member)
+        {
             linked.link.send(Frame::Beacon(bytes.clone()));
         }
     }

@@ -76,8 +76,13 @@ pub(crate) struct Net {
 /// The folders of the networks of this device.
 pub(crate) fn folders(dirs: &Dirs) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dirs.state.join("networks"));
-    let mut folders: Vec<PathBuf> =
-        entries.into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| path.join("ledger.db").exists()).collect();
+    let mut folders: Vec<PathBuf> = entries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.join("ledger.db").exists())
+        .collect();
     folders.sort();
     folders
 }
@@ -89,7 +94,11 @@ pub(crate) fn folder(dirs: &Dirs, network: &NetworkId) -> PathBuf {
 
 /// The addresses that a plan gives this machine.
 pub(crate) fn inner_addresses(applied: &Applied) -> impl Iterator<Item = IpAddr> + '_ {
-    applied.plan().addresses.iter().map(mesh_core::plan::Subnet::address)
+    applied
+        .plan()
+        .addresses
+        .iter()
+        .map(mesh_core::plan::Subnet::address)
 }
 
 impl Net {
@@ -101,7 +110,11 @@ impl Net {
     }
 
     /// Takes a ledger whose store is in that folder.
-    pub(crate) fn new(folder: &Path, ledger: Ledger<SqliteStore>, me: PeerId) -> Result<Self, NetError> {
+    pub(crate) fn new(
+        folder: &Path,
+        ledger: Ledger<SqliteStore>,
+        me: PeerId,
+    ) -> Result<Self, NetError> {
         let wireguard = seed(&folder.join("wireguard.key"))?;
         let settings = Settings::load(folder)?;
         Ok(Self {
@@ -148,26 +161,48 @@ impl Net {
 
     /// The network's name, or the start of its id as long as that is sealed.
     pub(crate) fn name(&self) -> String {
-        self.state().name.as_ref().map_or_else(|| self.id.short(), ToString::to_string)
+        self.state()
+            .name
+            .as_ref()
+            .map_or_else(|| self.id.short(), ToString::to_string)
     }
 
     /// What this device must be now.
     pub(crate) fn desired(&self, now: u64) -> Option<Desired> {
-        let ended: BTreeSet<EventId> = self.settings.ended().iter().filter_map(|id| id.parse().ok()).collect();
-        desired(self.state(), &self.my_device(), InterfaceName::FirstFree, &ended, now)
+        let ended: BTreeSet<EventId> = self
+            .settings
+            .ended()
+            .iter()
+            .filter_map(|id| id.parse().ok())
+            .collect();
+        desired(
+            self.state(),
+            &self.my_device(),
+            InterfaceName::FirstFree,
+            &ended,
+            now,
+        )
     }
 
     /// The events that links have not been told of; they count as told afterwards.
     pub(crate) fn take_news(&mut self) -> Vec<Event> {
         let graph = self.ledger.graph();
-        let news = (self.announced..graph.len()).map(|n| graph.event(Idx(n as u32)).clone()).collect();
+        let news = (self.announced..graph.len())
+            .map(|n| graph.event(Idx(n as u32)).clone())
+            .collect();
         self.announced = graph.len();
         news
     }
 
     /// Tells the dialler whom to be linked with.
     pub(crate) fn want_links(&mut self, now: Duration) {
-        let peers: BTreeSet<PeerId> = self.state().devices.keys().map(peer_id).filter(|peer| *peer != self.me).collect();
+        let peers: BTreeSet<PeerId> = self
+            .state()
+            .devices
+            .keys()
+            .map(peer_id)
+            .filter(|peer| *peer != self.me)
+            .collect();
         self.traffic.retain(|peer| peers.contains(peer));
         self.failing.retain(|peer, _| peers.contains(peer));
         let wanted = wanted(&self.me, &peers, &self.traffic);
@@ -179,17 +214,32 @@ impl Net {
         let device = device_id(peer);
         let mut addresses = self.settings.addresses(&device.to_string()).to_vec();
         if let Some(beacon) = self.presence.of(&device) {
-            addresses.extend(beacon.addresses.iter().copied().filter(|a| !addresses.contains(a)).collect::<Vec<_>>());
+            addresses.extend(
+                beacon
+                    .addresses
+                    .iter()
+                    .copied()
+                    .filter(|a| !addresses.contains(a))
+                    .collect::<Vec<_>>(),
+            );
         }
         addresses.truncate(12);
         addresses
     }
 
     /// When a peer was last heard of, on the steady clock, if that was since the daemon started.
-    pub(crate) fn heard_lately(&self, peer: &PeerId, now_ms: u64, now: Duration) -> Option<Duration> {
+    pub(crate) fn heard_lately(
+        &self,
+        peer: &PeerId,
+        now_ms: u64,
+        now: Duration,
+    ) -> Option<Duration> {
         let device = device_id(peer);
         let by_beacon = self.presence.heard(&device);
-        let heard = by_beacon.into_iter().chain(self.settings.seen(&device.to_string())).max()?;
+        let heard = by_beacon
+            .into_iter()
+            .chain(self.settings.seen(&device.to_string()))
+            .max()?;
         Some(now.saturating_sub(Duration::from_millis(now_ms.saturating_sub(heard))))
     }
 
@@ -197,8 +247,16 @@ impl Net {
     pub(crate) fn forget_gone(&mut self) {
         let state = self.ledger.state();
         let devices: BTreeSet<String> = state.devices.keys().map(ToString::to_string).collect();
-        let offers: BTreeSet<String> = state.offers.values().map(|offer| offer.event.to_string()).collect();
-        self.settings.retain(|offer| offers.contains(offer), |device| devices.contains(device));
-        self.presence.retain(|device| state.devices.contains_key(device));
+        let offers: BTreeSet<String> = state
+            .offers
+            .values()
+            .map(|offer| offer.event.to_string())
+            .collect();
+        self.settings.retain(
+            |offer| offers.contains(offer),
+            |device| devices.contains(device),
+        );
+        self.presence
+            .retain(|device| state.devices.contains_key(device));
     }
 }

@@ -20,11 +20,21 @@ impl Node {
     pub(crate) fn with_viewer<T>(&self, net: &Net, look: impl FnOnce(&Viewer<'_>) -> T) -> T {
         let now = now_ms();
         let stats: BTreeMap<PeerId, PeerStats> = match net.tunnel.load().as_ref() {
-            Some(tunnel) => tunnel.stats().into_iter().map(|stats| (stats.id, stats)).collect(),
+            Some(tunnel) => tunnel
+                .stats()
+                .into_iter()
+                .map(|stats| (stats.id, stats))
+                .collect(),
             None => BTreeMap::new(),
         };
         let live = |device: &DeviceId| self.live(net, device, stats.get(&peer_id(device)), now);
-        look(&Viewer { graph: net.ledger.graph(), fold: net.ledger.fold(), me: net.my_device(), now, live: &live })
+        look(&Viewer {
+            graph: net.ledger.graph(),
+            fold: net.ledger.fold(),
+            me: net.my_device(),
+            now,
+            live: &live,
+        })
     }
 
     fn live(&self, net: &Net, device: &DeviceId, stats: Option<&PeerStats>, now: u64) -> Live {
@@ -33,13 +43,22 @@ impl Node {
         if let Some(stats) = stats {
             live.rx_bytes = stats.rx_bytes;
             live.tx_bytes = stats.tx_bytes;
-            live.handshake_ms = stats.last_handshake.map(|ago| now.saturating_sub(millis(ago)));
+            live.handshake_ms = stats
+                .last_handshake
+                .map(|ago| now.saturating_sub(millis(ago)));
         }
-        if let Some(linked) = net.links.get(&peer_id(device)).and_then(|link| self.links.get(link)) {
+        if let Some(linked) = net
+            .links
+            .get(&peer_id(device))
+            .and_then(|link| self.links.get(link))
+        {
             live.last_seen_ms = Some(now);
             live.reach = PeerReach::Direct;
             if let Some((address, rtt)) = linked.path() {
-                let lan = self.lan.get(&peer_id(device)).is_some_and(|seen| seen.addresses.contains(&address));
+                let lan = self
+                    .lan
+                    .get(&peer_id(device))
+                    .is_some_and(|seen| seen.addresses.contains(&address));
                 live.path = if lan { "direct, same LAN" } else { "direct" }.to_owned();
                 live.endpoint = Some(address.to_string());
                 live.rtt_us = u64::try_from(rtt.as_micros()).ok();
@@ -64,7 +83,9 @@ impl Node {
         let now = now_ms();
         let own = state.devices.get(&me);
         let online = state.devices.keys().filter(|device| {
-            **device == me || net.links.contains_key(&peer_id(device)) || (net.is_up() && net.presence.fresh(device, now))
+            **device == me
+                || net.links.contains_key(&peer_id(device))
+                || (net.is_up() && net.presence.fresh(device, now))
         });
         let ula = net.id.ula();
         let mut subnet6 = [0; 16];
@@ -73,15 +94,28 @@ impl Node {
             id: net.id.to_string(),
             short: net.id.short(),
             name: net.name(),
-            subnet: state.subnet.map(|subnet| subnet.to_string()).unwrap_or_default(),
+            subnet: state
+                .subnet
+                .map(|subnet| subnet.to_string())
+                .unwrap_or_default(),
             subnet6: format!("{}/64", std::net::Ipv6Addr::from(subnet6)),
-            interface: net.applied.as_ref().map(|applied| applied.interface().to_owned()),
+            interface: net
+                .applied
+                .as_ref()
+                .map(|applied| applied.interface().to_owned()),
             up: net.is_up(),
             member: own.is_some(),
-            host: own.map(|device| device.host.to_string()).unwrap_or_default(),
-            address: own.and_then(|device| device.v4).map(|a| a.to_string()).unwrap_or_default(),
+            host: own
+                .map(|device| device.host.to_string())
+                .unwrap_or_default(),
+            address: own
+                .and_then(|device| device.v4)
+                .map(|a| a.to_string())
+                .unwrap_or_default(),
             address6: own.map(|device| device.v6.to_string()).unwrap_or_default(),
-            rank: own.and_then(|device| state.members.get(&device.user)).map_or(Rank::Member, |member| rank(member.rank)),
+            rank: own
+                .and_then(|device| state.members.get(&device.user))
+                .map_or(Rank::Member, |member| rank(member.rank)),
             devices: state.devices.len() as u32,
             online: online.count() as u32,
             events: net.ledger.graph().len() as u64,
@@ -92,7 +126,10 @@ impl Node {
     pub(crate) fn network_status(&self, net: &Net) -> NetworkStatus {
         let mine = net.ledger.heads_digest();
         let linked = net.links.values().filter_map(|link| self.links.get(link));
-        let compared: Vec<bool> = linked.filter_map(|linked| linked.heads).map(|heads| heads == mine).collect();
+        let compared: Vec<bool> = linked
+            .filter_map(|linked| linked.heads)
+            .map(|heads| heads == mine)
+            .collect();
         NetworkStatus {
             network: self.network_view(net),
             state_hash: net.ledger.state_hash().to_string(),
@@ -101,20 +138,33 @@ impl Node {
             peers_same: compared.iter().filter(|same| **same).count() as u32,
             checks: checks(net),
             problems: self.problems(net),
-            peers: self.with_viewer(net, Viewer::peers),
+            peers: self.with_viewer(net, |viewer| viewer.peers()),
         }
     }
 
     fn problems(&self, net: &Net) -> Vec<Problem> {
         let mut problems = Vec::new();
-        let mut problem = |text: String, hint: Option<&str>| problems.push(Problem { text, hint: hint.map(str::to_owned) });
+        let mut problem = |text: String, hint: Option<&str>| {
+            problems.push(Problem {
+                text,
+                hint: hint.map(str::to_owned),
+            })
+        };
         if !net.is_member() {
             let by = net.state().removed_devices.get(&net.my_device());
-            let by = by.map(|event| format!(" (event {})", event.short())).unwrap_or_default();
-            problem(format!("this device was removed from the network{by}"), Some("ask an admin for a direct invite"));
+            let by = by
+                .map(|event| format!(" (event {})", event.short()))
+                .unwrap_or_default();
+            problem(
+                format!("this device was removed from the network{by}"),
+                Some("ask an admin for a direct invite"),
+            );
         } else if !net.shut_out.is_empty() {
             problem(
-                format!("{} peers say that this device was removed; no event here proves it", net.shut_out.len()),
+                format!(
+                    "{} peers say that this device was removed; no event here proves it",
+                    net.shut_out.len()
+                ),
                 Some("mesh sync now"),
             );
         }
@@ -124,20 +174,36 @@ impl Node {
         let damaged = net.ledger.damaged();
         if let Some(first) = damaged.first() {
             problem(
-                format!("{} stored events are damaged, first {}; peers are asked for them", damaged.len(), first.short()),
+                format!(
+                    "{} stored events are damaged, first {}; peers are asked for them",
+                    damaged.len(),
+                    first.short()
+                ),
                 Some("mesh log verify"),
             );
         }
         if let Some(FirewallState::Absent(error)) = net.applied.as_ref().map(Applied::firewall) {
-            problem(format!("the native firewall does not follow ({error}); the filter in meshd holds"), None);
+            problem(
+                format!("the native firewall does not follow ({error}); the filter in meshd holds"),
+                None,
+            );
         }
         let pending = net.state().pending;
         if pending > 0 {
-            problem(format!("{pending} events are sealed under a key that is not here yet"), Some("mesh sync now"));
+            problem(
+                format!("{pending} events are sealed under a key that is not here yet"),
+                Some("mesh sync now"),
+            );
         }
         if !net.ledger.graph().forked().is_empty() {
             for device in net.ledger.graph().forked() {
-                problem(format!("device {} wrote two events of one number: it was copied or means ill", device.short()), Some("mesh log"));
+                problem(
+                    format!(
+                        "device {} wrote two events of one number: it was copied or means ill",
+                        device.short()
+                    ),
+                    Some("mesh log"),
+                );
             }
         }
         problems
@@ -153,12 +219,17 @@ impl Node {
             .values()
             .map(|net| NetworkState {
                 status: self.network_status(net),
-                offers: self.with_viewer(net, Viewer::offers),
-                invites: self.with_viewer(net, Viewer::invites),
+                offers: self.with_viewer(net, |viewer| viewer.offers()),
+                invites: self.with_viewer(net, |viewer| viewer.invites()),
             })
             .collect();
         networks.sort_by(|a, b| {
-            let key = |network: &NetworkState| (network.status.network.name.clone(), network.status.network.id.clone());
+            let key = |network: &NetworkState| {
+                (
+                    network.status.network.name.clone(),
+                    network.status.network.id.clone(),
+                )
+            };
             key(a).cmp(&key(b))
         });
         let state = Watched { networks };
@@ -174,39 +245,63 @@ impl Node {
     /// The device that is called so, has that address, or whose key begins so.
     pub(crate) fn find_device(&self, net: &Net, text: &str) -> Option<DeviceId> {
         let state = net.state();
-        let name = text.strip_suffix(&format!(".{}", net.name())).unwrap_or(text).to_ascii_lowercase();
+        let name = text
+            .strip_suffix(&format!(".{}", net.name()))
+            .unwrap_or(text)
+            .to_ascii_lowercase();
         let by_name = state.host(&name).map(|device| device.id);
         let address: Option<std::net::IpAddr> = text.parse().ok();
         let by_address = || {
             let has = |device: &&mesh_ledger::state::Device| {
-                device.v4.map(std::net::IpAddr::from) == address || std::net::IpAddr::from(device.v6) == address.unwrap_or([0; 4].into())
+                device.v4.map(std::net::IpAddr::from) == address
+                    || std::net::IpAddr::from(device.v6) == address.unwrap_or([0; 4].into())
             };
-            state.devices.values().find(|device| address.is_some() && has(device)).map(|device| device.id)
+            state
+                .devices
+                .values()
+                .find(|device| address.is_some() && has(device))
+                .map(|device| device.id)
         };
-        let by_user = || state.user(&name).and_then(|member| member.devices.iter().next().copied());
+        let by_user = || {
+            state
+                .user(&name)
+                .and_then(|member| member.devices.iter().next().copied())
+        };
         let by_key = || {
-            let mut found = state.devices.keys().filter(|id| crate::view::names::is_prefix(&name, &id.to_string()));
+            let mut found = state
+                .devices
+                .keys()
+                .filter(|id| crate::view::names::is_prefix(&name, &id.to_string()));
             found.next().copied().filter(|_| found.next().is_none())
         };
         by_name.or_else(by_address).or_else(by_user).or_else(by_key)
     }
 
-    /// Whether there is a link to a device.
-    pub(crate) fn is_linked(&self, net: &Net, device: &DeviceId) -> bool {
-        net.links.contains_key(&peer_id(device))
-    }
-
     /// The devices linked now.
-    pub(crate) fn linked_devices(&self, net: &Net) -> Vec<(DeviceId, Option<std::net::SocketAddr>)> {
-        let path = |link| self.links.get(link).and_then(super::links::Linked::path).map(|(address, _)| address);
-        net.links.iter().map(|(peer, link)| (device_id(peer), path(link))).collect()
+    pub(crate) fn linked_devices(
+        &self,
+        net: &Net,
+    ) -> Vec<(DeviceId, Option<std::net::SocketAddr>)> {
+        let path = |link| {
+            self.links
+                .get(link)
+                .and_then(super::links::Linked::path)
+                .map(|(address, _)| address)
+        };
+        net.links
+            .iter()
+            .map(|(peer, link)| (device_id(peer), path(link)))
+            .collect()
     }
 }
 
 fn checks(net: &Net) -> Vec<Check> {
     net.applied
         .iter()
-        .map(|applied| Check { name: "fw".to_owned(), ok: matches!(applied.firewall(), FirewallState::InForce) })
+        .map(|applied| Check {
+            name: "fw".to_owned(),
+            ok: matches!(applied.firewall(), FirewallState::InForce),
+        })
         .collect()
 }
 

@@ -42,7 +42,9 @@ impl Node {
         respond: oneshot::Sender<Result<Reply, Error>>,
         finish: impl FnOnce(Spread) -> Reply + Send + 'static,
     ) {
-        let wait = wait_ms.map_or(DEFAULT_WAIT, Duration::from_millis).min(LONGEST_WAIT);
+        let wait = wait_ms
+            .map_or(DEFAULT_WAIT, Duration::from_millis)
+            .min(LONGEST_WAIT);
         self.pending.push(Pending {
             network,
             event,
@@ -57,7 +59,11 @@ impl Node {
 
     /// A device confirmed that it stores these.
     pub(crate) fn confirmed(&mut self, network: NetworkId, peer: PeerId, events: &[EventId]) {
-        for pending in self.pending.iter_mut().filter(|pending| pending.network == network && events.contains(&pending.event)) {
+        for pending in self
+            .pending
+            .iter_mut()
+            .filter(|pending| pending.network == network && events.contains(&pending.event))
+        {
             pending.have.insert(device_id(&peer));
         }
         self.settle_spreads(steady());
@@ -68,20 +74,34 @@ impl Node {
         let mut waiting = Vec::new();
         for pending in std::mem::take(&mut self.pending) {
             let Some(net) = self.nets.get(&pending.network) else {
-                let spread = Spread { have: 0, of: 0, missing: Vec::new() };
+                let spread = Spread {
+                    have: 0,
+                    of: 0,
+                    missing: Vec::new(),
+                };
                 let _ = pending.respond.send(Ok((pending.finish)(spread)));
                 continue;
             };
             let me = net.my_device();
-            let others: Vec<_> = net.state().devices.values().filter(|device| device.id != me).collect();
+            let others: Vec<_> = net
+                .state()
+                .devices
+                .values()
+                .filter(|device| device.id != me)
+                .collect();
             let lacks = |device: &DeviceId| !pending.have.contains(device);
-            let awaited = others.iter().filter(|device| pending.patient || net.links.contains_key(&PeerId(device.id.0)));
+            let awaited = others
+                .iter()
+                .filter(|device| pending.patient || net.links.contains_key(&PeerId(device.id.0)));
             if now < pending.deadline && awaited.clone().any(|device| lacks(&device.id)) {
                 waiting.push(pending);
                 continue;
             }
-            let mut missing: Vec<String> =
-                others.iter().filter(|device| lacks(&device.id)).map(|device| device.host.to_string()).collect();
+            let mut missing: Vec<String> = others
+                .iter()
+                .filter(|device| lacks(&device.id))
+                .map(|device| device.host.to_string())
+                .collect();
             missing.sort();
             let spread = Spread {
                 have: (others.len() - missing.len()) as u32,

@@ -3,7 +3,9 @@
 use mesh_control::call::{LogFilters, Since};
 use mesh_control::view::{LogEntry, Verdict as VerdictView};
 use mesh_ledger::event::act::{InviteKind, Target};
-use mesh_ledger::event::attributes::{Attributes, Audience, Offer, Opened, Protocol, Service, Write};
+use mesh_ledger::event::attributes::{
+    Attributes, Audience, Offer, Opened, Protocol, Service, Write,
+};
 use mesh_ledger::event::{Act, Event};
 use mesh_ledger::fold::Fold;
 use mesh_ledger::graph::{Graph, Idx};
@@ -14,11 +16,25 @@ use super::event_ref;
 use super::names::{Names, is_prefix};
 
 /// The events in the network's order that pass the filters.
-pub(crate) fn entries(graph: &Graph, opened: &[Opened], fold: &Fold, filters: &LogFilters) -> Vec<LogEntry> {
+pub(crate) fn entries(
+    graph: &Graph,
+    opened: &[Opened],
+    fold: &Fold,
+    filters: &LogFilters,
+) -> Vec<LogEntry> {
     let names = Names::of(graph, opened, fold);
-    let scribe = Scribe { graph, opened, names: &names };
+    let scribe = Scribe {
+        graph,
+        opened,
+        names: &names,
+    };
     let since: Option<Vec<Idx>> = match &filters.since {
-        Some(Since::Event(text)) => Some(graph.indices().filter(|i| is_prefix(text, &graph.event(*i).id().to_string())).collect()),
+        Some(Since::Event(text)) => Some(
+            graph
+                .indices()
+                .filter(|i| is_prefix(text, &graph.event(*i).id().to_string()))
+                .collect(),
+        ),
         _ => None,
     };
     let mut entries = Vec::new();
@@ -37,9 +53,19 @@ pub(crate) fn entries(graph: &Graph, opened: &[Opened], fold: &Fold, filters: &L
 }
 
 fn passes(scribe: &Scribe<'_>, event: &Event, filters: &LogFilters) -> bool {
-    let by = filters.by.as_deref().is_none_or(|text| scribe.is_by(event, text));
-    let about = filters.about.as_deref().is_none_or(|text| scribe.is_about(event, text));
-    by && about && filters.r#type.as_deref().is_none_or(|kind| kind == event.act().kind())
+    let by = filters
+        .by
+        .as_deref()
+        .is_none_or(|text| scribe.is_by(event, text));
+    let about = filters
+        .about
+        .as_deref()
+        .is_none_or(|text| scribe.is_about(event, text));
+    by && about
+        && filters
+            .r#type
+            .as_deref()
+            .is_none_or(|kind| kind == event.act().kind())
 }
 
 struct Scribe<'a> {
@@ -64,21 +90,29 @@ impl Scribe<'_> {
             seq: u64::from(header.seq),
             time_ms: header.time,
             verdict: match fold.verdicts.get(idx.0 as usize) {
-                Some(Verdict::Void(reason)) => VerdictView::Void { reason: reason.to_string() },
+                Some(Verdict::Void(reason)) => VerdictView::Void {
+                    reason: reason.to_string(),
+                },
                 Some(Verdict::Counted) => VerdictView::Counted,
                 _ => VerdictView::Pending,
             },
-            text: self.text(event, self.opened.get(idx.0 as usize).unwrap_or(&Opened::Pending)),
+            text: self.text(
+                event,
+                self.opened.get(idx.0 as usize).unwrap_or(&Opened::Pending),
+            ),
             parents: header.parents.iter().map(EventId::to_string).collect(),
         }
     }
 
     fn is_by(&self, event: &Event, text: &str) -> bool {
         let user = self.names.user_of(&event.author());
-        self.names.find(text).into_iter().any(|(who, device)| match device {
-            Some(device) => device == event.author(),
-            None => user == Some(who),
-        })
+        self.names
+            .find(text)
+            .into_iter()
+            .any(|(who, device)| match device {
+                Some(device) => device == event.author(),
+                None => user == Some(who),
+            })
     }
 
     fn is_about(&self, event: &Event, text: &str) -> bool {
@@ -86,7 +120,11 @@ impl Scribe<'_> {
             return true;
         }
         let found = self.names.find(text);
-        let user = |user: &UserId| found.iter().any(|(who, device)| who == user && device.is_none());
+        let user = |user: &UserId| {
+            found
+                .iter()
+                .any(|(who, device)| who == user && device.is_none())
+        };
         let device = |id: &DeviceId| found.iter().any(|(_, device)| device.as_ref() == Some(id));
         let other = |id: &EventId| is_prefix(text, &id.to_string());
         let act = match event.act() {
@@ -94,20 +132,27 @@ impl Scribe<'_> {
             Act::Invite(act) => matches!(&act.kind, InviteKind::Direct(to) if user(to)),
             Act::InviteClose(act) => other(&act.invite),
             Act::Admit(act) => {
-                user(&act.user) || device(&act.device) || act.redemption.as_ref().is_some_and(|r| other(&r.invite))
+                user(&act.user)
+                    || device(&act.device)
+                    || act.redemption.as_ref().is_some_and(|r| other(&r.invite))
             }
             Act::DeviceAdd(act) => user(&act.user) || device(&act.device),
             Act::Grant(act) => user(&act.user),
             Act::Remove(act) => match &act.target {
                 Target::User(target) => user(target),
                 Target::Device(target) => device(target),
-                Target::Term { user: target, grant } => user(target) || other(grant),
+                Target::Term {
+                    user: target,
+                    grant,
+                } => user(target) || other(grant),
             },
             Act::OwnerSet(act) => user(&act.successor),
             _ => false,
         };
         act || self.writes(event).iter().any(|write| match write {
-            Write::Host { device: d, .. } | Write::Address { device: d, .. } | Write::WireGuard { device: d, .. } => device(d),
+            Write::Host { device: d, .. }
+            | Write::Address { device: d, .. }
+            | Write::WireGuard { device: d, .. } => device(d),
             Write::Offer { device: d, .. } | Write::Approval { device: d, .. } => device(d),
             Write::Name { user: u, .. } | Write::Tag { user: u, .. } => user(u),
             Write::Setting { .. } | Write::Servers(_) => false,
@@ -140,19 +185,35 @@ impl Scribe<'_> {
                     InviteKind::Direct(user) => self.names.user(user),
                     InviteKind::Open => "whoever asks".to_owned(),
                 };
-                let uses = if act.max_uses == 1 { "once".to_owned() } else { format!("{} times", act.max_uses) };
+                let uses = if act.max_uses == 1 {
+                    "once".to_owned()
+                } else {
+                    format!("{} times", act.max_uses)
+                };
                 let note = match attributes {
-                    Some(Attributes::Invitation(a)) => a.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default(),
+                    Some(Attributes::Invitation(a)) => a
+                        .note
+                        .as_ref()
+                        .map(|note| format!(": {note}"))
+                        .unwrap_or_default(),
                     _ => String::new(),
                 };
                 format!("invites {whom}, {uses}{note}")
             }
             Act::InviteClose(act) => format!("closes invite {}", act.invite.short()),
             Act::Admit(act) => {
-                let invite = act.redemption.as_ref().map(|r| format!(" by invite {}", r.invite.short())).unwrap_or_default();
+                let invite = act
+                    .redemption
+                    .as_ref()
+                    .map(|r| format!(" by invite {}", r.invite.short()))
+                    .unwrap_or_default();
                 format!("admits {}{invite}", self.names.device(&act.device))
             }
-            Act::DeviceAdd(act) => format!("adds device {} of {}", self.names.device(&act.device), self.names.user(&act.user)),
+            Act::DeviceAdd(act) => format!(
+                "adds device {} of {}",
+                self.names.device(&act.device),
+                self.names.user(&act.user)
+            ),
             Act::Grant(act) => format!("makes {} an admin", self.names.user(&act.user)),
             Act::Remove(act) => {
                 let reason = match attributes {
@@ -160,27 +221,41 @@ impl Scribe<'_> {
                     _ => String::new(),
                 };
                 let what = match &act.target {
-                    Target::User(user) if self.names.user_of(&event.author()) == Some(*user) => "leaves".to_owned(),
+                    Target::User(user) if self.names.user_of(&event.author()) == Some(*user) => {
+                        "leaves".to_owned()
+                    }
                     Target::User(user) => format!("kicks {}", self.names.user(user)),
-                    Target::Device(device) => format!("removes device {}", self.names.device(device)),
+                    Target::Device(device) => {
+                        format!("removes device {}", self.names.device(device))
+                    }
                     Target::Term { user, grant } => {
-                        format!("ends {}'s term as admin, granted in {}", self.names.user(user), grant.short())
+                        format!(
+                            "ends {}'s term as admin, granted in {}",
+                            self.names.user(user),
+                            grant.short()
+                        )
                     }
                 };
                 format!("{what}{reason}")
             }
             Act::OwnerSet(act) => format!("makes {} the owner", self.names.user(&act.successor)),
             Act::Private => match attributes {
-                Some(Attributes::Writes(writes)) => {
-                    writes.iter().map(|write| self.write(write)).collect::<Vec<_>>().join(", ")
-                }
+                Some(Attributes::Writes(writes)) => writes
+                    .iter()
+                    .map(|write| self.write(write))
+                    .collect::<Vec<_>>()
+                    .join(", "),
                 _ => match opened {
                     Opened::Broken => "writes what cannot be read".to_owned(),
                     _ => "writes something sealed under a key that is not here yet".to_owned(),
                 },
             },
             Act::EpochRotate(act) => format!("begins epoch {}", act.epoch.short()),
-            Act::EpochKeys(act) => format!("hands the key of epoch {} to {} devices", act.epoch.short(), act.boxes.len()),
+            Act::EpochKeys(act) => format!(
+                "hands the key of epoch {} to {} devices",
+                act.epoch.short(),
+                act.boxes.len()
+            ),
             Act::Checkpoint(act) => format!("seals the order of {} events", act.count),
             Act::Merge => "joins heads".to_owned(),
         }
@@ -188,27 +263,57 @@ impl Scribe<'_> {
 
     fn write(&self, write: &Write) -> String {
         match write {
-            Write::Host { device, host } => format!("calls device {} {host}", self.names.device(device)),
-            Write::Address { device, address } => format!("gives {} the address {address}", self.names.device(device)),
-            Write::WireGuard { device, .. } => format!("sets the WireGuard key of {}", self.names.device(device)),
+            Write::Host { device, host } => {
+                format!("calls device {} {host}", self.names.device(device))
+            }
+            Write::Address { device, address } => {
+                format!("gives {} the address {address}", self.names.device(device))
+            }
+            Write::WireGuard { device, .. } => {
+                format!("sets the WireGuard key of {}", self.names.device(device))
+            }
             Write::Name { user, name } => format!("calls {} {name}", self.names.user(user)),
-            Write::Tag { user, tag, set: true } => format!("tags {} {tag}", self.names.user(user)),
-            Write::Tag { user, tag, set: false } => format!("takes tag {tag} from {}", self.names.user(user)),
-            Write::Setting { key, value: Some(value) } => format!("sets {key} to {value}"),
+            Write::Tag {
+                user,
+                tag,
+                set: true,
+            } => format!("tags {} {tag}", self.names.user(user)),
+            Write::Tag {
+                user,
+                tag,
+                set: false,
+            } => format!("takes tag {tag} from {}", self.names.user(user)),
+            Write::Setting {
+                key,
+                value: Some(value),
+            } => format!("sets {key} to {value}"),
             Write::Setting { key, value: None } => format!("sets {key} to its default"),
             Write::Servers(servers) if servers.is_empty() => "lists no server".to_owned(),
             Write::Servers(servers) => {
-                let list: Vec<&str> = servers.iter().map(|server| server.address.as_str()).collect();
+                let list: Vec<&str> = servers
+                    .iter()
+                    .map(|server| server.address.as_str())
+                    .collect();
                 format!("lists the servers {}", list.join(" "))
             }
-            Write::Approval { device, approved, .. } => {
+            Write::Approval {
+                device, approved, ..
+            } => {
                 let verb = if *approved { "approves" } else { "refuses" };
                 format!("{verb} a route of {}", self.names.device(device))
             }
-            Write::Offer { device, offer: Some(offer), .. } => {
+            Write::Offer {
+                device,
+                offer: Some(offer),
+                ..
+            } => {
                 format!("offers {}{}", self.offer(offer), self.of(device))
             }
-            Write::Offer { device, slot, offer: None } => format!("withdraws offer {slot}{}", self.of(device)),
+            Write::Offer {
+                device,
+                slot,
+                offer: None,
+            } => format!("withdraws offer {slot}{}", self.of(device)),
         }
     }
 
@@ -219,14 +324,26 @@ impl Scribe<'_> {
     fn offer(&self, offer: &Offer) -> String {
         let to = match &offer.audience {
             Audience::Everyone => "all".to_owned(),
-            Audience::Only { users, devices, tags } => {
+            Audience::Only {
+                users,
+                devices,
+                tags,
+            } => {
                 let users = users.iter().map(|user| self.names.user(user));
                 let devices = devices.iter().map(|device| self.names.device(device));
                 let tags = tags.iter().map(|tag| format!("tag:{tag}"));
-                users.chain(devices).chain(tags).collect::<Vec<_>>().join(" ")
+                users
+                    .chain(devices)
+                    .chain(tags)
+                    .collect::<Vec<_>>()
+                    .join(" ")
             }
         };
-        let name = offer.name.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
+        let name = offer
+            .name
+            .as_ref()
+            .map(|name| format!(" {name}"))
+            .unwrap_or_default();
         format!("{}{name} to {to}", service(&offer.what))
     }
 }
@@ -234,17 +351,31 @@ impl Scribe<'_> {
 /// What is offered, as people write it.
 pub(crate) fn service(service: &Service) -> String {
     match service {
-        Service::Port { protocol, first, last } => {
+        Service::Port {
+            protocol,
+            first,
+            last,
+        } => {
             let protocol = match protocol {
                 Protocol::Tcp => "tcp",
                 Protocol::Udp => "udp",
             };
-            if first == last { format!("{first}/{protocol}") } else { format!("{first}-{last}/{protocol}") }
+            if first == last {
+                format!("{first}/{protocol}")
+            } else {
+                format!("{first}-{last}/{protocol}")
+            }
         }
         Service::Route { base, prefix } => format!("{base}/{prefix}"),
         Service::Exit { .. } => "exit".to_owned(),
         Service::Dns { zone } => {
-            format!("dns {}", zone.iter().map(mesh_ledger::text::Label::as_str).collect::<Vec<_>>().join("."))
+            format!(
+                "dns {}",
+                zone.iter()
+                    .map(mesh_ledger::text::Label::as_str)
+                    .collect::<Vec<_>>()
+                    .join(".")
+            )
         }
         Service::Relay => "relay".to_owned(),
     }

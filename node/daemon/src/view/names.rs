@@ -21,11 +21,19 @@ pub(crate) struct Names {
 impl Names {
     /// Reads the names out of a network.
     pub(crate) fn of(graph: &Graph, opened: &[Opened], fold: &Fold) -> Self {
-        let mut names = Self { devices: BTreeMap::new(), users: BTreeMap::new() };
+        let mut names = Self {
+            devices: BTreeMap::new(),
+            users: BTreeMap::new(),
+        };
         for idx in &fold.order {
-            let counts = fold.verdicts.get(idx.0 as usize).is_some_and(mesh_ledger::verdict::Verdict::counts);
+            let counts = fold
+                .verdicts
+                .get(idx.0 as usize)
+                .is_some_and(mesh_ledger::verdict::Verdict::counts);
             let opened = opened.get(idx.0 as usize);
-            if let Some((device, user, host)) = opened.and_then(|opened| arrival(graph.event(*idx), opened)) {
+            if let Some((device, user, host)) =
+                opened.and_then(|opened| arrival(graph.event(*idx), opened))
+            {
                 let known = names.devices.get(&device).is_some();
                 // A void admission names somebody only as long as no better one does.
                 if counts || !known {
@@ -42,7 +50,8 @@ impl Names {
 
     fn overlay(&mut self, state: &State) {
         for device in state.devices.values() {
-            self.devices.insert(device.id, (device.user, device.host.to_string()));
+            self.devices
+                .insert(device.id, (device.user, device.host.to_string()));
         }
         for member in state.members.values() {
             self.users.insert(member.user, member.name.to_string());
@@ -51,12 +60,17 @@ impl Names {
 
     /// A device's name, or the start of its key.
     pub(crate) fn device(&self, device: &DeviceId) -> String {
-        self.devices.get(device).map_or_else(|| device.short(), |(_, name)| name.clone())
+        self.devices
+            .get(device)
+            .map_or_else(|| device.short(), |(_, name)| name.clone())
     }
 
     /// A user's name, or the start of its key.
     pub(crate) fn user(&self, user: &UserId) -> String {
-        self.users.get(user).cloned().unwrap_or_else(|| user.short())
+        self.users
+            .get(user)
+            .cloned()
+            .unwrap_or_else(|| user.short())
     }
 
     /// Whose device it is, as far as was ever said.
@@ -66,11 +80,18 @@ impl Names {
 
     /// Names of users and devices, for suggestions.
     pub(crate) fn find(&self, text: &str) -> Vec<(UserId, Option<DeviceId>)> {
-        let users = self.users.iter().filter(|(user, name)| name.as_str() == text || is_prefix(text, &user.to_string()));
+        let users = self
+            .users
+            .iter()
+            .filter(|(user, name)| name.as_str() == text || is_prefix(text, &user.to_string()));
         let users = users.map(|(user, _)| (*user, None));
         let devices = self.devices.iter();
-        let devices = devices.filter(|(device, (_, name))| name.as_str() == text || is_prefix(text, &device.to_string()));
-        users.chain(devices.map(|(device, (user, _))| (*user, Some(*device)))).collect()
+        let devices = devices.filter(|(device, (_, name))| {
+            name.as_str() == text || is_prefix(text, &device.to_string())
+        });
+        users
+            .chain(devices.map(|(device, (user, _))| (*user, Some(*device))))
+            .collect()
     }
 }
 
@@ -80,11 +101,19 @@ pub(crate) fn is_prefix(text: &str, id: &str) -> bool {
 }
 
 fn arrival(event: &Event, opened: &Opened) -> Option<(DeviceId, UserId, String)> {
-    let Opened::Open(attributes) = opened else { return None };
+    let Opened::Open(attributes) = opened else {
+        return None;
+    };
     match (event.act(), attributes) {
-        (Act::Genesis(act), Attributes::Founding(a)) => Some((act.device, act.owner, a.joining.host.to_string())),
-        (Act::Admit(act), Attributes::Joining(a)) => Some((act.device, act.user, a.host.to_string())),
-        (Act::DeviceAdd(act), Attributes::Joining(a)) => Some((act.device, act.user, a.host.to_string())),
+        (Act::Genesis(act), Attributes::Founding(a)) => {
+            Some((act.device, act.owner, a.joining.host.to_string()))
+        }
+        (Act::Admit(act), Attributes::Joining(a)) => {
+            Some((act.device, act.user, a.host.to_string()))
+        }
+        (Act::DeviceAdd(act), Attributes::Joining(a)) => {
+            Some((act.device, act.user, a.host.to_string()))
+        }
         _ => None,
     }
 }

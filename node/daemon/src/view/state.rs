@@ -1,8 +1,8 @@
 //! The network's state as tools see it.
 
 use mesh_control::view::{
-    Admitted, Audience as AudienceView, InviteState, InviteView, MemberDevice, MemberView, OfferView, PeerReach, PeerView, Ports,
-    Proto, Rank as RankView,
+    Admitted, Audience as AudienceView, InviteState, InviteView, MemberDevice, MemberView,
+    OfferView, PeerReach, PeerView, Ports, Proto, Rank as RankView,
 };
 use mesh_ledger::event::Act;
 use mesh_ledger::event::act::InviteKind;
@@ -63,22 +63,38 @@ impl Viewer<'_> {
     }
 
     fn user_name(&self, user: &UserId) -> String {
-        self.state().members.get(user).map_or_else(|| user.short(), |member| member.name.to_string())
+        self.state()
+            .members
+            .get(user)
+            .map_or_else(|| user.short(), |member| member.name.to_string())
     }
 
     fn device_name(&self, device: &DeviceId) -> String {
-        self.state().devices.get(device).map_or_else(|| device.short(), |device| device.host.to_string())
+        self.state()
+            .devices
+            .get(device)
+            .map_or_else(|| device.short(), |device| device.host.to_string())
     }
 
     /// A member.
     pub(crate) fn member(&self, member: &Member) -> MemberView {
-        let mut devices: Vec<MemberDevice> =
-            member.devices.iter().filter_map(|id| self.state().devices.get(id)).map(|device| self.device(device)).collect();
+        let mut devices: Vec<MemberDevice> = member
+            .devices
+            .iter()
+            .filter_map(|id| self.state().devices.get(id))
+            .map(|device| self.device(device))
+            .collect();
         devices.sort_by(|a, b| a.name.cmp(&b.name));
-        let invite = self.graph.find(&member.admitted).and_then(|idx| match self.graph.event(idx).act() {
-            Act::Admit(act) => act.redemption.as_ref().map(|redemption| event_ref(&redemption.invite)),
-            _ => None,
-        });
+        let invite =
+            self.graph
+                .find(&member.admitted)
+                .and_then(|idx| match self.graph.event(idx).act() {
+                    Act::Admit(act) => act
+                        .redemption
+                        .as_ref()
+                        .map(|redemption| event_ref(&redemption.invite)),
+                    _ => None,
+                });
         MemberView {
             user: member.user.to_string(),
             short: member.user.short(),
@@ -97,7 +113,12 @@ impl Viewer<'_> {
 
     /// All members, by name.
     pub(crate) fn members(&self) -> Vec<MemberView> {
-        let mut members: Vec<MemberView> = self.state().members.values().map(|member| self.member(member)).collect();
+        let mut members: Vec<MemberView> = self
+            .state()
+            .members
+            .values()
+            .map(|member| self.member(member))
+            .collect();
         members.sort_by(|a, b| a.name.cmp(&b.name));
         members
     }
@@ -111,7 +132,10 @@ impl Viewer<'_> {
             .filter_map(|member| match member.rank {
                 Rank::Owner => Some((None, self.member(member))),
                 Rank::Admin { grant } => {
-                    let lamport = self.graph.find(&grant).map_or(u32::MAX, |idx| self.graph.event(idx).header().lamport);
+                    let lamport = self
+                        .graph
+                        .find(&grant)
+                        .map_or(u32::MAX, |idx| self.graph.event(idx).header().lamport);
                     Some((Some((lamport, grant)), self.member(member)))
                 }
                 Rank::Member => None,
@@ -131,28 +155,46 @@ impl Viewer<'_> {
             address: device.v4.map(|a| a.to_string()).unwrap_or_default(),
             address6: device.v6.to_string(),
             online: me || live.reach != PeerReach::Offline,
-            last_seen_ms: if me { Some(self.now) } else { live.last_seen_ms },
+            last_seen_ms: if me {
+                Some(self.now)
+            } else {
+                live.last_seen_ms
+            },
         }
     }
 
     /// Every other device, those online first, then by name.
     pub(crate) fn peers(&self) -> Vec<PeerView> {
-        let others = self.state().devices.values().filter(|device| device.id != self.me);
+        let others = self
+            .state()
+            .devices
+            .values()
+            .filter(|device| device.id != self.me);
         let mut peers: Vec<PeerView> = others.map(|device| self.peer(device)).collect();
         peers.sort_by(|a, b| {
             let offline = |peer: &PeerView| peer.reach == PeerReach::Offline;
-            offline(a).cmp(&offline(b)).then_with(|| a.name.cmp(&b.name))
+            offline(a)
+                .cmp(&offline(b))
+                .then_with(|| a.name.cmp(&b.name))
         });
         peers
     }
 
     fn peer(&self, device: &Device) -> PeerView {
         let live = (self.live)(&device.id);
-        let offers = self.state().offers.range((device.id, 0)..=(device.id, u32::MAX));
+        let offers = self
+            .state()
+            .offers
+            .range((device.id, 0)..=(device.id, u32::MAX));
         let for_me = offers
-            .filter(|(_, standing)| self.in_force(standing) && self.state().admits(&standing.offer.audience, &self.me))
+            .filter(|(_, standing)| {
+                self.in_force(standing) && self.state().admits(&standing.offer.audience, &self.me)
+            })
             .map(|(_, standing)| {
-                standing.offer.name.as_ref().map_or_else(|| super::log::service(&standing.offer.what), ToString::to_string)
+                standing.offer.name.as_ref().map_or_else(
+                    || super::log::service(&standing.offer.what),
+                    ToString::to_string,
+                )
             })
             .collect();
         PeerView {
@@ -193,10 +235,20 @@ impl Viewer<'_> {
 
     /// An offer of ports; other services have views of their own.
     pub(crate) fn offer(&self, device: &DeviceId, standing: &StandingOffer) -> Option<OfferView> {
-        let Service::Port { protocol, first, last } = standing.offer.what else { return None };
+        let Service::Port {
+            protocol,
+            first,
+            last,
+        } = standing.offer.what
+        else {
+            return None;
+        };
         let mine = *device == self.me;
         let live = (self.live)(device);
-        let since = self.graph.find(&standing.event).map_or(0, |idx| self.graph.event(idx).header().time);
+        let since = self
+            .graph
+            .find(&standing.event)
+            .map_or(0, |idx| self.graph.event(idx).header().time);
         Some(OfferView {
             event: event_ref(&standing.event),
             device: self.device_name(device),
@@ -209,14 +261,22 @@ impl Viewer<'_> {
             since_ms: since,
             until_ms: standing.offer.until,
             reach: if mine { PeerReach::Direct } else { live.reach },
-            last_seen_ms: if mine { Some(self.now) } else { live.last_seen_ms },
+            last_seen_ms: if mine {
+                Some(self.now)
+            } else {
+                live.last_seen_ms
+            },
         })
     }
 
     fn audience(&self, audience: &Audience) -> AudienceView {
         match audience {
             Audience::Everyone => AudienceView::All,
-            Audience::Only { users, devices, tags } => {
+            Audience::Only {
+                users,
+                devices,
+                tags,
+            } => {
                 let users = users.iter().map(|user| self.user_name(user));
                 let devices = devices.iter().map(|device| self.device_name(device));
                 let tags = tags.iter().map(|tag| format!("tag:{tag}"));
@@ -227,15 +287,26 @@ impl Viewer<'_> {
 
     /// All invites, newest first.
     pub(crate) fn invites(&self) -> Vec<InviteView> {
-        let mut invites: Vec<InviteView> =
-            self.state().invites.iter().map(|(id, invite)| self.invite(id, invite)).collect();
-        invites.sort_by(|a, b| b.made_ms.cmp(&a.made_ms).then_with(|| a.event.cmp(&b.event)));
+        let mut invites: Vec<InviteView> = self
+            .state()
+            .invites
+            .iter()
+            .map(|(id, invite)| self.invite(id, invite))
+            .collect();
+        invites.sort_by(|a, b| {
+            b.made_ms
+                .cmp(&a.made_ms)
+                .then_with(|| a.event.cmp(&b.event))
+        });
         invites
     }
 
     /// An invite.
     pub(crate) fn invite(&self, id: &EventId, invite: &StandingInvite) -> InviteView {
-        let made = self.graph.find(id).map_or(0, |idx| self.graph.event(idx).header().time);
+        let made = self
+            .graph
+            .find(id)
+            .map_or(0, |idx| self.graph.event(idx).header().time);
         let state = if invite.closed.is_some() {
             InviteState::Revoked
         } else if invite.used >= invite.max_uses {

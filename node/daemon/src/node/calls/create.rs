@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use mesh_control::Secret;
 use mesh_control::call::{Create, Join};
 use mesh_control::error::{Code, Error};
 use mesh_control::reply::{self, Reply};
-use mesh_control::Secret;
 use mesh_ledger::event::act::Policy;
 use mesh_ledger::event::attributes::Subnet;
 use mesh_ledger::ids::WgKey;
@@ -33,16 +33,24 @@ impl Node {
     pub(super) async fn create(&mut self, call: &Create) -> Result<Reply, Error> {
         let name = label(&call.name)?;
         let host = host_label(call.host.as_deref())?;
-        if self.nets.values().any(|net| net.name() == name.as_str() && net.is_member()) {
+        if self
+            .nets
+            .values()
+            .any(|net| net.name() == name.as_str() && net.is_member())
+        {
             let error = format!("a network {name} is here already");
             return Err(Error::new(Code::Conflict, error).hint("mesh networks"));
         }
         let subnet = match &call.subnet {
             Some(text) => {
-                let subnet: Subnet = text.parse().map_err(|error: String| Error::new(Code::Usage, error))?;
+                let subnet: Subnet = text
+                    .parse()
+                    .map_err(|error: String| Error::new(Code::Usage, error))?;
                 if let Some(clash) = self.clash(subnet) {
-                    return Err(Error::new(Code::Conflict, format!("{subnet} overlaps {clash}"))
-                        .hint("leave --subnet out and a free one is picked"));
+                    return Err(
+                        Error::new(Code::Conflict, format!("{subnet} overlaps {clash}"))
+                            .hint("leave --subnet out and a free one is picked"),
+                    );
                 }
                 subnet
             }
@@ -57,7 +65,8 @@ impl Node {
             std::fs::remove_dir_all(&aside).map_err(|error| failed(&error))?;
         }
         mesh_os::dirs::create_private(&aside).map_err(|error| failed(&error))?;
-        let wireguard = crate::identity::seed(&aside.join("wireguard.key")).map_err(|error| failed(&error))?;
+        let wireguard =
+            crate::identity::seed(&aside.join("wireguard.key")).map_err(|error| failed(&error))?;
         let store = SqliteStore::open(&aside.join("ledger.db")).map_err(|error| failed(&error))?;
         let random = |error: random::NoRandomness| failed(&error);
         let args = FoundingArgs {
@@ -81,18 +90,24 @@ impl Node {
         drop(ledger);
         let folder = net::folder(&self.dirs, &id);
         std::fs::rename(&aside, &folder).map_err(|error| failed(&error))?;
-        let mut net = Net::open(&folder, &self.identity, self.me).map_err(|error| failed(&error))?;
+        let mut net =
+            Net::open(&folder, &self.identity, self.me).map_err(|error| failed(&error))?;
         net.settings.set_up(true).map_err(|error| failed(&error))?;
         self.nets.insert(id, net);
         info!(network = %name, %id, "created");
         let up = self.bring_up(id).await;
-        let Some(net) = self.nets.get(&id) else { return Err(Error::new(Code::Failed, "the network went away")) };
+        let Some(net) = self.nets.get(&id) else {
+            return Err(Error::new(Code::Failed, "the network went away"));
+        };
         if let Err(error) = up {
             // Created all the same; but its words must be shown, so it is undone rather than left without them.
             let why = error.to_string();
             self.nets.remove(&id);
             std::fs::remove_dir_all(&folder).map_err(|error| failed(&error))?;
-            return Err(Error::new(Code::Failed, format!("the network cannot be brought up: {why}")));
+            return Err(Error::new(
+                Code::Failed,
+                format!("the network cannot be brought up: {why}"),
+            ));
         }
         Ok(Reply::Created(reply::Created {
             network: self.network_view(net),
@@ -102,7 +117,8 @@ impl Node {
 
     pub(super) fn join_call(&mut self, call: &Join, respond: Respond) {
         let parsed = call.ticket.reveal().parse::<Ticket>().map_err(|error| {
-            Error::new(Code::Usage, error.to_string()).hint("paste the whole ticket, or give the file that holds it")
+            Error::new(Code::Usage, error.to_string())
+                .hint("paste the whole ticket, or give the file that holds it")
         });
         let wait = Duration::from_secs(u64::from(call.wait_seconds.clamp(1, LONGEST_JOIN)));
         match parsed.and_then(|ticket| Ok((ticket, host_label(call.host.as_deref())?))) {
@@ -115,20 +131,31 @@ impl Node {
     fn clash(&self, subnet: Subnet) -> Option<String> {
         let ours = self.nets.values().filter_map(|net| {
             let other = net.state().subnet?;
-            other.overlaps(subnet).then(|| format!("{other} of network {}", net.name()))
+            other
+                .overlaps(subnet)
+                .then(|| format!("{other} of network {}", net.name()))
         });
-        let machine = machine_subnets().into_iter().filter(|(_, other)| other.overlaps(subnet));
-        ours.chain(machine.map(|(interface, other)| format!("{other} of interface {interface}"))).next()
+        let machine = machine_subnets()
+            .into_iter()
+            .filter(|(_, other)| other.overlaps(subnet));
+        ours.chain(machine.map(|(interface, other)| format!("{other} of interface {interface}")))
+            .next()
     }
 
     fn free_subnet(&self) -> Result<Subnet, Error> {
         for _ in 0..TRIES {
-            let [a, b] = random::bytes().map_err(|error| Error::new(Code::Failed, error.to_string()))?;
-            if let Some(subnet) = Subnet::new([10, a, b, 0].into(), 24).filter(|subnet| self.clash(*subnet).is_none()) {
+            let [a, b] =
+                random::bytes().map_err(|error| Error::new(Code::Failed, error.to_string()))?;
+            if let Some(subnet) =
+                Subnet::new([10, a, b, 0].into(), 24).filter(|subnet| self.clash(*subnet).is_none())
+            {
                 return Ok(subnet);
             }
         }
-        Err(Error::new(Code::Conflict, "no free subnet of 10.0.0.0/8 was found").hint("add --subnet CIDR"))
+        Err(
+            Error::new(Code::Conflict, "no free subnet of 10.0.0.0/8 was found")
+                .hint("add --subnet CIDR"),
+        )
     }
 }
 
@@ -137,7 +164,9 @@ fn machine_subnets() -> BTreeSet<(String, Subnet)> {
     let addresses = getifaddrs().into_iter().flatten();
     addresses
         .filter_map(|interface| {
-            let ip = |storage: nix::sys::socket::SockaddrStorage| storage.as_sockaddr_in().map(|a| u32::from(a.ip()));
+            let ip = |storage: nix::sys::socket::SockaddrStorage| {
+                storage.as_sockaddr_in().map(|a| u32::from(a.ip()))
+            };
             let (address, mask) = (ip(interface.address?)?, ip(interface.netmask?)?);
             // Host routes and the largest ranges are no subnets that mesh knows.
             let prefix = (mask.leading_ones() as u8).clamp(8, 30);

@@ -19,7 +19,6 @@ use crate::clock::now_ms;
 use crate::node::Node;
 use crate::random;
 use crate::view::names::is_prefix;
-use crate::view::state::Viewer;
 
 /// The longest an invite lives: a year.
 const LONGEST: u64 = 366 * 86_400;
@@ -27,8 +26,11 @@ const LONGEST: u64 = 366 * 86_400;
 impl Node {
     pub(super) fn invite_list(&self, name: Option<&str>) -> Result<Reply, Error> {
         let net = self.net(name)?;
-        let invites = self.with_viewer(net, Viewer::invites);
-        Ok(Reply::Invites(reply::Invites { network: net.name(), invites }))
+        let invites = self.with_viewer(net, |viewer| viewer.invites());
+        Ok(Reply::Invites(reply::Invites {
+            network: net.name(),
+            invites,
+        }))
     }
 
     pub(super) fn invite(&mut self, call: &Invite) -> Result<Signed, Error> {
@@ -39,8 +41,11 @@ impl Node {
         }
         let to: Option<UserId> = match &call.to {
             Some(text) => Some(text.parse().map_err(|_| {
-                Error::new(Code::Usage, "--to takes a user key of 64 hexadecimal digits")
-                    .hint("ask the person for: mesh id show")
+                Error::new(
+                    Code::Usage,
+                    "--to takes a user key of 64 hexadecimal digits",
+                )
+                .hint("ask the person for: mesh id show")
             })?),
             None => None,
         };
@@ -57,11 +62,16 @@ impl Node {
             expires,
             countersign: false,
         });
-        let attributes = Attributes::Invitation(Invitation { contact: *ticket.contact(), note, tags: Vec::new() });
+        let attributes = Attributes::Invitation(Invitation {
+            contact: *ticket.contact(),
+            note,
+            tags: Vec::new(),
+        });
         let event = self.author(id, act, Some(attributes))?;
         let net = self.net(Some(&id.to_string()))?;
         let standing = net.state().invites.get(&event);
-        let standing = standing.ok_or_else(|| Error::new(Code::Failed, "the invite does not count"))?;
+        let standing =
+            standing.ok_or_else(|| Error::new(Code::Failed, "the invite does not count"))?;
         let invite = self.with_viewer(net, |viewer| viewer.invite(&event, standing));
         let network = net.name();
         let limits = limits(&reach);
@@ -75,7 +85,12 @@ impl Node {
                 limits,
             })
         };
-        Ok(Signed { network: id, event, wait_ms: call.wait_ms, finish: Box::new(finish) })
+        Ok(Signed {
+            network: id,
+            event,
+            wait_ms: call.wait_ms,
+            finish: Box::new(finish),
+        })
     }
 
     /// Where this device can be reached, those that work for most first.
@@ -87,7 +102,11 @@ impl Node {
             .into_iter()
             .map(|address| Reach {
                 address: address.to_string(),
-                scope: if is_private(address.ip()) { ReachScope::Lan } else { ReachScope::Public },
+                scope: if is_private(address.ip()) {
+                    ReachScope::Lan
+                } else {
+                    ReachScope::Public
+                },
                 confirmed: is_private(address.ip()),
             })
             .collect()
@@ -95,11 +114,21 @@ impl Node {
 
     /// Whom a ticket names: this device, and a linked one that helps when this one is off.
     fn contacts(&self, id: mesh_ledger::ids::NetworkId, reach: &[Reach]) -> Vec<Contact> {
-        let own = reach.first().and_then(|reach| reach.address.parse::<SocketAddr>().ok());
-        let mut contacts = vec![Contact { kind: ContactKind::Device, key: self.me.0, address: own }];
+        let own = reach
+            .first()
+            .and_then(|reach| reach.address.parse::<SocketAddr>().ok());
+        let mut contacts = vec![Contact {
+            kind: ContactKind::Device,
+            key: self.me.0,
+            address: own,
+        }];
         if let Some(net) = self.nets.get(&id) {
             let other = self.linked_devices(net).into_iter().next();
-            contacts.extend(other.map(|(device, address)| Contact { kind: ContactKind::Device, key: device.0, address }));
+            contacts.extend(other.map(|(device, address)| Contact {
+                kind: ContactKind::Device,
+                key: device.0,
+                address,
+            }));
         }
         contacts
     }
@@ -108,19 +137,32 @@ impl Node {
         let id = self.member_net(call.network.as_deref())?.id;
         let net = self.net(Some(&id.to_string()))?;
         let network = net.name();
-        let mut found = net.state().invites.iter().filter(|(invite, _)| is_prefix(&call.invite, &invite.to_string()));
+        let mut found = net
+            .state()
+            .invites
+            .iter()
+            .filter(|(invite, _)| is_prefix(&call.invite, &invite.to_string()));
         let (invite, closed) = match (found.next(), found.next()) {
             (Some((invite, standing)), None) => (*invite, standing.closed),
             (Some(_), Some(_)) => {
-                return Err(Error::new(Code::Usage, "several invites begin so: give more digits").hint("mesh invite ls"));
+                return Err(
+                    Error::new(Code::Usage, "several invites begin so: give more digits")
+                        .hint("mesh invite ls"),
+                );
             }
             _ => {
                 let shown: String = call.invite.chars().take(64).collect();
-                return Err(Error::new(Code::NotFound, format!("no invite {shown} in {network}")).hint("mesh invite ls"));
+                return Err(
+                    Error::new(Code::NotFound, format!("no invite {shown} in {network}"))
+                        .hint("mesh invite ls"),
+                );
             }
         };
         if let Some(by) = closed {
-            return Err(Error::new(Code::Conflict, format!("invite {} was closed in {}", invite.short(), by.short())));
+            return Err(Error::new(
+                Code::Conflict,
+                format!("invite {} was closed in {}", invite.short(), by.short()),
+            ));
         }
         let event = self.author(id, Act::InviteClose(InviteClose { invite }), None)?;
         let finish = move |spread| {
@@ -131,24 +173,39 @@ impl Node {
                 spread,
             })
         };
-        Ok(Signed { network: id, event, wait_ms: call.wait_ms, finish: Box::new(finish) })
+        Ok(Signed {
+            network: id,
+            event,
+            wait_ms: call.wait_ms,
+            finish: Box::new(finish),
+        })
     }
 }
 
 fn is_private(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(a) => a.is_private() || a.is_link_local() || (a.octets()[0] == 100 && a.octets()[1] & 0xc0 == 64),
+        IpAddr::V4(a) => {
+            a.is_private()
+                || a.is_link_local()
+                || (a.octets()[0] == 100 && a.octets()[1] & 0xc0 == 64)
+        }
         IpAddr::V6(a) => a.is_unique_local() || a.is_unicast_link_local(),
     }
 }
 
 fn limits(reach: &[Reach]) -> Vec<String> {
     if reach.is_empty() {
-        return vec!["this machine has no address that others could reach: connect it to a network".to_owned()];
+        return vec![
+            "this machine has no address that others could reach: connect it to a network"
+                .to_owned(),
+        ];
     }
     let public = reach.iter().any(|reach| reach.scope == ReachScope::Public);
     if public {
-        vec!["off this LAN it works only if UDP to that address is not blocked on the way".to_owned()]
+        vec![
+            "off this LAN it works only if UDP to that address is not blocked on the way"
+                .to_owned(),
+        ]
     } else {
         vec!["off this LAN it needs a member that can be reached from there, or UDP 51820 forwarded to this machine".to_owned()]
     }

@@ -20,7 +20,10 @@ const LAST_WORD_MS: u64 = 1500;
 
 impl Node {
     pub(super) fn networks(&self, only: Option<&[NetworkId]>) -> Reply {
-        let nets = self.nets.values().filter(|net| only.is_none_or(|only| only.contains(&net.id)));
+        let nets = self
+            .nets
+            .values()
+            .filter(|net| only.is_none_or(|only| only.contains(&net.id)));
         let mut networks: Vec<_> = nets.map(|net| self.network_view(net)).collect();
         networks.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
         Reply::Networks(reply::Networks { networks })
@@ -38,7 +41,9 @@ impl Node {
         let meant = self.meant(name)?;
         let mut failed = None;
         for id in &meant {
-            let Some(net) = self.nets.get_mut(id) else { continue };
+            let Some(net) = self.nets.get_mut(id) else {
+                continue;
+            };
             if name.is_none() && !net.is_member() {
                 continue;
             }
@@ -49,7 +54,10 @@ impl Node {
                 Err(error) => Err(error),
             };
             if let Err(why) = up {
-                failed = Some(Error::new(Code::Failed, format!("{network} is not up: {why}")));
+                failed = Some(Error::new(
+                    Code::Failed,
+                    format!("{network} is not up: {why}"),
+                ));
             }
         }
         failed.map_or_else(|| Ok(self.networks(Some(&meant))), Err)
@@ -59,12 +67,20 @@ impl Node {
         let meant = self.meant(name)?;
         let mut failed = None;
         for id in &meant {
-            let Some(net) = self.nets.get_mut(id) else { continue };
+            let Some(net) = self.nets.get_mut(id) else {
+                continue;
+            };
             let network = net.name();
-            let kept = net.settings.set_up(false).map_err(|error| error.to_string());
+            let kept = net
+                .settings
+                .set_up(false)
+                .map_err(|error| error.to_string());
             let down = self.take_down(*id).await.map_err(|error| error.to_string());
             if let Err(why) = kept.and(down) {
-                failed = Some(Error::new(Code::Failed, format!("{network} is not quite down: {why}")));
+                failed = Some(Error::new(
+                    Code::Failed,
+                    format!("{network} is not quite down: {why}"),
+                ));
             }
         }
         failed.map_or_else(|| Ok(self.networks(Some(&meant))), Err)
@@ -75,21 +91,42 @@ impl Node {
             Ok(id) => id,
             Err(error) => return drop(respond.send(Err(error))),
         };
-        let Some(net) = self.nets.get(&id) else { return };
+        let Some(net) = self.nets.get(&id) else {
+            return;
+        };
         let name = net.name();
-        let user = net.state().devices.get(&net.my_device()).map(|device| device.user);
+        let user = net
+            .state()
+            .devices
+            .get(&net.my_device())
+            .map(|device| device.user);
         let Some(user) = user else {
             // Removed already: only what is kept here is left to go.
             let event = net.state().removed_devices.get(&net.my_device()).copied();
             let forgotten = self.forget(id).await;
             let reply = forgotten.map(|()| {
-                let event = event.map(|event| event_ref(&event)).unwrap_or_else(|| event_ref(&mesh_ledger::ids::EventId(id.0)));
-                let spread = mesh_control::view::Spread { have: 0, of: 0, missing: Vec::new() };
-                Reply::Left(reply::Left { network: name, event, spread })
+                let event = event
+                    .map(|event| event_ref(&event))
+                    .unwrap_or_else(|| event_ref(&mesh_ledger::ids::EventId(id.0)));
+                let spread = mesh_control::view::Spread {
+                    have: 0,
+                    of: 0,
+                    missing: Vec::new(),
+                };
+                Reply::Left(reply::Left {
+                    network: name,
+                    event,
+                    spread,
+                })
             });
             return drop(respond.send(reply));
         };
-        let act = Act::Remove(Remove { target: Target::User(user), cut: None, closes: Vec::new(), by_user: None });
+        let act = Act::Remove(Remove {
+            target: Target::User(user),
+            cut: None,
+            closes: Vec::new(),
+            by_user: None,
+        });
         let event = match self.author(id, act, None) {
             Ok(event) => event,
             Err(error) => return drop(respond.send(Err(error))),
@@ -97,8 +134,20 @@ impl Node {
         // The others are told before this device cuts itself off, and given a moment to say that they have it.
         self.tell_news(id, None);
         let (told, heard) = tokio::sync::oneshot::channel();
-        let finish = move |spread| Reply::Left(reply::Left { network: name, event: event_ref(&event), spread });
-        self.reply_after_spread(id, event, Some(call.wait_ms.unwrap_or(LAST_WORD_MS)), told, finish);
+        let finish = move |spread| {
+            Reply::Left(reply::Left {
+                network: name,
+                event: event_ref(&event),
+                spread,
+            })
+        };
+        self.reply_after_spread(
+            id,
+            event,
+            Some(call.wait_ms.unwrap_or(LAST_WORD_MS)),
+            told,
+            finish,
+        );
         let events = self.events.clone();
         tokio::spawn(async move {
             let gone = || Err(Error::new(Code::Failed, "meshd is stopping"));
@@ -108,7 +157,12 @@ impl Node {
     }
 
     /// The last event of a network that this device leaves was told: forgets the network.
-    pub(crate) async fn left(&mut self, id: NetworkId, reply: Result<Reply, Error>, respond: Respond) {
+    pub(crate) async fn left(
+        &mut self,
+        id: NetworkId,
+        reply: Result<Reply, Error>,
+        respond: Respond,
+    ) {
         let forgotten = self.forget(id).await;
         let _ = respond.send(forgotten.and(reply));
     }
@@ -127,10 +181,18 @@ impl Node {
     pub(super) fn status(&self, name: Option<&str>) -> Result<Reply, Error> {
         let mut networks: Vec<_> = match name {
             Some(_) => vec![self.network_status(self.net(name)?)],
-            None if self.nets.is_empty() => return Err(self.no_network("this device is in no network")),
-            None => self.nets.values().map(|net| self.network_status(net)).collect(),
+            None if self.nets.is_empty() => {
+                return Err(self.no_network("this device is in no network"));
+            }
+            None => self
+                .nets
+                .values()
+                .map(|net| self.network_status(net))
+                .collect(),
         };
-        networks.sort_by(|a, b| (&a.network.name, &a.network.id).cmp(&(&b.network.name, &b.network.id)));
+        networks.sort_by(|a, b| {
+            (&a.network.name, &a.network.id).cmp(&(&b.network.name, &b.network.id))
+        });
         Ok(Reply::Statuses(reply::Statuses { networks }))
     }
 
@@ -146,7 +208,10 @@ impl Node {
                     host: own.host.to_string(),
                     address: own.v4.map(|a| a.to_string()).unwrap_or_default(),
                     address6: own.v6.to_string(),
-                    wireguard: own.wireguard.map(|key| data_encoding::BASE64.encode(&key.0)).unwrap_or_default(),
+                    wireguard: own
+                        .wireguard
+                        .map(|key| data_encoding::BASE64.encode(&key.0))
+                        .unwrap_or_default(),
                 })
             })
             .collect();
@@ -171,10 +236,15 @@ impl Node {
                             rtt_us: u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX),
                             path,
                         })),
-                        Err(error @ PingError::Silence(_)) => {
-                            Err(Error::new(Code::Unreachable, format!("{name} {address}: {error}")).hint("mesh status"))
-                        }
-                        Err(error) => Err(Error::new(Code::Failed, format!("{name} {address}: {error}"))),
+                        Err(error @ PingError::Silence(_)) => Err(Error::new(
+                            Code::Unreachable,
+                            format!("{name} {address}: {error}"),
+                        )
+                        .hint("mesh status")),
+                        Err(error) => Err(Error::new(
+                            Code::Failed,
+                            format!("{name} {address}: {error}"),
+                        )),
                     };
                     let _ = respond.send(reply);
                 });
@@ -187,7 +257,10 @@ impl Node {
         let net = match call.network.as_deref() {
             // Without a network, the name decides where it is unique.
             None if self.nets.len() > 1 => {
-                let mut having = self.nets.values().filter(|net| self.find_device(net, &call.to).is_some());
+                let mut having = self
+                    .nets
+                    .values()
+                    .filter(|net| self.find_device(net, &call.to).is_some());
                 match (having.next(), having.next()) {
                     (Some(net), None) => net,
                     _ => self.net(None)?,
@@ -196,23 +269,36 @@ impl Node {
             name => self.net(name)?,
         };
         if !net.is_up() {
-            return Err(Error::new(Code::Unreachable, format!("{} is down", net.name())).hint("mesh up"));
+            return Err(
+                Error::new(Code::Unreachable, format!("{} is down", net.name())).hint("mesh up"),
+            );
         }
-        let device = self.find_device(net, &call.to).ok_or_else(|| self.no_member(net, &call.to))?;
+        let device = self
+            .find_device(net, &call.to)
+            .ok_or_else(|| self.no_member(net, &call.to))?;
         let (state, me) = (net.state(), net.my_device());
         let (own, target) = (state.devices.get(&me), state.devices.get(&device));
-        let (Some(own), Some(target)) = (own, target) else { return Err(self.no_member(net, &call.to)) };
+        let (Some(own), Some(target)) = (own, target) else {
+            return Err(self.no_member(net, &call.to));
+        };
         let six = call.to.parse::<std::net::Ipv6Addr>().is_ok();
         let (from, to): (IpAddr, IpAddr) = match (own.v4, target.v4) {
             (Some(from), Some(to)) if !six => (from.into(), to.into()),
             _ => (own.v6.into(), target.v6.into()),
         };
-        let path = if device == me { "this device".to_owned() } else { self.path_text(net, &device) };
+        let path = if device == me {
+            "this device".to_owned()
+        } else {
+            self.path_text(net, &device)
+        };
         Ok((target.host.to_string(), from, to, path))
     }
 
     pub(super) fn no_member(&self, net: &Net, text: &str) -> Error {
         let shown: String = text.chars().take(64).collect();
-        Error::new(Code::NotFound, format!("no member {shown} in {}", net.name()))
+        Error::new(
+            Code::NotFound,
+            format!("no member {shown} in {}", net.name()),
+        )
     }
 }

@@ -11,7 +11,6 @@ use mesh_ledger::ids::{DeviceId, EventId};
 use super::{Signed, event_ref, label};
 use crate::clock::now_ms;
 use crate::node::{Net, Node};
-use crate::view::state::Viewer;
 
 /// The most offers of one device.
 const MAX_OFFERS: usize = 256;
@@ -19,8 +18,11 @@ const MAX_OFFERS: usize = 256;
 impl Node {
     pub(super) fn offers(&self, name: Option<&str>) -> Result<Reply, Error> {
         let net = self.net(name)?;
-        let offers = self.with_viewer(net, Viewer::offers);
-        Ok(Reply::Offers(reply::Offers { network: net.name(), offers }))
+        let offers = self.with_viewer(net, |viewer| viewer.offers());
+        Ok(Reply::Offers(reply::Offers {
+            network: net.name(),
+            offers,
+        }))
     }
 
     pub(super) fn share(&mut self, call: &Share) -> Result<Signed, Error> {
@@ -31,19 +33,44 @@ impl Node {
         let audience = self.audience(net, &call.to)?;
         let name = call.name.as_deref().map(label).transpose()?;
         let until = match call.for_seconds {
-            Some(0) => return Err(Error::new(Code::Usage, "--for takes a time of at least a second")),
+            Some(0) => {
+                return Err(Error::new(
+                    Code::Usage,
+                    "--for takes a time of at least a second",
+                ));
+            }
             seconds => seconds.map(|seconds| now_ms().saturating_add(seconds.saturating_mul(1000))),
         };
         let slot = match standing(net, &device, &what) {
             Some((slot, _)) => slot,
             None => free_slot(net, &device)?,
         };
-        let offer = Offer { what, name, audience, until };
-        let write = Write::Offer { device, slot, offer: Some(offer) };
+        let offer = Offer {
+            what,
+            name,
+            audience,
+            until,
+        };
+        let write = Write::Offer {
+            device,
+            slot,
+            offer: Some(offer),
+        };
         let event = self.author(id, Act::Private, Some(Attributes::Writes(vec![write])))?;
         let offer = self.offer_view(id, &device, slot)?;
-        let finish = move |spread| Reply::Shared(reply::Shared { network, offer, spread });
-        Ok(Signed { network: id, event, wait_ms: call.wait_ms, finish: Box::new(finish) })
+        let finish = move |spread| {
+            Reply::Shared(reply::Shared {
+                network,
+                offer,
+                spread,
+            })
+        };
+        Ok(Signed {
+            network: id,
+            event,
+            wait_ms: call.wait_ms,
+            finish: Box::new(finish),
+        })
     }
 
     pub(super) fn unshare(&mut self, call: &Unshare) -> Result<Signed, Error> {
@@ -56,23 +83,45 @@ impl Node {
             return Err(Error::new(Code::NotFound, error).hint("mesh offers"));
         };
         let offer = self.offer_view(id, &device, slot)?;
-        let write = Write::Offer { device, slot, offer: None };
+        let write = Write::Offer {
+            device,
+            slot,
+            offer: None,
+        };
         let event = self.author(id, Act::Private, Some(Attributes::Writes(vec![write])))?;
         let finish = move |spread| {
-            Reply::Unshared(reply::Unshared { network, offer, event: event_ref(&event), spread })
+            Reply::Unshared(reply::Unshared {
+                network,
+                offer,
+                event: event_ref(&event),
+                spread,
+            })
         };
-        Ok(Signed { network: id, event, wait_ms: call.wait_ms, finish: Box::new(finish) })
+        Ok(Signed {
+            network: id,
+            event,
+            wait_ms: call.wait_ms,
+            finish: Box::new(finish),
+        })
     }
 
-    fn offer_view(&self, id: mesh_ledger::ids::NetworkId, device: &DeviceId, slot: u32) -> Result<OfferView, Error> {
+    fn offer_view(
+        &self,
+        id: mesh_ledger::ids::NetworkId,
+        device: &DeviceId,
+        slot: u32,
+    ) -> Result<OfferView, Error> {
         let net = self.net(Some(&id.to_string()))?;
         let standing = net.state().offers.get(&(*device, slot));
-        let view = standing.and_then(|standing| self.with_viewer(net, |viewer| viewer.offer(device, standing)));
+        let view = standing
+            .and_then(|standing| self.with_viewer(net, |viewer| viewer.offer(device, standing)));
         view.ok_or_else(|| Error::new(Code::Failed, "the offer does not count"))
     }
 
     fn audience(&self, net: &Net, to: &AudienceView) -> Result<Audience, Error> {
-        let AudienceView::Names(names) = to else { return Ok(Audience::Everyone) };
+        let AudienceView::Names(names) = to else {
+            return Ok(Audience::Everyone);
+        };
         let (mut users, mut devices, mut tags) = (Vec::new(), Vec::new(), Vec::new());
         for name in names {
             if let Some(tag) = name.strip_prefix("tag:") {
@@ -87,7 +136,10 @@ impl Node {
             }
         }
         if names.is_empty() || users.len().max(devices.len()).max(tags.len()) > MAX_AUDIENCE {
-            return Err(Error::new(Code::Usage, format!("an offer names 1 to {MAX_AUDIENCE} members, devices or tags")));
+            return Err(Error::new(
+                Code::Usage,
+                format!("an offer names 1 to {MAX_AUDIENCE} members, devices or tags"),
+            ));
         }
         users.sort_unstable();
         users.dedup();
@@ -95,7 +147,11 @@ impl Node {
         devices.dedup();
         tags.sort();
         tags.dedup();
-        Ok(Audience::Only { users, devices, tags })
+        Ok(Audience::Only {
+            users,
+            devices,
+            tags,
+        })
     }
 }
 
@@ -104,23 +160,42 @@ fn service(ports: Ports) -> Result<Service, Error> {
         Proto::Tcp => Protocol::Tcp,
         Proto::Udp => Protocol::Udp,
         Proto::Icmp => {
-            return Err(Error::new(Code::Usage, "ICMP echo is open to every member; there is nothing to share"));
+            return Err(Error::new(
+                Code::Usage,
+                "ICMP echo is open to every member; there is nothing to share",
+            ));
         }
     };
-    Ok(Service::Port { protocol, first: ports.first(), last: ports.last() })
+    Ok(Service::Port {
+        protocol,
+        first: ports.first(),
+        last: ports.last(),
+    })
 }
 
 fn standing(net: &Net, device: &DeviceId, what: &Service) -> Option<(u32, EventId)> {
     let own = net.state().offers.range((*device, 0)..=(*device, u32::MAX));
     let mut same = own.filter(|(_, standing)| standing.offer.what == *what);
-    same.next().map(|((_, slot), standing)| (*slot, standing.event))
+    same.next()
+        .map(|((_, slot), standing)| (*slot, standing.event))
 }
 
 fn free_slot(net: &Net, device: &DeviceId) -> Result<u32, Error> {
-    let taken: Vec<u32> = net.state().offers.range((*device, 0)..=(*device, u32::MAX)).map(|((_, slot), _)| *slot).collect();
+    let taken: Vec<u32> = net
+        .state()
+        .offers
+        .range((*device, 0)..=(*device, u32::MAX))
+        .map(|((_, slot), _)| *slot)
+        .collect();
     if taken.len() >= MAX_OFFERS {
-        return Err(Error::new(Code::Conflict, format!("this device has {MAX_OFFERS} offers already")).hint("mesh unshare PORT"));
+        return Err(Error::new(
+            Code::Conflict,
+            format!("this device has {MAX_OFFERS} offers already"),
+        )
+        .hint("mesh unshare PORT"));
     }
     let mut slots = 0..=u32::MAX;
-    slots.find(|slot| !taken.contains(slot)).ok_or_else(|| Error::new(Code::Conflict, "no slot is free"))
+    slots
+        .find(|slot| !taken.contains(slot))
+        .ok_or_else(|| Error::new(Code::Conflict, "no slot is free"))
 }
