@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use mesh_tests::lab::{Binaries, Host, Lab, Output};
+use mesh_tests::lab::{Binaries, Host, Lab, Output, eventually};
 
 use crate::world::{Mesh, SOON, create, invite, join, log, members};
 
@@ -49,6 +49,11 @@ fn a_used_an_expired_and_a_revoked_invite_are_refused_with_the_reason() {
         6,
     );
     assert!(again.contains("used"), "{again}");
+    eventually(SOON, "the invite of a second expires", || {
+        alice.mesh_json(&["invite", "ls"])["invites"]
+            .to_string()
+            .contains("\"expired\"")
+    });
     let again = explained(
         &carol.mesh(&["join", &expired, "--as", "carol", "--wait", "10s"]),
         6,

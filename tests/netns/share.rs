@@ -53,13 +53,13 @@ fn udp_is_as_closed_and_as_open_as_tcp() {
         unreachable!()
     };
     let to = alice.addresses().0;
-    let service = alice.udp("0.0.0.0:5353");
+    let service = alice.udp("0.0.0.0:5454");
     service
         .set_read_timeout(Some(Duration::from_millis(500)))
         .unwrap();
     let hears = |host: &Host, word: &str| {
         host.udp("0.0.0.0:0")
-            .send_to(word.as_bytes(), (to, 5353))
+            .send_to(word.as_bytes(), (to, 5454))
             .unwrap();
         let mut buffer = [0; 64];
         service

@@ -126,7 +126,7 @@ impl Endpoint {
         let words: Vec<String> = topics
             .iter()
             .take(MAX_TOPICS)
-            .map(|topic| hex(topic))
+            .map(hex)
             .collect();
         let data = UserData::try_from(words.join(","))
             .ok()

@@ -68,6 +68,7 @@ impl Wire {
             match wire.read().await? {
                 Frame::Welcome(reply) => Ok(Greeting::Welcome(wire, reply)),
                 Frame::Refused(Refusal::Unknown) => Ok(Greeting::Unknown(wire)),
+                Frame::Refused(Refusal::Removed) => Ok(Greeting::Removed(wire.take_events().await)),
                 Frame::Refused(refusal) => Err(refusal.into()),
                 _ => Err(LinkError::Protocol),
             }
@@ -123,9 +124,17 @@ impl Wire {
 
     /// Says that the device at the other end is unknown, and takes the events with which it introduces itself.
     pub(crate) async fn be_introduced(mut self) -> Vec<Vec<u8>> {
+        if self.write(&Frame::Refused(Refusal::Unknown)).await.is_err() {
+            return Vec::new();
+        }
+        let events = self.take_events().await;
+        self.connection.close(VarInt::from_u32(0), b"heard");
+        events
+    }
+
+    async fn take_events(&mut self) -> Vec<Vec<u8>> {
         let mut events = Vec::new();
         let heard = async {
-            self.write(&Frame::Refused(Refusal::Unknown)).await?;
             while events.len() < MAX_INTRODUCTION {
                 let Frame::Events(more) = self.read().await? else {
                     break;
@@ -136,14 +145,16 @@ impl Wire {
         };
         // What came before it broke off may do.
         let _ = tokio::time::timeout(INTRODUCTION, heard).await;
-        self.connection.close(VarInt::from_u32(0), b"heard");
         events
     }
 
-    /// Says no, and closes once that has arrived or a moment has passed.
-    pub(crate) async fn refuse(mut self, refusal: Refusal) {
+    /// Says no, with what proves it if there is something, and closes once that has arrived or a moment has passed.
+    pub(crate) async fn refuse(mut self, refusal: Refusal, proof: Vec<Frame>) {
         let told = async {
             self.write(&Frame::Refused(refusal)).await?;
+            for frame in &proof {
+                self.write(frame).await?;
+            }
             // Ends the stream; a peer that reads it closes the connection then.
             let _ = self.send.finish();
             let _ = self.send.stopped().await;
@@ -161,6 +172,8 @@ pub(crate) enum Greeting {
     Welcome(Wire, Vec<u8>),
     /// The other side does not know this device as a member yet; it will read the events that say so.
     Unknown(Wire),
+    /// The other side says that this device was removed, and sent the events that prove it.
+    Removed(Vec<Vec<u8>>),
 }
 
 /// A number for each link of this run.

@@ -119,6 +119,8 @@ fn prepare(root: Option<&Path>) -> Result<Dirs, Failure> {
     }
     let dirs = Dirs::new(root);
     dirs.create().map_err(Failure::from_error)?;
+    // Whatever is made here, databases and their side files included, is for root alone unless it says otherwise.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     Ok(dirs)
 }
 

@@ -396,7 +396,9 @@ impl Attempt {
         };
         let (mut wire, reply) = match Wire::greet(connection, hello).await {
             Ok(Greeting::Welcome(wire, reply)) => (wire, reply),
-            Ok(Greeting::Unknown(_)) => return Err(nobody(Refusal::Unknown.to_string())),
+            Ok(Greeting::Unknown(_) | Greeting::Removed(_)) => {
+                return Err(nobody(Refusal::Unknown.to_string()));
+            }
             Err(error) => return Err(nobody(error.to_string())),
         };
         let introduction = match Redeemed::decode(&reply) {

@@ -8,9 +8,11 @@ use mesh_core::desired::device_id;
 use mesh_core::dial::keeps_new;
 use mesh_core::link::{Frame, Hello, Refusal, Role, event_frames};
 use mesh_core::peer::PeerId;
-use mesh_ledger::ids::NetworkId;
+use mesh_ledger::ids::{DeviceId, NetworkId};
+use mesh_ledger::network::Ledger;
 use mesh_ledger::network::redeem::{Challenge, Reply};
 use mesh_ledger::parking::Source;
+use mesh_ledger::store::Store;
 use mesh_ledger::wire::Sync;
 use tracing::{debug, info};
 
@@ -123,11 +125,14 @@ impl Node {
                 tokio::spawn(wire.introduce(event_frames(events.iter().map(Vec::as_slice))));
                 net.dialler.failed(&peer, Some(now), now);
             }
+            Ok(Greeting::Removed(events)) => {
+                // Only the events count; a peer that sends none that prove it is named in the status.
+                net.shut_out.insert(peer);
+                net.dialler.failed(&peer, None, now);
+                self.introduced(id, peer, &events).await;
+            }
             Err(why) => {
                 debug!(?peer, "not reached: {why}");
-                if why == Refusal::Removed.to_string() {
-                    net.shut_out.insert(peer);
-                }
                 let heard = net.heard_lately(&peer, now_ms(), now);
                 net.dialler.failed(&peer, heard, now);
             }
@@ -138,7 +143,7 @@ impl Node {
     pub(crate) async fn incoming(&mut self, wire: Wire, hello: Hello) {
         let peer = wire.peer();
         let Some(net) = self.nets.get_mut(&hello.network).filter(|net| net.is_up()) else {
-            tokio::spawn(wire.refuse(Refusal::NotHere));
+            tokio::spawn(wire.refuse(Refusal::NotHere, Vec::new()));
             return;
         };
         let device = device_id(&peer);
@@ -147,7 +152,8 @@ impl Node {
                 self.welcome(hello.network, wire, Vec::new(), true).await;
             }
             Role::Member if net.state().removed_devices.contains_key(&device) => {
-                tokio::spawn(wire.refuse(Refusal::Removed));
+                let proof = removal(&net.ledger, &device);
+                tokio::spawn(wire.refuse(Refusal::Removed, proof));
             }
             Role::Member => {
                 let (events, network) = (self.events.clone(), hello.network);
@@ -161,7 +167,7 @@ impl Node {
                 let Some(challenge) =
                     Challenge::decode(&challenge).filter(|_| joiners < MAX_JOINERS)
                 else {
-                    tokio::spawn(wire.refuse(Refusal::Protocol));
+                    tokio::spawn(wire.refuse(Refusal::Protocol, Vec::new()));
                     return;
                 };
                 let reply = match net.ledger.introduce(&challenge, &net.my_device(), &device) {
@@ -327,4 +333,24 @@ impl Node {
             linked.link.send(Frame::Beacon(bytes.clone()));
         }
     }
+}
+
+/// The events that prove the removal of a device: the removal and its past, none of which is news to who was a member
+/// until then.
+fn removal<S: Store>(ledger: &Ledger<S>, device: &DeviceId) -> Vec<Frame> {
+    let graph = ledger.graph();
+    let by = ledger
+        .state()
+        .removed_devices
+        .get(device)
+        .and_then(|removal| graph.find(removal));
+    let Some(by) = by else { return Vec::new() };
+    let past = graph.past_of(&[by]);
+    let events: Vec<Vec<u8>> = graph
+        .indices()
+        .filter(|idx| graph.within(*idx, &past))
+        .take(MAX_INTRODUCTION)
+        .map(|idx| graph.event(idx).bytes().to_vec())
+        .collect();
+    event_frames(events.iter().map(Vec::as_slice))
 }

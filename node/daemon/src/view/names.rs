@@ -34,7 +34,7 @@ impl Names {
             if let Some((device, user, host)) =
                 opened.and_then(|opened| arrival(graph.event(*idx), opened))
             {
-                let known = names.devices.get(&device).is_some();
+                let known = names.devices.contains_key(&device);
                 // A void admission names somebody only as long as no better one does.
                 if counts || !known {
                     names.devices.insert(device, (user, host.clone()));

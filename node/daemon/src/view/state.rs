@@ -141,7 +141,7 @@ impl Viewer<'_> {
                 Rank::Member => None,
             })
             .collect();
-        admins.sort_by(|a, b| a.0.cmp(&b.0));
+        admins.sort_by_key(|(seniority, _)| *seniority);
         admins.into_iter().map(|(_, view)| view).collect()
     }
 
