@@ -7,7 +7,8 @@
 //! it) makes it due at once.
 //!
 //! Of two devices that want each other, the one with the smaller id dials at once and the other [`YIELD`] later, so that
-//! as a rule only one does. If both did, [`keeps_new`] tells both which connection to keep.
+//! as a rule only one does. If both did, [`keeps_new`] tells both which connection to keep. A device that dials while it
+//! has a link for longer than [`SIMULTANEOUS`] has lost it, as after a restart, though the other side cannot know yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub const RECENT: Duration = Duration::from_secs(1);
 pub const IDLE: Duration = Duration::from_secs(20);
 /// How long "lately" is.
 pub const LIVELY: Duration = Duration::from_secs(600);
+/// Two connections within this time were dialled by both sides at once.
+pub const SIMULTANEOUS: Duration = Duration::from_millis(1500);
 /// The most attempts under way at once.
 pub const AT_ONCE: usize = 16;
 
@@ -50,16 +53,22 @@ pub fn wanted(
     chosen.chain(peers.intersection(traffic).copied()).collect()
 }
 
-/// Whether a new connection replaces the one there is: a second one by the same side does (it knows the first is dead),
-/// else that which the smaller id dialled stays.
+/// A connection to a peer that there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether this side dialled it.
+    pub dialled_here: bool,
+    /// For how long it has been there.
+    pub age: Duration,
+}
+
+/// Whether a new connection replaces the one there is: one that comes later does, and so does a second one by the same
+/// side, for its dialler knows the first to be dead; of two at once, that which the smaller id dialled stays.
 #[must_use]
-pub fn keeps_new(
-    me: &PeerId,
-    peer: &PeerId,
-    old_dialled_here: bool,
-    new_dialled_here: bool,
-) -> bool {
-    old_dialled_here == new_dialled_here || new_dialled_here == (me < peer)
+pub fn keeps_new(me: &PeerId, peer: &PeerId, old: Standing, new_dialled_here: bool) -> bool {
+    old.age > SIMULTANEOUS
+        || old.dialled_here == new_dialled_here
+        || new_dialled_here == (me < peer)
 }
 
 fn pair_hash(a: &PeerId, b: &PeerId) -> [u8; 32] {
@@ -265,14 +274,27 @@ mod tests {
     #[test]
     fn both_sides_keep_the_same_one_of_two_connections() {
         let (low, high) = (peer(1), peer(2));
+        let old = |dialled_here| Standing {
+            dialled_here,
+            age: Duration::from_millis(20),
+        };
         // Each saw its own first, then the other's.
-        assert!(!keeps_new(&low, &high, true, false));
-        assert!(keeps_new(&high, &low, true, false));
+        assert!(!keeps_new(&low, &high, old(true), false));
+        assert!(keeps_new(&high, &low, old(true), false));
         // Each saw the other's first, then its own.
-        assert!(keeps_new(&low, &high, false, true));
-        assert!(!keeps_new(&high, &low, false, true));
+        assert!(keeps_new(&low, &high, old(false), true));
+        assert!(!keeps_new(&high, &low, old(false), true));
         // A second by the same side replaces the first.
-        assert!(keeps_new(&low, &high, false, false));
-        assert!(keeps_new(&high, &low, true, true));
+        assert!(keeps_new(&low, &high, old(false), false));
+        assert!(keeps_new(&high, &low, old(true), true));
+    }
+
+    #[test]
+    fn who_dials_again_later_has_lost_the_link_whatever_this_side_believes() {
+        let old = Standing {
+            dialled_here: true,
+            age: SIMULTANEOUS + Duration::from_millis(1),
+        };
+        assert!(keeps_new(&peer(1), &peer(2), old, false));
     }
 }

@@ -123,11 +123,7 @@ impl Endpoint {
 
     /// Announces these topics on the LAN, as many as fit.
     pub(crate) fn announce(&self, topics: &BTreeSet<[u8; TOPIC]>) {
-        let words: Vec<String> = topics
-            .iter()
-            .take(MAX_TOPICS)
-            .map(hex)
-            .collect();
+        let words: Vec<String> = topics.iter().take(MAX_TOPICS).map(hex).collect();
         let data = UserData::try_from(words.join(","))
             .ok()
             .filter(|_| !words.is_empty());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mesh_core::beacon::{Beacon, EVERY, MAX_ADDRESSES};
 use mesh_core::desired::device_id;
-use mesh_core::dial::keeps_new;
+use mesh_core::dial::{Standing, keeps_new};
 use mesh_core::link::{Frame, Hello, Refusal, Role, event_frames};
 use mesh_core::peer::PeerId;
 use mesh_ledger::ids::{DeviceId, NetworkId};
@@ -202,7 +202,11 @@ impl Node {
         };
         if let Some(old) = net.links.get(&peer).and_then(|link| self.links.get(link)) {
             let alive = old.link.connection.close_reason().is_none();
-            if alive && !keeps_new(&self.me, &peer, old.dialled_here, dialled_here) {
+            let standing = Standing {
+                dialled_here: old.dialled_here,
+                age: steady().saturating_sub(old.since),
+            };
+            if alive && !keeps_new(&self.me, &peer, standing, dialled_here) {
                 wire.connection
                     .close(iroh::endpoint::VarInt::from_u32(4), b"another is kept");
                 net.dialler.linked(peer);
