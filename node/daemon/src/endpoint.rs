@@ -1,8 +1,7 @@
 //! The iroh endpoint: how this device reaches others and is reached.
 //!
-//! It contacts nobody but peers: no relay, no public DNS or DHT lookups, no port mapping. Others are found by the addresses in
-//! tickets, by those remembered, and on the LAN by mDNS. What is announced there is the device key, its addresses, and
-//! for each live invite a topic that only a ticket's holder can tell from noise.
+//! It contacts nobody but peers: no relay, no public DNS or DHT lookups, no port mapping. Others are found by the addresses
+//! in tickets, by those remembered, and on the LAN ([`crate::discovery`]).
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -11,25 +10,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures_util::StreamExt;
-use iroh::address_lookup::{AddrFilter, UserData};
+use iroh::address_lookup::AddrFilter;
 use iroh::endpoint::{
     BindOpts, Connection, IdleTimeout, Incoming, NetReportConfig, PortmapperConfig,
     QuicTransportConfig, RelayMode, VarInt, presets,
 };
 use iroh::{EndpointAddr, EndpointId, SecretKey, TransportAddr};
-use iroh_mdns_address_lookup::{DiscoveryEvent, MdnsAddressLookup};
 use mesh_core::link::ALPN;
 use mesh_core::peer::PeerId;
-use tracing::{debug, warn};
+use tracing::warn;
 
 /// The UDP port of control links, if it is free.
 pub(crate) const DEFAULT_PORT: u16 = 51820;
-/// How much of a topic is announced.
-pub(crate) const TOPIC: usize = 8;
-
-const SERVICE: &str = "mesh-vpn";
-const MAX_TOPICS: usize = UserData::MAX_LENGTH / (2 * TOPIC + 1);
 const IDLE: Duration = Duration::from_secs(12);
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
 const DATAGRAM_BUFFER: usize = 512 << 10;
@@ -43,22 +35,10 @@ pub(crate) struct BindError {
     why: String,
 }
 
-/// A device seen on the LAN.
-#[derive(Debug, Clone)]
-pub(crate) struct Seen {
-    /// Which.
-    pub(crate) peer: PeerId,
-    /// Where.
-    pub(crate) addresses: Vec<SocketAddr>,
-    /// The topics it announces.
-    pub(crate) topics: Vec<[u8; TOPIC]>,
-}
-
 /// See the module. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Endpoint {
     iroh: iroh::Endpoint,
-    mdns: Option<MdnsAddressLookup>,
     /// Addresses of mesh interfaces: never a way to reach a peer, or a tunnel would run in itself.
     inner: Arc<ArcSwap<BTreeSet<IpAddr>>>,
 }
@@ -77,23 +57,7 @@ impl Endpoint {
                 }
             },
         };
-        let mdns = MdnsAddressLookup::builder()
-            .service_name(SERVICE)
-            .addr_filter(outer_only(&inner))
-            .build(iroh.id());
-        let mdns = match mdns {
-            Ok(mdns) => {
-                if let Ok(lookup) = iroh.address_lookup() {
-                    lookup.add(mdns.clone());
-                }
-                Some(mdns)
-            }
-            Err(error) => {
-                warn!("no discovery on the LAN: {error}");
-                None
-            }
-        };
-        Ok(Self { iroh, mdns, inner })
+        Ok(Self { iroh, inner })
     }
 
     /// The UDP ports of the sockets: what leaves from them must never enter a tunnel.
@@ -121,31 +85,7 @@ impl Endpoint {
         self.inner.store(Arc::new(inner));
     }
 
-    /// Announces these topics on the LAN, as many as fit.
-    pub(crate) fn announce(&self, topics: &BTreeSet<[u8; TOPIC]>) {
-        let words: Vec<String> = topics.iter().take(MAX_TOPICS).map(hex).collect();
-        let data = UserData::try_from(words.join(","))
-            .ok()
-            .filter(|_| !words.is_empty());
-        self.iroh.set_user_data_for_address_lookup(data);
-    }
-
-    /// The devices seen on the LAN from now on, and those seen already.
-    pub(crate) async fn seen(&self) -> futures_util::stream::BoxStream<'static, Seen> {
-        let Some(mdns) = &self.mdns else {
-            return futures_util::stream::pending().boxed();
-        };
-        let inner = self.inner.clone();
-        let events = mdns.subscribe().await;
-        events
-            .filter_map(move |event| {
-                let seen = seen(&event, &inner.load());
-                async move { seen }
-            })
-            .boxed()
-    }
-
-    /// Connects to a peer: at these addresses, and wherever the LAN says it is.
+    /// Connects to a peer at these addresses.
     pub(crate) async fn connect(
         &self,
         peer: &PeerId,
@@ -230,48 +170,9 @@ fn outer_only(inner: &Arc<ArcSwap<BTreeSet<IpAddr>>>) -> AddrFilter {
 }
 
 /// Whether a packet to that address can reach another machine.
-fn usable(address: IpAddr) -> bool {
+pub(crate) fn usable(address: IpAddr) -> bool {
     let link_local = matches!(address, IpAddr::V6(a) if a.is_unicast_link_local());
     !(address.is_unspecified() || address.is_loopback() || address.is_multicast() || link_local)
-}
-
-fn seen(event: &DiscoveryEvent, inner: &BTreeSet<IpAddr>) -> Option<Seen> {
-    let DiscoveryEvent::Discovered { endpoint_info, .. } = event else {
-        return None;
-    };
-    let addresses = endpoint_info
-        .ip_addrs()
-        .filter(|a| usable(a.ip()) && !inner.contains(&a.ip()))
-        .copied()
-        .take(16)
-        .collect();
-    let words = endpoint_info
-        .user_data()
-        .map(|data| data.as_ref().to_owned())
-        .unwrap_or_default();
-    let topics = words
-        .split(',')
-        .filter_map(unhex)
-        .take(MAX_TOPICS)
-        .collect();
-    let peer = PeerId(*endpoint_info.endpoint_id.as_bytes());
-    debug!(?peer, ?addresses, "seen on the LAN");
-    Some(Seen {
-        peer,
-        addresses,
-        topics,
-    })
-}
-
-fn hex(topic: &[u8; TOPIC]) -> String {
-    topic.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(word: &str) -> Option<[u8; TOPIC]> {
-    if word.len() != 2 * TOPIC || !word.is_ascii() {
-        return None;
-    }
-    u64::from_str_radix(word, 16).ok().map(u64::to_be_bytes)
 }
 
 #[cfg(test)]
@@ -279,21 +180,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-
-    #[test]
-    fn a_topic_reads_back_and_other_words_are_none() {
-        let topic = [0, 1, 2, 0xfd, 0xfe, 0xff, 7, 8];
-        assert_eq!(unhex(&hex(&topic)), Some(topic));
-        for word in [
-            "",
-            "00",
-            "zz01020304050607",
-            "00010203040506071",
-            "é0102030405060",
-        ] {
-            assert_eq!(unhex(word), None);
-        }
-    }
 
     #[tokio::test]
     async fn two_endpoints_connect_at_an_address_that_is_told() {

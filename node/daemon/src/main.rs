@@ -5,6 +5,7 @@
 mod carrier;
 mod clock;
 mod control;
+mod discovery;
 mod endpoint;
 mod identity;
 mod link;
@@ -141,8 +142,9 @@ fn run(root: Option<&Path>) -> Result<(), Failure> {
     let dirs = prepare(root)?;
     let taste = taste(&dirs)?;
     let filter = std::env::var("MESH_LOG").ok().or(taste.log.clone());
-    let filter =
-        filter.unwrap_or_else(|| "warn,meshd=info,mesh_tunnel=info,mesh_os=info".to_owned());
+    let filter = filter.unwrap_or_else(|| {
+        "warn,swarm_discovery=error,meshd=info,mesh_tunnel=info,mesh_os=info".to_owned()
+    });
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(false)

@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use futures_util::StreamExt;
 use mesh_control::call::Call;
 use mesh_control::error::Error;
 use mesh_control::reply::Reply;
@@ -32,7 +31,8 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::clock::steady;
-use crate::endpoint::{Endpoint, Seen};
+use crate::discovery::{Discovery, Seen};
+use crate::endpoint::Endpoint;
 use crate::identity::Identity;
 use crate::link::{Greeting, LinkEvent, LinkId, Wire};
 
@@ -85,6 +85,7 @@ pub(crate) struct Node {
     nets: BTreeMap<NetworkId, Net>,
     links: BTreeMap<LinkId, Linked>,
     next_link: u64,
+    discovery: Option<Discovery>,
     lan: BTreeMap<PeerId, Seen>,
     joining: Vec<Joining>,
     pending: Vec<Pending>,
@@ -110,6 +111,7 @@ impl Node {
             nets: BTreeMap::new(),
             links: BTreeMap::new(),
             next_link: 0,
+            discovery: None,
             lan: BTreeMap::new(),
             joining: Vec::new(),
             pending: Vec::new(),
@@ -152,7 +154,7 @@ impl Node {
     /// Brings up what is to be up, and then lives until told to stop. Everything done to the machine is undone at the end.
     pub(crate) async fn run(mut self) {
         self.spawn_acceptor();
-        self.spawn_discovery().await;
+        self.start_discovery();
         self.spawn_machine_watch();
         let wanted: Vec<NetworkId> = self
             .nets
@@ -243,6 +245,7 @@ impl Node {
                 }
             }
             self.drop_idle_joiners(now);
+            self.announce_on_lan();
         }
     }
 
@@ -256,6 +259,7 @@ impl Node {
 
     async fn machine_changed(&mut self) {
         self.endpoint.network_change().await;
+        self.announce_on_lan();
         let now = steady();
         for net in self.nets.values_mut() {
             net.dialler.hint_all(now);
@@ -341,11 +345,14 @@ impl Node {
         });
     }
 
-    async fn spawn_discovery(&self) {
-        let mut seen = self.endpoint.seen().await;
+    fn start_discovery(&mut self) {
+        let Some((discovery, mut seen)) = Discovery::start(&self.me) else {
+            return;
+        };
+        self.discovery = Some(discovery);
         let events = self.events.clone();
         tokio::spawn(async move {
-            while let Some(seen) = seen.next().await {
+            while let Some(seen) = seen.recv().await {
                 if events.send(Event::Seen(seen)).await.is_err() {
                     return;
                 }

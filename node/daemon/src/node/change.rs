@@ -20,7 +20,7 @@ use x25519_dalek::{PublicKey, StaticSecret};
 
 use super::{Event, Net, Node};
 use crate::clock::{now_ms, steady};
-use crate::endpoint::TOPIC;
+use crate::discovery::TOPIC;
 use crate::link::LinkId;
 
 /// Why a network is not up.
@@ -137,7 +137,7 @@ impl Node {
             info!(network = %id, "down");
         }
         self.endpoint.set_inner(self.machine_addresses());
-        self.announce_topics();
+        self.announce_on_lan();
         Ok(())
     }
 
@@ -181,7 +181,7 @@ impl Node {
         net.forget_gone();
         self.publish_table(id);
         self.endpoint.set_inner(self.machine_addresses());
-        self.announce_topics();
+        self.announce_on_lan();
         self.ask_for_keys(id);
         self.set_own_key(id);
     }
@@ -274,20 +274,20 @@ impl Node {
         }
     }
 
-    /// Announces on the LAN the topics of invites that can be used.
-    fn announce_topics(&self) {
+    /// Announces on the LAN where this device is, and the topics of the invites that can be used.
+    pub(crate) fn announce_on_lan(&mut self) {
         let now = now_ms();
-        let invites = self
-            .nets
-            .values()
-            .filter(|net| net.is_up())
-            .flat_map(|net| net.state().invites.values());
-        let usable =
-            invites.filter(|i| i.closed.is_none() && i.expires > now && i.used < i.max_uses);
-        let topics = usable
+        let inner = self.machine_addresses();
+        let Some(discovery) = &mut self.discovery else {
+            return;
+        };
+        let up = self.nets.values().filter(|net| net.is_up());
+        let topics = up
+            .flat_map(|net| net.state().invites.values())
+            .filter(|i| i.closed.is_none() && i.expires > now && i.used < i.max_uses)
             .filter_map(|invite| topic(&invite.contact).first_chunk::<TOPIC>().copied())
             .collect();
-        self.endpoint.announce(&topics);
+        discovery.announce(self.endpoint.addresses(), topics, &inner);
     }
 
     /// Asks the linked members for keys that are missing.

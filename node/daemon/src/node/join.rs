@@ -26,13 +26,16 @@ use x25519_dalek::{PublicKey, StaticSecret};
 
 use super::{Net, Node, net};
 use crate::clock::now_ms;
-use crate::endpoint::{Endpoint, Seen, TOPIC};
+use crate::discovery::{Seen, TOPIC};
+use crate::endpoint::Endpoint;
 use crate::identity::{Identity, seed};
 use crate::link::{Greeting, Wire};
 use crate::random;
 
 /// How long one member is given.
 const ATTEMPT: Duration = Duration::from_secs(10);
+/// How much later the next member is asked than the one before.
+const HEAD_START: Duration = Duration::from_millis(1200);
 /// Before a member that did not answer is asked again.
 const AGAIN: Duration = Duration::from_millis(700);
 /// The most bytes of a ledger that is taken over.
@@ -336,7 +339,9 @@ impl Attempt {
                     let new = matches!(entry, std::collections::btree_map::Entry::Vacant(_));
                     entry.or_default().extend(addresses);
                     if new {
-                        attempt.clone().ask(&mut asking, peer, &known, Duration::ZERO);
+                        // One after the other, so that as a rule only one admits.
+                        let start = HEAD_START * u32::try_from(asking.len()).unwrap_or(u32::MAX).min(10);
+                        attempt.clone().ask(&mut asking, peer, &known, start);
                     }
                 }
                 Some(Ok((peer, result))) = asking.join_next() => match result {
