@@ -85,6 +85,27 @@ fn a_third_member_joins_through_the_second_while_the_creator_is_off() {
 }
 
 #[test]
+fn a_joiner_finds_on_the_lan_a_member_that_its_ticket_does_not_name() {
+    let mut mesh = Mesh::apart("join by the lan", &["alice", "bob", "carol"]);
+    crate::world::create(&mesh.nodes[0]);
+    // Made when alice was alone, so it names her and nobody else.
+    let ticket = invite(&mesh.nodes[0], &["--uses", "2"]);
+    join(&mesh.nodes[1], &ticket);
+    mesh.nodes[0].stop();
+
+    join(&mesh.nodes[2], &ticket);
+    let admitted = crate::world::log(&mesh.nodes[2]);
+    assert!(
+        admitted
+            .iter()
+            .any(|entry| entry.by == "bob" && entry.kind == "admit"),
+        "{admitted:#?}"
+    );
+    let to_bob = mesh.nodes[1].addresses();
+    mesh.nodes[2].reaches(to_bob.0, SOON);
+}
+
+#[test]
 fn a_member_knows_its_network_when_it_restarts_with_every_other_host_off() {
     let mut mesh = Mesh::new("alone", &["alice", "bob", "carol"]);
     let before = (
