@@ -176,9 +176,7 @@ mod tests {
                 network: NetworkId([1; 32]),
                 role: Role::Joiner(vec![2; 40]),
             }),
-            Frame::Welcome {
-                proof: Some([3; 32]),
-            },
+            Frame::Welcome(vec![3; 32]),
             Frame::Refused(Refusal::Removed),
             Frame::Events(vec![vec![1, 2], vec![]]),
             Frame::Goodbye,
