@@ -1,4 +1,6 @@
 //! A small network for fuzz targets, and noise read as instructions for what to sign in it.
+//!
+//! `cargo +nightly fuzz run gate` (or `event`, `ticket`, `wire`) in the folder `ledger`.
 
 use std::collections::BTreeSet;
 
