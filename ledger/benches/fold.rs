@@ -3,6 +3,8 @@
 //! 100 devices write in turn, each on top of a few others' heads; one event in 250 removes somebody, whom the owner then
 //! admits again. The bar for 100,000 events: full fold within 0.5 s.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
+// A bench is a shell: it measures with the clock.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 #[path = "../tests/common/mod.rs"]
 mod common;

@@ -1,15 +1,61 @@
 //! Who is in a network, and what they may do.
 //!
-//! Truth is a DAG of small signed events, append-only, and a deterministic fold that gives the network's state. This
-//! crate refuses to do any I/O of its own but the SQLite store (feature `sqlite`): it opens no socket, reads no clock and
-//! has no randomness. Time, seeds and bytes are arguments.
+//! Truth is a DAG of small signed [`event`]s, append-only, and a deterministic [`fold()`](fold::fold) that gives the
+//! network's [`state`]. Whoever has the same events has the same answers: there is no vote, no server's word and no last
+//! writer by the clock. [`network::Ledger`] holds one network behind one owner and is what most callers use.
 //!
-//! Invariants, each with tests:
+//! # How an event becomes truth
+//!
+//! An event has a clear [`act`](event::act), which is all that authority needs, and
+//! [`attributes`](event::attributes) sealed to an [`epoch`]: every name, address, tag and offer. Bytes from outside pass
+//! the [`gate`] (size, form and signature; parents known, else they wait in [`parking`]; an author whom the event's own
+//! past admits), then lie durably in the [`store`], and only then show: in the fold, in the [`wire`] index from which
+//! members sync, and in the Automerge [`replica`] that any library can audit. The gate asks whether an event belongs
+//! here, never whether it counts: that is for the fold, which may think otherwise when more is known.
+//!
+//! # The fold
+//!
+//! 1. **Terms.** A term of office is a holder and the event that began it. Owners are senior to admins; of two admins, the
+//!    one whose grant has the smaller (lamport, id). A grant has a larger lamport than its granter's term, so a junior
+//!    never makes a senior, even by backdating. Terms are taken by rank, the most senior first. An act of power is void if
+//!    its author was removed by an accepted removal that its term did not know and whose past it does not lie in (*strong
+//!    removal*: what a kicked key signs concurrently is void, wherever it turns up). Removals reach juniors only, so one
+//!    pass decides them all and the result is unique.
+//! 2. **Order.** Events are sorted by (the least accepted checkpoint that covers them, lamport, id). This extends the
+//!    causal order, and nobody slips a late event in front of what a checkpoint sealed.
+//! 3. **Walk.** Events are replayed in that order. One counts if its author has a valid admission in the event's past, and
+//!    every accepted removal of the author that this admission does not know has the event in its past; then the rules of
+//!    its kind apply. A void act carries its [reason](verdict::Reason), which is what `mesh log` prints.
+//!
+//! [`authority`] follows from clear acts alone, so it is total on every replica, a server's included; [`state`] adds what
+//! could be opened. Attributes sealed under a key that is not here yet are pending; nothing in an attribute voids an act.
+//!
+//! # Invariants, each with tests
+//!
 //! - *The store is the truth, after the gate.* Bytes count only once the gate passed them and the store has them.
 //! - *Time is testimony.* No fold reads a clock; order comes from causal parents, never from wall clocks.
-//! - *Durable, then visible, then announced.* An acknowledged event survives a kill in the next instruction.
-//! - *Only a device offers what it has;* only an admin admits, grants, kicks and assigns; nobody else, a server least.
+//! - *Durable, then visible, then announced.* An acknowledged event survives a kill in the next instruction; a write that
+//!   fails leaves the ledger as it was.
+//! - *Only a device offers what it has;* only an admin admits on its own word, grants, kicks and assigns (a member lets in
+//!   who holds an admin's invite); nobody else, a server least.
 //! - *Nothing ephemeral in the ledger:* presence, endpoints and counters are messages between devices.
+//! - *One set of events, one state,* in whatever order, grouping and repetition it came, with the same reasons.
+//! - *No bytes make it panic.* Every decoder bounds sizes before it decodes, and refuses trailing bytes.
+//!
+//! # What it refuses to do
+//!
+//! - No I/O of its own but the SQLite store (feature `sqlite`): no socket, clock, thread or randomness. The time, seeds and
+//!   bytes are arguments.
+//! - No judgement by time of arrival or by the header's `time`. An invite's expiry is judged by the admitting device's
+//!   word for the moment, and a checkpoint past it closes the invite for good.
+//! - No unsigned fact, and no re-encoding of a signed one: what is stored and sent are the author's bytes.
+//! - No secret in a `Debug` output.
+//!
+//! # What no ledger can do
+//!
+//! A malicious admin can seal a lie in a checkpoint until a senior removes them; the order then heals. Two sponsors who
+//! cannot hear each other can each redeem a one-time invite: that is detected when they meet, and one falls (an invite
+//! that asks for an admin's countersignature avoids it). Who loses the recovery words cannot hand the network over.
 
 pub mod authority;
 pub mod epoch;

@@ -576,6 +576,11 @@ impl<S: Store> Ledger<S> {
 
     /// Opens what can be opened and folds everything.
     fn refold(&mut self) {
+        self.fold = self.folded();
+    }
+
+    /// What everything in the graph amounts to. Opens what can be opened; shows nothing yet.
+    fn folded(&mut self) -> Fold {
         self.opened.truncate(self.graph.len());
         for (idx, opened) in self.graph.indices().zip(&mut self.opened) {
             if *opened == Opened::Pending {
@@ -586,7 +591,7 @@ impl<S: Store> Ledger<S> {
             self.opened
                 .push(seal::open(self.graph.event(idx), &self.keys));
         }
-        self.fold = fold(&self.graph, &self.opened);
+        fold(&self.graph, &self.opened)
     }
 
     /// Shows what was inserted after the first `len` events, and is durable, to sync and the replica.

@@ -86,7 +86,7 @@ pub struct StandingOffer {
 }
 
 /// An invite.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct StandingInvite {
     /// The public half of the ticket's key.
     pub key: InviteKey,
@@ -146,6 +146,37 @@ pub struct State {
     /// How many events' attributes wait for a key.
     #[serde(skip)]
     pub pending: usize,
+}
+
+/// Without the contact secret.
+impl std::fmt::Debug for StandingInvite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            key,
+            kind,
+            max_uses,
+            used,
+            expires,
+            countersign,
+            closed,
+            contact: _,
+            note,
+            tags,
+            issuer,
+        } = self;
+        f.debug_struct("StandingInvite")
+            .field("key", key)
+            .field("kind", kind)
+            .field("max_uses", max_uses)
+            .field("used", used)
+            .field("expires", expires)
+            .field("countersign", countersign)
+            .field("closed", closed)
+            .field("note", note)
+            .field("tags", tags)
+            .field("issuer", issuer)
+            .finish_non_exhaustive()
+    }
 }
 
 impl State {

@@ -16,6 +16,8 @@ use mesh_ledger::ids::{DeviceId, UserId};
 use mesh_ledger::state::Rank;
 use mesh_ledger::verdict::Verdict;
 
+// How much to try is the caller's choice, as for any test runner.
+#[allow(clippy::disallowed_methods)]
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name)
         .ok()

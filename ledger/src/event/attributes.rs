@@ -64,7 +64,7 @@ pub struct Founding {
 }
 
 /// What an invite keeps from servers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invitation {
     /// derive("mesh contact", seed): by it any member proves itself to a joiner.
     pub contact: [u8; 32],
@@ -314,6 +314,21 @@ impl std::str::FromStr for Subnet {
     }
 }
 
+/// Without the contact secret.
+impl std::fmt::Debug for Invitation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            contact: _,
+            note,
+            tags,
+        } = self;
+        f.debug_struct("Invitation")
+            .field("note", note)
+            .field("tags", tags)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Joining {
     /// blake3(salt ‖ attributes): what the clear act holds and the joiner signs.
     #[must_use]
@@ -437,6 +452,18 @@ mod tests {
         assert_eq!(subnet.index(Ipv4Addr::new(10, 73, 20, 255)), None);
         assert_eq!(subnet.index(Ipv4Addr::new(10, 73, 20, 0)), None);
         assert_eq!(subnet.index(Ipv4Addr::new(10, 73, 21, 1)), None);
+    }
+
+    #[test]
+    fn an_invitation_is_printed_without_its_contact_secret() {
+        let invitation = Invitation {
+            contact: [0xa7; 32],
+            note: Some("for bob".parse().unwrap()),
+            tags: Vec::new(),
+        };
+        let printed = format!("{:?}", Opened::Open(Attributes::Invitation(invitation)));
+        assert!(printed.contains("for bob"), "{printed}");
+        assert!(!printed.contains("167"), "{printed}");
     }
 
     #[test]

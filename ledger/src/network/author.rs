@@ -94,17 +94,13 @@ impl<S: Store> Ledger<S> {
         let (parents, _) = parents(&self.graph, &device.public());
         events.push(self.append_to_graph(device, parents, act, attributes, now)?);
         let last = Idx(self.graph.len().saturating_sub(1) as u32);
-        let before = self.fold.clone();
-        self.refold();
-        let verdict = match self.verdict(last) {
-            Some(Verdict::Counted) => self.store.append(&events).map_err(AuthorError::from),
-            Some(Verdict::Void(reason)) => Err(AuthorError::Void(reason.clone())),
-            _ => Err(AuthorError::Uncounted),
-        };
-        if let Err(error) = verdict {
-            self.fold = before;
-            return Err(error);
+        let tried = self.folded();
+        match tried.verdicts.get(last.0 as usize) {
+            Some(Verdict::Counted) => self.store.append(&events)?,
+            Some(Verdict::Void(reason)) => return Err(AuthorError::Void(reason.clone())),
+            _ => return Err(AuthorError::Uncounted),
         }
+        self.fold = tried;
         self.publish(self.graph.len() - events.len());
         if matches!(act, Act::EpochRotate(_) | Act::EpochKeys(_)) {
             let learnt = self.learn();

@@ -1,16 +1,18 @@
 //! The state fold: replays what the walk on acts found, and adds what the sealed attributes say.
 
+mod finish;
+mod registers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
+use super::State;
 use super::addresses::Addresses;
 use super::names::Names;
-use super::{Device, Member, Rank, StandingInvite, StandingOffer, State};
 use crate::authority::cast::Cast;
-use crate::authority::walk::{Effect, Standing, Walked};
-use crate::authority::{Authority, Seniority};
+use crate::authority::walk::{Effect, Walked};
 use crate::event::Act;
-use crate::event::attributes::{Attributes, Invitation, Joining, Offer, Opened, Service, Write};
+use crate::event::attributes::{Attributes, Invitation, Joining, Offer, Opened};
 use crate::graph::{Graph, Idx};
 use crate::ids::{DeviceId, EventId, UserId, WgKey};
 use crate::text::Label;
@@ -248,151 +250,6 @@ impl<'a> Build<'a> {
             .retain(|(offering, _), _| *offering != device);
     }
 
-    /// Writes registers. The writes of one event stand or fall together.
-    fn private(&mut self, idx: Idx, standing: Standing) -> Result<(), Reason> {
-        let writes = match self.opened(idx) {
-            Opened::Pending => return Ok(()),
-            Opened::Open(Attributes::Writes(writes)) => writes,
-            _ => return Err(Reason::Unreadable),
-        };
-        for write in writes {
-            self.permit(idx, standing, write)?;
-        }
-        for write in writes {
-            self.write(idx, write);
-        }
-        Ok(())
-    }
-
-    fn permit(&self, idx: Idx, standing: Standing, write: &Write) -> Result<(), Reason> {
-        let author = self.graph.event(idx).author();
-        let user = self.cast.user_id(standing.user);
-        let itself = |device: &DeviceId, verb| {
-            if *device == author {
-                Ok(())
-            } else {
-                Err(Reason::OnlyItself {
-                    device: *device,
-                    verb,
-                })
-            }
-        };
-        let own = |owner: Option<UserId>, what| {
-            if standing.admin || owner == Some(user) {
-                Ok(())
-            } else {
-                Err(Reason::OnlyOwn { what })
-            }
-        };
-        let admin = || {
-            if standing.admin {
-                Ok(())
-            } else {
-                Err(Reason::NotAdmin { who: user.into() })
-            }
-        };
-        match write {
-            Write::Host { device, .. } => {
-                own(self.devices.get(device).map(|host| host.user), "host name")
-            }
-            Write::Name { user: named, .. } => own(Some(*named), "name"),
-            Write::WireGuard { device, .. } => itself(device, "sets its WireGuard key"),
-            Write::Offer { device, .. } => itself(device, "offers"),
-            Write::Address { address, .. } => {
-                admin()?;
-                match &self.addresses {
-                    Some(addresses) if !addresses.contains(*address) => Err(Reason::OutsideSubnet),
-                    _ => Ok(()),
-                }
-            }
-            Write::Tag { .. }
-            | Write::Setting { .. }
-            | Write::Servers(_)
-            | Write::Approval { .. } => admin(),
-        }
-    }
-
-    fn write(&mut self, idx: Idx, write: &Write) {
-        let event = self.graph.event(idx).id();
-        match write {
-            Write::Host { device, host } => {
-                if let Some(shown) = shown(&mut self.devices, device) {
-                    self.hosts.release(&shown.host);
-                    shown.host = self.hosts.claim(host);
-                }
-            }
-            Write::Address { device, address } => {
-                if let (Some(shown), Some(addresses)) =
-                    (shown(&mut self.devices, device), &mut self.addresses)
-                {
-                    if let Some(v4) = shown.v4 {
-                        addresses.release(v4);
-                    }
-                    shown.v4 = addresses.claim(Some(*address));
-                }
-            }
-            Write::WireGuard { device, key } => {
-                if let Some(shown) = shown(&mut self.devices, device) {
-                    shown.wireguard = Some(*key);
-                }
-            }
-            Write::Name { user, name } => {
-                if let Some(person) = self.people.get_mut(user) {
-                    if let Some(name) = &person.name {
-                        self.names.release(name);
-                    }
-                    let name = self.names.claim(name);
-                    self.called.insert(*user, name.clone());
-                    person.name = Some(name);
-                }
-            }
-            Write::Tag { user, tag, set } => {
-                if let Some(person) = self.people.get_mut(user) {
-                    if *set {
-                        person.tags.insert(tag.clone());
-                    } else {
-                        person.tags.remove(tag);
-                    }
-                }
-            }
-            Write::Setting { key, value } => {
-                match value {
-                    Some(value) => self.state.settings.insert(key.clone(), value.clone()),
-                    None => self.state.settings.remove(key),
-                };
-            }
-            Write::Servers(servers) => self.state.servers.clone_from(servers),
-            Write::Approval {
-                device,
-                slot,
-                offer,
-                approved,
-            } => {
-                if self.devices.contains_key(device) {
-                    let approval = Approval {
-                        offer: *offer,
-                        approved: *approved,
-                    };
-                    self.approvals.insert((*device, *slot), approval);
-                }
-            }
-            Write::Offer {
-                device,
-                slot,
-                offer,
-            } => {
-                match offer {
-                    Some(offer) if self.devices.contains_key(device) => {
-                        self.offers.insert((*device, *slot), (offer.clone(), event));
-                    }
-                    _ => {
-                        self.offers.remove(&(*device, *slot));
-                    }
-                };
-            }
-        }
-    }
-
     fn verdicts(&mut self, mut void: BTreeMap<Idx, Reason>) -> Vec<Verdict> {
         let mut verdicts = Vec::with_capacity(self.graph.len());
         for idx in self.graph.indices() {
@@ -410,114 +267,4 @@ impl<'a> Build<'a> {
         }
         verdicts
     }
-
-    fn finish(self, authority: &Authority) -> State {
-        let mut state = self.state;
-        let mut offices: BTreeMap<UserId, (Seniority, EventId)> = BTreeMap::new();
-        for (start, term) in &authority.terms {
-            if term.ended.is_none() {
-                let office = offices.entry(term.holder).or_insert((term.rank, *start));
-                *office = (*office).min((term.rank, *start));
-            }
-        }
-        for (user, person) in self.people {
-            let (Some(name), Some(membership)) = (person.name, authority.members.get(&user)) else {
-                continue;
-            };
-            for tag in &person.tags {
-                state.tags.entry(tag.clone()).or_default().insert(user);
-            }
-            let rank = match offices.get(&user) {
-                Some((Seniority::Owner(_), _)) => Rank::Owner,
-                Some((Seniority::Admin(..), grant)) => Rank::Admin { grant: *grant },
-                None => Rank::Member,
-            };
-            state.members.insert(
-                user,
-                Member {
-                    user,
-                    rank,
-                    name,
-                    tags: person.tags,
-                    devices: BTreeSet::new(),
-                    admitted: membership.admitted,
-                    admitted_by: membership.by,
-                    at: membership.at,
-                },
-            );
-        }
-        for (id, host) in self.devices {
-            let (Some(shown), Some(live), Some(member)) = (
-                host.shown,
-                authority.devices.get(&id),
-                state.members.get_mut(&host.user),
-            ) else {
-                continue;
-            };
-            member.devices.insert(id);
-            state.devices.insert(
-                id,
-                Device {
-                    id,
-                    user: host.user,
-                    host: shown.host,
-                    v4: shown.v4,
-                    v6: state.network.address_v6(&id),
-                    wireguard: shown.wireguard,
-                    box_key: live.box_key,
-                    event: live.event,
-                },
-            );
-        }
-        for (place, (offer, event)) in self.offers {
-            if !state.devices.contains_key(&place.0) {
-                continue;
-            }
-            let free = authority.policy.free_routes
-                || !matches!(offer.what, Service::Route { .. } | Service::Exit { .. });
-            let approved = free
-                || self
-                    .approvals
-                    .get(&place)
-                    .is_some_and(|approval| approval.approved && approval.offer == event);
-            state.offers.insert(
-                place,
-                StandingOffer {
-                    offer,
-                    event,
-                    approved,
-                },
-            );
-        }
-        for (idx, invitation) in self.invitations {
-            let id = self.graph.event(idx).id();
-            let Some(issued) = authority.invites.get(&id) else {
-                continue;
-            };
-            state.invites.insert(
-                id,
-                StandingInvite {
-                    key: issued.key,
-                    kind: issued.kind,
-                    max_uses: issued.max_uses,
-                    used: issued.used,
-                    expires: issued.expires,
-                    countersign: issued.countersign,
-                    closed: issued.closed,
-                    contact: invitation.contact,
-                    note: invitation.note.clone(),
-                    tags: invitation.tags.clone(),
-                    issuer: issued.issuer,
-                },
-            );
-        }
-        state
-    }
-}
-
-fn shown<'b>(
-    devices: &'b mut BTreeMap<DeviceId, Host>,
-    device: &DeviceId,
-) -> Option<&'b mut Shown> {
-    devices.get_mut(device)?.shown.as_mut()
 }

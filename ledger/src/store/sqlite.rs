@@ -221,7 +221,8 @@ fn store_error(place: &str, error: &rusqlite::Error) -> StoreError {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+// The tests make and look at files of their own.
+#[allow(clippy::unwrap_used, clippy::disallowed_methods)]
 mod tests {
     use super::*;
     use crate::event::Header;

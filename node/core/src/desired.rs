@@ -155,3 +155,6 @@ fn audience(
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;

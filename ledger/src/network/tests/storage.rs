@@ -1,0 +1,143 @@
+//! What stays over a restart, a damaged row and a write that fails.
+
+use super::*;
+
+#[test]
+fn a_ledger_is_the_same_after_opening_again() {
+    let (mut alice, mut bob) = (Peer::founder(), Peer::new(2));
+    let (_, ticket) = alice.invite(5, 1);
+    bob.join(&ticket, &mut alice).unwrap();
+    bob.rename("tower");
+    let (state, heads) = (bob.ledger().state_hash(), bob.ledger().heads());
+    bob.reopen();
+    assert_eq!(bob.ledger().state_hash(), state);
+    assert_eq!(bob.ledger().heads(), heads);
+    assert!(bob.ledger().damaged().is_empty());
+    let verification = bob.ledger().verify().unwrap();
+    assert_eq!(verification.good, bob.ledger().graph().len());
+    assert!(verification.faults.is_empty());
+    bob.rename("again");
+    sync(&mut bob, &mut alice);
+    same(&mut alice, &mut bob);
+}
+
+#[test]
+fn a_damaged_event_is_named_left_out_with_what_follows_and_mended_by_a_member() {
+    let (mut alice, mut bob) = (Peer::founder(), Peer::new(2));
+    let (_, ticket) = alice.invite(5, 1);
+    bob.join(&ticket, &mut alice).unwrap();
+    let first = bob.rename("one");
+    let second = bob.rename("two");
+    sync(&mut bob, &mut alice);
+    let (state, count) = (bob.ledger().state_hash(), bob.ledger().graph().len());
+    assert!(bob.ledger().store.damage(&first.id()));
+    let verification = bob.ledger().verify().unwrap();
+    assert_eq!(
+        verification.faults,
+        [
+            (first.id(), Fault::Damaged),
+            (second.id(), Fault::Orphan(vec![first.id()]))
+        ]
+    );
+    bob.reopen();
+    assert_eq!(bob.ledger().damaged(), [first.id()]);
+    // Written now, an event would repeat the seq of a damaged one.
+    assert!(matches!(
+        bob.try_author(Act::Merge, None),
+        Err(AuthorError::Damaged(2))
+    ));
+    assert_eq!(bob.ledger().missing(), [first.id()]);
+    assert_eq!(bob.ledger().graph().len(), count - 2);
+    sync(&mut bob, &mut alice);
+    assert!(bob.ledger().damaged().is_empty());
+    assert_eq!(bob.ledger().state_hash(), state);
+    bob.reopen();
+    assert_eq!(bob.ledger().graph().len(), count);
+    assert!(bob.ledger().verify().unwrap().faults.is_empty());
+}
+
+#[test]
+fn a_row_damaged_under_a_running_ledger_is_mended_from_memory() {
+    let mut alice = Peer::founder();
+    let event = alice.rename("one");
+    assert!(alice.ledger().store.damage(&event.id()));
+    let verification = alice.ledger().verify().unwrap();
+    assert_eq!(verification.faults, [(event.id(), Fault::Damaged)]);
+    assert_eq!(alice.ledger().mend(&verification).unwrap(), [event.id()]);
+    assert!(alice.ledger().verify().unwrap().faults.is_empty());
+}
+
+#[test]
+fn a_good_event_under_a_damaged_key_is_filed_anew() {
+    let mut alice = Peer::founder();
+    let event = alice.rename("one");
+    assert!(alice.ledger().store.misfile(&event.id()));
+    assert_eq!(alice.ledger().verify().unwrap().faults.len(), 1);
+    alice.reopen();
+    assert!(alice.ledger().event(&event.id()).is_some());
+    assert!(alice.ledger().damaged().is_empty());
+    assert!(alice.ledger().verify().unwrap().faults.is_empty());
+}
+
+#[test]
+fn a_write_that_fails_leaves_the_ledger_as_it_was() {
+    let (mut alice, mut bob) = (Peer::founder(), Peer::new(2));
+    let (_, ticket) = alice.invite(5, 1);
+    bob.join(&ticket, &mut alice).unwrap();
+    let event = bob.rename("tower");
+    let (heads, state) = (alice.ledger().heads(), alice.ledger().state_hash());
+    alice.ledger().store.fail(true);
+    let batch = [event.bytes().to_vec()];
+    let source = Source::Sync(bob.id());
+    assert!(alice.ledger().receive(source, &batch, NOW).is_err());
+    assert!(matches!(
+        alice.try_author(Act::Merge, None),
+        Err(AuthorError::Store(_))
+    ));
+    assert_eq!(alice.ledger().heads(), heads);
+    assert_eq!(alice.ledger().state_hash(), state);
+    alice.ledger().store.fail(false);
+    let receipt = alice.ledger().receive(source, &batch, NOW).unwrap();
+    assert_eq!(receipt.added, [event.id()]);
+    same(&mut alice, &mut bob);
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_ledger_can_be_owned_by_another_thread() {
+    fn sendable<T: Send>() {}
+    sendable::<Ledger<crate::store::sqlite::SqliteStore>>();
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_network_in_a_file_is_there_after_opening_again() {
+    use crate::store::sqlite::SqliteStore;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("net.db");
+    let mut alice = Peer::founder();
+    alice.invite(5, 1);
+    alice.rename("tower");
+    let args = JoinArgs {
+        network: alice.ledger().network(),
+        events: alice
+            .ledger()
+            .index()
+            .events()
+            .map(|event| event.bytes().to_vec())
+            .collect(),
+        epoch: EpochKey::from_bytes([42; 32]),
+        device: alice.id(),
+        box_secret: alice.box_secret.clone(),
+    };
+    let mut stored = Ledger::join(SqliteStore::open(&path).unwrap(), args).unwrap();
+    stored.author(&alice.device, Act::Merge, None, NOW).unwrap();
+    let (heads, state) = (stored.heads(), stored.state_hash());
+    drop(stored);
+    let store = SqliteStore::open(&path).unwrap();
+    let stored = Ledger::open(store, alice.box_secret.clone()).unwrap();
+    assert_eq!(stored.heads(), heads);
+    assert_eq!(stored.state_hash(), state);
+    assert!(stored.verify().unwrap().faults.is_empty());
+}
