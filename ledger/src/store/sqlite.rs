@@ -51,6 +51,7 @@ impl SqliteStore {
         let place = path.display().to_string();
         let mut log = path.as_os_str().to_owned();
         log.push("-wal");
+        #[expect(clippy::disallowed_methods, reason = "this store's own file")]
         let has_log = std::fs::metadata(&log).is_ok_and(|log| log.len() > 0);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let opened = match path.to_str() {
@@ -271,7 +272,7 @@ fn store_error(place: &str, error: &rusqlite::Error) -> StoreError {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::disallowed_methods)]
 mod tests {
     use super::*;
     use crate::event::Header;
