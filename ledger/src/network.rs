@@ -13,7 +13,7 @@ use std::net::Ipv4Addr;
 
 pub use author::AuthorError;
 pub use receive::Receipt;
-pub use verify::{Fault, Verification};
+pub use verify::{Fault, Verification, verify_store};
 
 use crate::epoch::{HandedKey, KeyRing};
 use crate::event::act::{Genesis, Policy};

@@ -1,9 +1,12 @@
 //! The command line.
 
+use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::StyledStr;
+use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use mesh_control::Error;
 
 use crate::context::Context;
@@ -32,6 +35,57 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
+}
+
+/// Reads what was typed. Errors: help that was asked for, or what is wrong with the arguments.
+pub fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
+    let matches = command().try_get_matches_from(args)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command()))
+}
+
+/// The command line, with its verbs in groups.
+pub(crate) fn command() -> Command {
+    let command = Cli::command();
+    let groups = groups(&command);
+    let template =
+        format!("{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{groups}{{options}}\n");
+    command.help_template(StyledStr::from(template))
+}
+
+/// What each group is for, and its verbs in the order one comes to need them.
+const GROUPS: [(&str, &[&str]); 6] = [
+    (
+        "Make a network, and get into one",
+        &["create", "invite", "join", "leave"],
+    ),
+    (
+        "Switch it on and off, and see how it is",
+        &["up", "down", "status", "networks", "ping"],
+    ),
+    ("Open ports to others", &["share", "unshare", "offers"]),
+    ("Say who is in it", &["member", "kick", "admin"]),
+    ("Know what was done, by whom", &["log", "sync", "id"]),
+    ("This program", &["version", "completions", "help"]),
+];
+
+fn groups(command: &Command) -> String {
+    let style = command.get_styles();
+    let (header, literal) = (style.get_header(), style.get_literal());
+    let mut text = String::new();
+    for (title, verbs) in GROUPS {
+        let _ = writeln!(text, "{header}{title}:{header:#}");
+        for verb in verbs {
+            let about = command.find_subcommand(verb).and_then(Command::get_about);
+            // Clap adds its `help` only when it parses.
+            let about = about.map_or(
+                "Print this, or the help of a verb".to_owned(),
+                ToString::to_string,
+            );
+            let _ = writeln!(text, "  {literal}{verb:<12}{literal:#}  {about}");
+        }
+        text.push('\n');
+    }
+    text
 }
 
 /// Options of every verb.
@@ -159,12 +213,29 @@ verbs! {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_well_formed() {
-        Cli::command().debug_assert();
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_is_in_one_group_and_has_a_line_of_help() {
+        let command = command();
+        let mut known: Vec<&str> = command.get_subcommands().map(Command::get_name).collect();
+        known.push("help");
+        let mut grouped: Vec<&str> = GROUPS
+            .iter()
+            .flat_map(|(_, verbs)| *verbs)
+            .copied()
+            .collect();
+        known.sort_unstable();
+        grouped.sort_unstable();
+        assert_eq!(known, grouped);
+        let told = command
+            .get_subcommands()
+            .all(|verb| verb.get_about().is_some());
+        assert!(told);
     }
 }

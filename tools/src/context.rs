@@ -15,7 +15,7 @@ use crate::cli::{Color, Global, Verb};
 use crate::output::{Symbols, Terminal};
 use crate::render::{self, Line, Look};
 use crate::start::{self, Started};
-use crate::suggest;
+use crate::{parse, suggest};
 
 /// See the module.
 pub(crate) struct Context {
@@ -79,13 +79,22 @@ impl Context {
             .join(run)
     }
 
+    /// Where the daemon keeps keys and stores.
+    pub(crate) fn state_folder(&self) -> PathBuf {
+        self.global
+            .root
+            .as_deref()
+            .unwrap_or(Path::new("/"))
+            .join("var/lib/mesh")
+    }
+
     /// A connection to the running daemon.
     pub(crate) async fn connect(&self) -> Result<Client, Error> {
         Client::connect(&self.socket())
             .await
             .map_err(|error| match error.code {
                 Code::NotRunning => error.hint("sudo mesh up"),
-                Code::NotPermitted => error.hint(self.line("sudo mesh", &self.typed)),
+                Code::NotPermitted => error.hint(self.typed_as_root()),
                 _ => error,
             })
     }
@@ -100,7 +109,7 @@ impl Context {
                         Code::NotPermitted,
                         "meshd is not running, and only root can start it",
                     );
-                    return Err(error.hint(self.line("sudo mesh", &self.typed)));
+                    return Err(error.hint(self.typed_as_root()));
                 }
                 self.note(&[Line::quiet("starting meshd")]);
                 let started = start::start(self.global.root.as_deref()).await?;
@@ -165,11 +174,7 @@ impl Context {
         };
         Err(match error.code {
             Code::NotFound => match suggest::meant(self, names).await {
-                Some((wrong, right)) => {
-                    let right = |arg: &String| suggest::replace(arg, &wrong, &right);
-                    let typed: Vec<_> = self.typed.iter().map(right).collect();
-                    error.hint(self.line("mesh", &typed))
-                }
+                Some((wrong, right)) => error.hint(self.retyped("mesh", &wrong, &right)),
                 None if names.is_empty() => error.hint("mesh networks"),
                 None => error.hint(self.command(&["member", "ls"])),
             },
@@ -298,15 +303,24 @@ impl Context {
         self.line("mesh", &words)
     }
 
-    /// What was typed, behind another program.
+    /// What was typed, by root.
+    pub(crate) fn typed_as_root(&self) -> String {
+        self.line("sudo mesh", &self.typed)
+    }
+
+    /// What was typed with the wrong word in it put right, behind another program.
+    pub(crate) fn retyped(&self, program: &str, wrong: &str, right: &str) -> String {
+        let right = |arg: &String| suggest::replace(arg, wrong, right);
+        let typed: Vec<_> = self.typed.iter().map(right).collect();
+        self.line(program, &typed)
+    }
+
+    /// Words behind a program, as they are typed.
     fn line(&self, program: &str, args: &[String]) -> String {
         let hide = !self.terminal.err.is_terminal();
         let word = |arg: &String| {
-            let ticket = arg
-                .get(..5)
-                .is_some_and(|start| start.eq_ignore_ascii_case("mesh:"));
             // Standard error may be a log, where a ticket is as good as spent.
-            if hide && ticket {
+            if hide && parse::begins_a_ticket(arg.trim_start()) {
                 "TICKET".to_owned()
             } else {
                 quoted(arg)

@@ -5,10 +5,13 @@
 //! * [`output`] is where lines become bytes: colour, width, symbols, JSON.
 //!
 //! Results go to standard output, progress and hints to standard error. A command refuses to decide anything that the
-//! daemon decides: it knows no keys, no events and no network.
+//! daemon decides. By itself it only looks at what was typed before a daemon is bothered with it, and, where none runs,
+//! verifies the stored events (`offline`).
 
+mod check;
 pub mod cli;
 mod context;
+mod offline;
 pub mod output;
 mod parse;
 pub mod render;
@@ -18,16 +21,14 @@ mod verb;
 
 use std::ffi::OsString;
 
-use clap::Parser;
 use mesh_control::Code;
 
-use crate::cli::Cli;
 use crate::context::Context;
 use crate::output::Terminal;
 
 /// Runs one command and gives its exit code. `args` begins with the program's name.
 pub async fn run(args: Vec<OsString>, terminal: Terminal) -> u8 {
-    let mut context = match Cli::try_parse_from(&args) {
+    let mut context = match cli::parse(&args) {
         Ok(cli) => Context::new(cli.global, terminal, &args).with(cli.verb),
         Err(error) => return refuse(&error, terminal),
     };

@@ -8,6 +8,7 @@ use std::time::Duration;
 use mesh_control::call::Since;
 use mesh_control::view::Audience;
 use mesh_control::{Code, Error, Secret};
+use mesh_ledger::ticket::Ticket;
 
 /// A time span: `90`, `90s`, `30m`, `24h`, `7d`; at least a second, at most ten years.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -65,10 +66,7 @@ pub(crate) fn ticket(typed: &str, input: &mut dyn Read) -> Result<Secret, Error>
     if typed == "-" {
         return read_ticket(input, "standard input");
     }
-    if typed
-        .get(..5)
-        .is_some_and(|start| start.eq_ignore_ascii_case("mesh:"))
-    {
+    if begins_a_ticket(typed.trim_start()) {
         return Ok(Secret::new(typed.trim()));
     }
     match File::open(Path::new(typed)) {
@@ -99,18 +97,39 @@ fn read_ticket(from: &mut dyn Read, name: &str) -> Result<Secret, Error> {
             ));
         }
         Ok(count) if count < TICKET => {
-            let ticket = text.reveal().split_whitespace().next();
-            if let Some(ticket) = ticket {
-                return Ok(Secret::new(ticket));
+            let ticket = text.reveal().trim();
+            if ticket.is_empty() {
+                let message = format!("{name} is empty: it should hold a ticket");
+                return Err(Error::new(Code::Usage, message).hint("mesh join --help"));
             }
-            return Err(Error::new(
-                Code::Usage,
-                format!("{name} is empty: it should hold a ticket"),
-            ));
+            // White space may stand anywhere in a ticket, and words around it: it came by mail.
+            let tails = ticket.char_indices().filter_map(|(at, _)| ticket.get(at..));
+            if let Some(ticket) = tails.into_iter().find(|tail| begins_a_ticket(tail)) {
+                return Ok(Secret::new(whole(ticket)));
+            }
         }
         Ok(_) => {}
     }
-    Err(Error::new(Code::Usage, format!("{name} holds no ticket")))
+    Err(Error::new(Code::Usage, format!("{name} holds no ticket")).hint("mesh join --help"))
+}
+
+/// Whether a text begins as tickets do.
+pub(crate) fn begins_a_ticket(text: &str) -> bool {
+    text.get(..5)
+        .is_some_and(|start| start.eq_ignore_ascii_case("mesh:"))
+}
+
+/// What of a text that begins with a ticket is the ticket: as many of its words as make one, else the first.
+fn whole(text: &str) -> &str {
+    let ends = text
+        .char_indices()
+        .filter(|(_, letter)| letter.is_whitespace())
+        .map(|(at, _)| at)
+        .take(WORDS)
+        .chain([text.len()]);
+    let words = ends.filter_map(|end| text.get(..end));
+    let ticket = words.clone().find(|words| words.parse::<Ticket>().is_ok());
+    ticket.or_else(|| words.clone().next()).unwrap_or(text)
 }
 
 /// Days since 1970-01-01 of a day written `2026-11-22`. Howard Hinnant's `days_from_civil`.
@@ -134,6 +153,8 @@ fn day(text: &str) -> Option<u64> {
 
 /// A ticket is far shorter; a call holds not much more.
 const TICKET: usize = 60 * 1024;
+/// Into so many words a ticket may have come apart.
+const WORDS: usize = 256;
 const DAY: u64 = 86_400;
 const TEN_YEARS: u64 = 3_650 * DAY;
 
@@ -205,6 +226,22 @@ mod tests {
                 text
             );
         }
+    }
+
+    #[test]
+    fn a_ticket_is_found_in_a_letter_and_put_together() {
+        let ticket = Ticket::new(
+            mesh_ledger::ids::NetworkId([1; 32]),
+            [2; 16],
+            false,
+            1_800_000_000_000,
+            &[],
+        );
+        let text = ticket.text();
+        let (head, tail) = text.split_at(60);
+        let letter = format!("Hi Bob,\n\n  {head}\n  {tail}\n\nBest, Alice\n");
+        let found = super::ticket("-", &mut letter.as_bytes()).unwrap();
+        assert_eq!(found.reveal().parse::<Ticket>().unwrap(), ticket);
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub(crate) use network::{created, down, joined, left, networks, statuses, up};
 pub(crate) use offer::{offers, shared, unshared};
 pub(crate) use outcome::{PingSummary, echo, error, ping_summary, synced};
 pub(crate) use text::escape_json;
-pub(crate) use units::duration;
+pub(crate) use units::{ago, duration};
 
 /// What decides how a value is shown, beside the value.
 #[derive(Debug, Clone, Copy)]

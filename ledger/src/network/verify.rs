@@ -4,7 +4,7 @@ use super::Ledger;
 use crate::event::{BadEvent, Event};
 use crate::gate::{Gate, Passage, Refusal};
 use crate::graph::Graph;
-use crate::ids::EventId;
+use crate::ids::{EventId, NetworkId};
 use crate::store::{Row, Store, StoreError};
 
 /// What is wrong with a stored event.
@@ -33,40 +33,49 @@ pub struct Verification {
     pub faults: Vec<(EventId, Fault)>,
 }
 
+/// Reads every event of a store anew and puts it through the gate of an empty ledger of `network`. Takes no key and writes
+/// nothing, so it works on a store that does not open as a [`Ledger`].
+///
+/// # Errors
+/// [`StoreError`] if the store cannot be read.
+pub fn verify_store(store: &impl Store, network: &NetworkId) -> Result<Verification, StoreError> {
+    let mut faults = Vec::new();
+    let mut events = Vec::new();
+    for row in store.rows()? {
+        if !row.intact() {
+            faults.push((row.id, Fault::Damaged));
+            continue;
+        }
+        let Row { id, bytes } = row;
+        match Event::decode(&bytes) {
+            Ok(event) => events.push(event),
+            Err(bad) => faults.push((id, Fault::Bad(bad))),
+        }
+    }
+    events.sort_by_key(|event| (event.header().lamport, event.id()));
+    let (mut graph, mut gate) = (Graph::new(), Gate::new());
+    for event in events {
+        match gate.pass(&mut graph, network, &event) {
+            Ok(Passage::Added(_) | Passage::Known(_)) => {}
+            Ok(Passage::Missing(missing)) => {
+                faults.push((event.id(), Fault::Orphan(missing)));
+            }
+            Err(why) => faults.push((event.id(), Fault::Refused(why))),
+        }
+    }
+    Ok(Verification {
+        good: graph.len(),
+        faults,
+    })
+}
+
 impl<S: Store> Ledger<S> {
-    /// Reads every stored event anew and puts it through the gate of an empty ledger.
+    /// [`verify_store`] of its own store.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be read.
     pub fn verify(&self) -> Result<Verification, StoreError> {
-        let mut faults = Vec::new();
-        let mut events = Vec::new();
-        for row in self.store.rows()? {
-            if !row.intact() {
-                faults.push((row.id, Fault::Damaged));
-                continue;
-            }
-            let Row { id, bytes } = row;
-            match Event::decode(&bytes) {
-                Ok(event) => events.push(event),
-                Err(bad) => faults.push((id, Fault::Bad(bad))),
-            }
-        }
-        events.sort_by_key(|event| (event.header().lamport, event.id()));
-        let (mut graph, mut gate) = (Graph::new(), Gate::new());
-        for event in events {
-            match gate.pass(&mut graph, &self.network, &event) {
-                Ok(Passage::Added(_) | Passage::Known(_)) => {}
-                Ok(Passage::Missing(missing)) => {
-                    faults.push((event.id(), Fault::Orphan(missing)));
-                }
-                Err(why) => faults.push((event.id(), Fault::Refused(why))),
-            }
-        }
-        Ok(Verification {
-            good: graph.len(),
-            faults,
-        })
+        verify_store(&self.store, &self.network)
     }
 
     /// Writes damaged rows anew from what this process still holds in memory. Returns the mended ids; the others are from

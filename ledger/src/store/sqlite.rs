@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use super::{Row, Store, StoreError};
 use crate::event::{Act, Event};
@@ -42,47 +42,48 @@ impl SqliteStore {
         Self::open_waiting(path, BUSY)
     }
 
+    /// Opens a database that no process writes to now, for reading alone. The database is not written to; a file beside it
+    /// is, if at all, the index (`-shm`) to what a killed process left in its write-ahead log.
+    ///
+    /// # Errors
+    /// [`StoreError`] says what is wrong with it and what to do.
+    pub fn open_to_read(path: &Path) -> Result<Self, StoreError> {
+        let place = path.display().to_string();
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        #[expect(clippy::disallowed_methods, reason = "this store's own file")]
+        let has_log = std::fs::metadata(&log).is_ok_and(|log| log.len() > 0);
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let opened = match path.to_str() {
+            // Said to be immutable, it is read without locks, a log or an index, none of which it needs.
+            Some(path) if !has_log => Connection::open_with_flags(
+                format!("file:{}?immutable=1", percent_encoded(path)),
+                flags | OpenFlags::SQLITE_OPEN_URI,
+            ),
+            _ => Connection::open_with_flags(path, flags),
+        };
+        let connection = opened.map_err(|error| store_error(&place, &error))?;
+        connection
+            .busy_timeout(BUSY)
+            .map_err(|error| store_error(&place, &error))?;
+        if !has_schema(&connection, &place)? {
+            let what = "it holds no network".to_owned();
+            return Err(StoreError::Damaged { place, what });
+        }
+        Ok(Self { connection, place })
+    }
+
     fn open_waiting(path: &Path, busy: Duration) -> Result<Self, StoreError> {
         let place = path.display().to_string();
         let error = |error| store_error(&place, &error);
         let connection = Connection::open(path).map_err(error)?;
         connection.busy_timeout(busy).map_err(error)?;
-        // The version first: nothing of a later release's file may be touched.
-        let schema: Option<Vec<u8>> = connection
-            .query_row(
-                "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'meta'",
-                [],
-                |_| Ok(()),
-            )
-            .optional()
-            .and_then(|there| match there {
-                Some(()) => connection
-                    .query_row("SELECT value FROM meta WHERE key = 'schema'", [], |row| {
-                        row.get(0)
-                    })
-                    .optional(),
-                None => Ok(None),
-            })
-            .map_err(error)?;
-        if let Some(schema) = &schema {
-            let found = <[u8; 4]>::try_from(schema.as_slice())
-                .map(u32::from_be_bytes)
-                .map_err(|_| StoreError::Damaged {
-                    place: place.clone(),
-                    what: "its schema version is unreadable".to_owned(),
-                })?;
-            if found > SCHEMA {
-                return Err(StoreError::Newer {
-                    place,
-                    found,
-                    reads: SCHEMA,
-                });
-            }
-        }
+        // First: nothing of a later release's file may be touched.
+        let is_new = !has_schema(&connection, &place)?;
         connection
             .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
             .and_then(|()| {
-                if schema.is_some() {
+                if !is_new {
                     return Ok(());
                 }
                 connection.execute_batch(&format!("BEGIN IMMEDIATE; {TABLES}"))?;
@@ -184,6 +185,56 @@ impl Store for SqliteStore {
             Ok(())
         })
     }
+}
+
+/// Whether the tables are there, in a version that this release reads.
+fn has_schema(connection: &Connection, place: &str) -> Result<bool, StoreError> {
+    let schema: Option<Vec<u8>> = connection
+        .query_row(
+            "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'meta'",
+            [],
+            |_| Ok(()),
+        )
+        .optional()
+        .and_then(|there| match there {
+            Some(()) => connection
+                .query_row("SELECT value FROM meta WHERE key = 'schema'", [], |row| {
+                    row.get(0)
+                })
+                .optional(),
+            None => Ok(None),
+        })
+        .map_err(|error| store_error(place, &error))?;
+    let Some(schema) = schema else {
+        return Ok(false);
+    };
+    let found = <[u8; 4]>::try_from(schema.as_slice())
+        .map(u32::from_be_bytes)
+        .map_err(|_| StoreError::Damaged {
+            place: place.to_owned(),
+            what: "its schema version is unreadable".to_owned(),
+        })?;
+    if found > SCHEMA {
+        return Err(StoreError::Newer {
+            place: place.to_owned(),
+            found,
+            reads: SCHEMA,
+        });
+    }
+    Ok(true)
+}
+
+/// A path as it stands in a URI.
+fn percent_encoded(path: &str) -> String {
+    let mut encoded = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02x}"));
+        }
+    }
+    encoded
 }
 
 fn insert(transaction: &rusqlite::Transaction<'_>, events: &[Event]) -> rusqlite::Result<()> {
@@ -316,6 +367,63 @@ mod tests {
         let error = SqliteStore::open(&path).unwrap_err();
         assert!(matches!(error, StoreError::Newer { found: 7, .. }));
         assert!(error.to_string().contains("upgrade mesh"));
+    }
+
+    #[test]
+    fn reading_alone_writes_nothing_and_sees_what_a_killed_process_left_in_its_log() {
+        let folder = folder();
+        let path = folder.path().join("a %41?#net.db");
+        let files = |of: &Path| -> Vec<_> {
+            let mut files: Vec<_> = std::fs::read_dir(of)
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+                .filter(|file| !file.to_string_lossy().ends_with("-shm"))
+                .map(|file| {
+                    (
+                        file.file_name().unwrap().to_owned(),
+                        std::fs::read(&file).unwrap(),
+                    )
+                })
+                .collect();
+            files.sort();
+            files
+        };
+        let mut store = SqliteStore::open(&path).unwrap();
+        store.append(&[event(1)]).unwrap();
+        drop(store);
+        let before = files(folder.path());
+        let closed = SqliteStore::open_to_read(&path).unwrap();
+        assert_eq!(closed.rows().unwrap().len(), 1);
+        drop(closed);
+        assert_eq!(before.len(), 1);
+        assert_eq!(files(folder.path()), before);
+
+        // What is on the disk in the middle of another process's work is what a kill leaves.
+        let mut store = SqliteStore::open(&path).unwrap();
+        store.append(&[event(2)]).unwrap();
+        let left = tempfile::tempdir().unwrap();
+        for (name, bytes) in files(folder.path()) {
+            std::fs::write(left.path().join(name), bytes).unwrap();
+        }
+        let before = files(left.path());
+        assert_eq!(before.len(), 2, "the log is there");
+        let killed = SqliteStore::open_to_read(&left.path().join("a %41?#net.db")).unwrap();
+        assert_eq!(killed.rows().unwrap().len(), 2);
+        drop(killed);
+        assert_eq!(files(left.path()), before);
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_made_by_reading() {
+        let folder = folder();
+        let path = folder.path().join("net.db");
+        assert!(SqliteStore::open_to_read(&path).is_err());
+        std::fs::write(&path, []).unwrap();
+        assert!(matches!(
+            SqliteStore::open_to_read(&path).unwrap_err(),
+            StoreError::Damaged { .. }
+        ));
+        assert_eq!(std::fs::read(&path).unwrap(), []);
     }
 
     #[test]

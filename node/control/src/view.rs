@@ -348,7 +348,7 @@ pub struct LogEntry {
     pub kind: String,
     /// Its Lamport number: one more than the greatest of its parents'.
     pub lamport: u64,
-    /// Its number among its device's events, from 0.
+    /// Its number among its device's events, from 1.
     pub seq: u64,
     /// When its author's clock said it was made: testimony, never order.
     pub time_ms: u64,

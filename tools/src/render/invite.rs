@@ -6,7 +6,7 @@ use mesh_control::view::{InviteState, InviteView, Reach, ReachScope};
 use super::network::or_none;
 use super::outcome::spread;
 use super::table::Table;
-use super::units::{age, duration, remaining};
+use super::units::{age, lasting, remaining};
 use super::{Line, Look, Role};
 
 /// What stands beside a new ticket: its limits, and how it reaches its network.
@@ -17,17 +17,14 @@ pub(crate) fn invited(invited: &Invited, _: &Look) -> Vec<Line> {
     } else {
         format!("{} uses", invite.uses)
     };
-    let lasts = std::time::Duration::from_millis(invite.expires_ms.saturating_sub(invite.made_ms));
+    let lasts = lasting(invite.made_ms, invite.expires_ms);
     let whom = invite
         .to
         .as_ref()
         .map(|user| format!(", only for {}", short(user)))
         .unwrap_or_default();
     let event = format!("event {}, {}", invite.event.short, spread(&invited.spread));
-    let mut lines = vec![Line::plain(format!(
-        "{uses}, {}{whom}; {event}",
-        duration(lasts)
-    ))];
+    let mut lines = vec![Line::plain(format!("{uses}, {lasts}{whom}; {event}"))];
     if !invited.reach.is_empty() {
         let line = Line::plain("reach you by");
         lines.push(invited.reach.iter().fold(line, |line, address| {

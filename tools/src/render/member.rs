@@ -6,7 +6,7 @@ use mesh_control::view::{MemberDevice, MemberView};
 use super::network::or_none;
 use super::outcome::spread;
 use super::table::Table;
-use super::units::age;
+use super::units::{age, ago};
 use super::{Line, Look, Role, counted, listed};
 
 /// Members, one line for each device.
@@ -54,11 +54,7 @@ pub(crate) fn member(member: &Member, look: &Look) -> Vec<Line> {
             .as_ref()
             .map(|invite| format!(", invite {}", invite.short))
             .unwrap_or_default();
-        let when = match age(how.time_ms, look.now_ms) {
-            date if date.contains('-') => format!("on {date}"),
-            now if now == "now" => "just now".to_owned(),
-            age => format!("{age} ago"),
-        };
+        let when = ago(how.time_ms, look.now_ms);
         lines.push(Line::plain(format!(
             "admitted  {when} by {} ({}){invite}",
             how.by, how.event.short

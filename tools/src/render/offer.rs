@@ -6,7 +6,7 @@ use mesh_control::view::{Audience, OfferView, PeerReach};
 use super::network::{mark, or_none};
 use super::outcome::spread;
 use super::table::Table;
-use super::units::{age, remaining};
+use super::units::{age, lasting, remaining};
 use super::{Line, Look, Role};
 
 /// The offers in force.
@@ -39,7 +39,7 @@ pub(crate) fn shared(shared: &Shared, look: &Look) -> Vec<Line> {
     let offer = &shared.offer;
     let until = offer
         .until_ms
-        .map(|until| format!(" for {}", remaining(until, look.now_ms)))
+        .map(|until| format!(" for {}", lasting(look.now_ms, until)))
         .unwrap_or_default();
     let event = format!("event {}, {}", offer.event.short, spread(&shared.spread));
     vec![Line::plain(format!(

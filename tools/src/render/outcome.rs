@@ -84,12 +84,13 @@ pub(crate) fn ping_summary(summary: &PingSummary) -> Vec<Line> {
                 format!("{back}, {}", round_trip(min))
             }
             (Some(min), Some(mean), Some(max)) => {
-                format!(
-                    "{back}, {} to {}, mean {}",
-                    round_trip(min),
-                    round_trip(max),
-                    round_trip(mean)
-                )
+                let (least, most) = (round_trip(min), round_trip(max));
+                // A unit that both have is said once.
+                let least = match (least.split_once(' '), most.split_once(' ')) {
+                    (Some((number, unit)), Some((_, same))) if unit == same => number,
+                    _ => &least,
+                };
+                format!("{back}, {least} to {most}, mean {}", round_trip(mean))
             }
             _ => back,
         },

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mesh_control::{Error, call};
 
 use crate::context::Context;
-use crate::render;
+use crate::{check, render};
 
 /// Make a network, with this machine as its first
 ///
@@ -24,6 +24,14 @@ pub struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> {
+    // Before a daemon is started for it.
+    check::label(&args.name, context)?;
+    if let Some(host) = &args.host {
+        check::label(host, context)?;
+    }
+    if let Some(subnet) = &args.subnet {
+        check::subnet(subnet, context)?;
+    }
     let (mut client, started) = context.connect_or_start().await?;
     let create = call::Create {
         name: args.name,

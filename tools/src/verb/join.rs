@@ -5,7 +5,7 @@ use std::time::Duration;
 use mesh_control::{Error, call};
 
 use crate::context::Context;
-use crate::{parse, render};
+use crate::{check, parse, render};
 
 /// Join a network with a ticket
 ///
@@ -24,7 +24,12 @@ pub struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> {
+    // Before a daemon is started for it.
+    if let Some(host) = &args.host {
+        check::label(host, context)?;
+    }
     let ticket = parse::ticket(&args.ticket, &mut *context.terminal.input)?;
+    check::ticket(&ticket, &args.ticket, context)?;
     let (mut client, _) = context.connect_or_start().await?;
     let wait_seconds = u32::try_from(args.wait.as_secs()).unwrap_or(u32::MAX);
     let join = call::Join {

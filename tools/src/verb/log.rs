@@ -1,17 +1,19 @@
-//! `mesh log`, `mesh log verify`
+//! `mesh log`
+
+mod verify;
 
 use std::time::Duration;
 
 use clap::Subcommand;
 use mesh_control::call::LogFilters;
-use mesh_control::{Code, Error, call};
+use mesh_control::{Error, call};
 
 use crate::context::Context;
 use crate::{parse, render};
 
 /// Show who did what, and verify it
 ///
-/// Newest first; --json gives the network's own order, which is the same on every device. Needs a running meshd.
+/// Newest first; --json gives the network's own order, which is the same on every device.
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
@@ -36,13 +38,15 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Check every event of this copy: hashes, signatures, and what they add up to; exit 8 if one is damaged
+    /// Check every event of this copy: hashes, signatures, and what they follow; exit 8 if one is damaged
+    ///
+    /// Without -n, of every network. Works while meshd does not run, too.
     Verify,
 }
 
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> {
     if let Some(Action::Verify) = args.action {
-        return verify(context).await;
+        return verify::run(context).await;
     }
     let now_ms = (context.terminal.now_ms)();
     let since = args
@@ -73,35 +77,6 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> 
         context.note(&render::older_left_out());
     }
     Ok(())
-}
-
-async fn verify(context: &mut Context) -> Result<(), Error> {
-    let verified = context
-        .call_waiting(
-            call::LogVerify {
-                network: context.network(),
-            },
-            LONG,
-        )
-        .await;
-    let verified = context.suggest(verified, &[]).await?;
-    context.print("log_verify", &verified, |verified, _| {
-        render::verified(verified)
-    })?;
-    if verified.ok && verified.damaged.is_empty() {
-        return Ok(());
-    }
-    let what = match verified.damaged.len() {
-        0 => "the events do not add up to the state in force".to_owned(),
-        1 => "1 event is damaged".to_owned(),
-        count => format!("{count} events are damaged"),
-    };
-    let hint = format!("mesh sync now -n {}", verified.network);
-    Err(Error::new(
-        Code::Verification,
-        format!("{what} in this copy of {}", verified.network),
-    )
-    .hint(hint))
 }
 
 /// A long history takes a while.

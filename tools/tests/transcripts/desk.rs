@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use mesh_cli::output::{Stream, Symbols, Terminal};
 use mesh_control::fake::{Fake, Listening, examples};
+use mesh_ledger::ids::NetworkId;
+use mesh_ledger::ticket::Ticket;
 
 /// Where a person sits: a daemon of paper below a root of its own, and a record of what was typed and seen.
 pub(crate) struct Desk {
@@ -92,7 +94,8 @@ impl Desk {
     pub(crate) fn compare(&self, name: &str) {
         let record = self
             .record
-            .replace(self.folder.path().to_str().unwrap(), "/ROOT");
+            .replace(self.folder.path().to_str().unwrap(), "/ROOT")
+            .replace(&ticket(DAY), "MESH:1:4KQ7RZ...");
         let file =
             PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/transcripts/{name}.txt"));
         if std::env::var_os("MESH_BLESS").is_some() {
@@ -108,6 +111,16 @@ impl Desk {
             "{name}.txt has more or fewer lines"
         );
     }
+}
+
+/// Seconds.
+pub(crate) const DAY: i64 = 86_400;
+
+/// A ticket that expires so many seconds after the desk's clock.
+pub(crate) fn ticket(expires_in: i64) -> String {
+    let expires = examples::NOW_MS.saturating_add_signed(expires_in * 1_000);
+    let ticket = Ticket::new(NetworkId([1; 32]), [2; 16], false, expires, &[]);
+    ticket.text().to_string()
 }
 
 /// What a command wrote.

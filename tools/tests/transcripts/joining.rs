@@ -6,7 +6,7 @@ use mesh_control::reply::{self, Reply};
 use mesh_control::view::{InviteState, Reach, ReachScope, Spread};
 use mesh_control::{Code, Error, Secret};
 
-use crate::desk::Desk;
+use crate::desk::{DAY, Desk, ticket};
 
 #[tokio::test]
 async fn create() {
@@ -45,25 +45,55 @@ async fn join() {
         .on("join", Ok(joined.clone()))
         .on("join", Ok(joined));
     let mut desk = Desk::new(fake.on("join", Err(used)).on("join", Err(nobody)));
-    desk.pipe("join MESH:1:4KQ7RZ --as bob").await;
-    desk.input = "MESH:1:FROMSTDIN\n".to_owned();
+    let good = ticket(DAY);
+    desk.pipe(&format!("join {good} --as bob")).await;
+    desk.input = format!("{good}\n");
     desk.tty(100, "join - --wait 5s").await;
-    desk.pipe("join MESH:1:4KQ7RZ --json").await;
-    desk.pipe("join MESH:1:4KQ7RZ").await;
-    desk.pipe("join MESH:1:4KQ7RZ").await;
-    desk.pipe("join not-a-ticket").await;
-    desk.input = String::new();
-    desk.pipe("join -").await;
-    desk.pipe("join MESH:1:4KQ7RZ --wait soon").await;
+    desk.pipe(&format!("join {good} --json")).await;
+    desk.pipe(&format!("join {good}")).await;
+    desk.pipe(&format!("join {good}")).await;
+    desk.pipe(&format!("join {good} --wait soon")).await;
     desk.compare("join");
     let joins = desk.fake.asked().into_iter().filter_map(|call| match call {
         Call::Join(join) => Some(join.ticket.reveal().to_owned()),
         _ => None,
     });
-    assert_eq!(
-        joins.take(2).collect::<Vec<_>>(),
-        ["MESH:1:4KQ7RZ", "MESH:1:FROMSTDIN"]
+    assert_eq!(joins.take(2).collect::<Vec<_>>(), [good.clone(), good]);
+}
+
+#[tokio::test]
+async fn what_is_malformed_is_refused_before_any_daemon_is_looked_for() {
+    let mut desk = Desk::without_daemon();
+    let mut mistyped = ticket(DAY);
+    mistyped.replace_range(40..41, if &mistyped[40..41] == "A" { "B" } else { "A" });
+    let mistyped = format!("join {mistyped} --as bob");
+    let (out, err, exit) = desk.run(Some(200), &mistyped).await;
+    assert_eq!((out.as_str(), exit), ("", 2));
+    assert!(
+        err.starts_with("error: the ticket has a typing error") && err.contains("join - --as bob"),
+        "{err}"
     );
+    desk.pipe("join MESH:1:4KQ7RZ --as bob").await;
+    desk.pipe("join MESH:9:4KQ7RZ").await;
+    desk.pipe("join not-a-ticket").await;
+    desk.pipe(&format!("join {}", ticket(-7_200))).await;
+    desk.pipe(&format!("join {} --as Bob", ticket(DAY))).await;
+    desk.pipe("join -").await;
+    desk.input = "Dear Bob, come over\n".to_owned();
+    desk.pipe("join -").await;
+    desk.input = "MESH:1:4KQ7RZ\n".to_owned();
+    desk.pipe("join -").await;
+    let file = desk.folder.path().join("ticket");
+    std::fs::write(&file, &desk.input).unwrap();
+    desk.pipe(&format!("join {}", file.display())).await;
+    desk.pipe("create My_Home --as alice").await;
+    desk.pipe("create localhost").await;
+    desk.pipe("create home --as Alice").await;
+    desk.pipe("create home --subnet 10.73.20.1/24").await;
+    desk.pipe("create home --subnet 300.0.0.0/24 --json").await;
+    desk.compare("malformed");
+    let left: Vec<_> = std::fs::read_dir(desk.folder.path()).unwrap().collect();
+    assert_eq!(left.len(), 1, "nothing but the ticket's file: {left:?}");
 }
 
 fn invited(spread: Spread) -> Reply {

@@ -10,5 +10,6 @@ mod joining;
 mod members;
 mod networks;
 mod offers;
+mod offline;
 mod others;
 mod start;

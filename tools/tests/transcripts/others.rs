@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mesh_control::call::Call;
 use mesh_control::fake::{Fake, examples};
 use mesh_control::reply::{self, Reply};
-use mesh_control::view::{NetworkIdentity, Verdict};
+use mesh_control::view::{NetworkIdentity, NetworkView, Verdict};
 use mesh_control::{Code, Error};
 
 use crate::desk::Desk;
@@ -101,14 +101,32 @@ async fn log_verify() {
         ok: false,
         damaged: vec![damaged],
     };
+    let work = reply::Verified {
+        network: "work".to_owned(),
+        ..whole.clone()
+    };
+    let networks = |names: &[&str]| {
+        let network = |name: &&str| NetworkView {
+            name: (*name).to_owned(),
+            id: examples::id(&format!("c0ffee0{}", name.len())),
+            ..examples::network()
+        };
+        let networks = names.iter().map(network).collect();
+        Reply::Networks(reply::Networks { networks })
+    };
     let fake = Fake::default()
         .on("log_verify", Ok(Reply::Verified(whole)))
         .on("log_verify", Ok(Reply::Verified(broken.clone())))
-        .on("log_verify", Ok(Reply::Verified(broken)));
+        .on("log_verify", Ok(Reply::Verified(broken.clone())))
+        .on("log_verify", Ok(Reply::Verified(broken)))
+        .on("log_verify", Ok(Reply::Verified(work)))
+        .on("networks", Ok(networks(&["home"])))
+        .on("networks", Ok(networks(&["home", "work"])));
     let mut desk = Desk::new(fake);
     desk.pipe("log verify").await;
+    desk.pipe("log verify -n home").await;
+    desk.pipe("log verify -n home --json").await;
     desk.pipe("log verify").await;
-    desk.pipe("log verify --json").await;
     desk.compare("log_verify");
 }
 

@@ -1,0 +1,157 @@
+//! Looks at the stored networks where no daemon runs. Reads, and never writes.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use mesh_control::reply::{Damage, Verified};
+use mesh_control::view::EventRef;
+use mesh_control::{Code, Error};
+use mesh_ledger::epoch::KeyRing;
+use mesh_ledger::event::attributes::Opened;
+use mesh_ledger::event::{Act, Attributes, Event};
+use mesh_ledger::ids::NetworkId;
+use mesh_ledger::network::verify_store;
+use mesh_ledger::seal;
+use mesh_ledger::store::sqlite::SqliteStore;
+use mesh_ledger::store::{Store, StoreError};
+
+/// Verifies the stored networks below a state folder, or the one that `wanted` names. A store that does not open is an
+/// error in the place of its network. Without any store the list is empty.
+///
+/// # Errors
+/// The folder may not be read, or `wanted` names no stored network, or several.
+pub(crate) fn verify(
+    state: &Path,
+    wanted: Option<&str>,
+) -> Result<Vec<Result<Verified, Error>>, Error> {
+    let mut copies: Vec<Copy> = stored(&state.join("networks"))?
+        .into_iter()
+        .map(|(id, file)| Copy::open(id, &file))
+        .collect();
+    if let Some(wanted) = wanted.filter(|_| !copies.is_empty()) {
+        copies.retain(|copy| copy.is_called(wanted));
+        match copies.len() {
+            1 => {}
+            0 => {
+                let message = format!("no network {wanted} here");
+                return Err(Error::new(Code::NotFound, message).hint("mesh log verify"));
+            }
+            _ => {
+                let message =
+                    format!("several networks are called {wanted}: use the start of its id");
+                return Err(Error::new(Code::Usage, message).hint("mesh log verify"));
+            }
+        }
+    }
+    Ok(copies.into_iter().map(Copy::verify).collect())
+}
+
+/// The networks that have a store, by id.
+fn stored(folder: &Path) -> Result<Vec<(NetworkId, PathBuf)>, Error> {
+    let cannot = |error: std::io::Error| match error.kind() {
+        ErrorKind::PermissionDenied => Error::new(
+            Code::NotPermitted,
+            format!("only root can read {}", folder.display()),
+        ),
+        _ => Error::new(
+            Code::Failed,
+            format!("cannot read {}: {error}", folder.display()),
+        ),
+    };
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(cannot)?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(cannot)?;
+        // Others are networks in the making.
+        let Some(id) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        let file = entry.path().join("ledger.db");
+        if file.exists() {
+            found.push((id, file));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// One network's store.
+struct Copy {
+    id: NetworkId,
+    /// The network's name, if the store gives it away.
+    name: Option<String>,
+    store: Result<SqliteStore, StoreError>,
+}
+
+impl Copy {
+    fn open(id: NetworkId, file: &Path) -> Self {
+        let store = SqliteStore::open_to_read(file);
+        let name = store.as_ref().ok().and_then(|store| name(store, &id));
+        Self { id, name, store }
+    }
+
+    /// By its name, or by the start of its id.
+    fn is_called(&self, wanted: &str) -> bool {
+        let start = wanted.to_ascii_lowercase();
+        self.name.as_deref() == Some(wanted)
+            || (wanted.len() >= 4 && self.id.to_string().starts_with(&start))
+    }
+
+    fn verify(self) -> Result<Verified, Error> {
+        let failed = |error: StoreError| {
+            let (code, hint) = match error {
+                StoreError::Damaged { .. } => (
+                    Code::Verification,
+                    "sudo mesh join TICKET, once the file is moved aside",
+                ),
+                StoreError::Locked { .. } => (Code::Conflict, "mesh status"),
+                _ => (Code::Failed, "mesh version"),
+            };
+            Error::new(code, error.to_string()).hint(hint)
+        };
+        let found = verify_store(&self.store.map_err(failed)?, &self.id).map_err(failed)?;
+        let damaged: Vec<Damage> = found
+            .faults
+            .iter()
+            .map(|(id, fault)| Damage {
+                event: EventRef {
+                    id: id.to_string(),
+                    short: id.short(),
+                },
+                problem: fault.to_string(),
+            })
+            .collect();
+        Ok(Verified {
+            network: self.name.unwrap_or_else(|| self.id.short()),
+            events: u64::try_from(found.good + damaged.len()).unwrap_or(u64::MAX),
+            // No event at all is no network: its genesis is gone.
+            ok: damaged.is_empty() && found.good > 0,
+            damaged,
+        })
+    }
+}
+
+/// The name that the genesis gives the network, where the epoch's key and both are whole.
+fn name(store: &SqliteStore, id: &NetworkId) -> Option<String> {
+    let mut keys = KeyRing::new();
+    for key in store.epoch_keys().ok()? {
+        keys.insert(key);
+    }
+    let rows = store.rows().ok()?;
+    let genesis = rows
+        .iter()
+        .filter(|row| row.id.0 == id.0)
+        .find_map(|row| Event::decode(&row.bytes).ok())
+        .filter(|event| matches!(event.act(), Act::Genesis(_)))?;
+    match seal::open(&genesis, &keys) {
+        Opened::Open(Attributes::Founding(founding)) => Some(founding.name.to_string()),
+        _ => None,
+    }
+}

@@ -1,0 +1,99 @@
+//! `mesh log verify`
+
+use mesh_control::reply::Verified;
+use mesh_control::{Code, Error, call};
+
+use super::LONG;
+use crate::context::Context;
+use crate::{offline, render};
+
+pub(crate) async fn run(context: &mut Context) -> Result<(), Error> {
+    match context.connect().await {
+        Ok(_) => by_daemon(context).await,
+        Err(error) if error.code == Code::NotRunning => by_ourselves(context, error),
+        Err(error) => Err(error),
+    }
+}
+
+async fn by_daemon(context: &mut Context) -> Result<(), Error> {
+    let networks = match context.network() {
+        Some(network) => vec![Some(network)],
+        None => {
+            let networks = context.call(call::Networks {}).await?.networks;
+            match networks.len() {
+                // What is wrong with none at all is the daemon's to say.
+                0 => vec![None],
+                _ => networks.into_iter().map(|one| Some(one.id)).collect(),
+            }
+        }
+    };
+    let mut copies = Vec::new();
+    for network in networks {
+        let verified = context
+            .call_waiting(call::LogVerify { network }, LONG)
+            .await;
+        copies.push(Ok(context.suggest(verified, &[]).await?));
+    }
+    report(
+        copies,
+        |network| format!("mesh sync now -n {network}"),
+        context,
+    )
+}
+
+fn by_ourselves(context: &mut Context, not_running: Error) -> Result<(), Error> {
+    let copies = offline::verify(&context.state_folder(), context.network().as_deref()).map_err(
+        |error| match error.code {
+            Code::NotPermitted => error.hint(context.typed_as_root()),
+            _ => error,
+        },
+    )?;
+    if copies.is_empty() {
+        return Err(not_running);
+    }
+    // A daemon fetches from the members what is damaged here.
+    report(copies, |_| "sudo mesh up".to_owned(), context)
+}
+
+/// Prints what was found, and gives the gravest of what is wrong as the error.
+fn report(
+    copies: Vec<Result<Verified, Error>>,
+    remedy: impl Fn(&str) -> String,
+    context: &mut Context,
+) -> Result<(), Error> {
+    let mut errors = Vec::new();
+    for copy in copies {
+        match copy {
+            Ok(verified) => {
+                context.print("log_verify", &verified, |verified, _| {
+                    render::verified(verified)
+                })?;
+                errors.extend(fault(&verified).map(|error| error.hint(remedy(&verified.network))));
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    errors.sort_by_key(|error| error.code == Code::Verification);
+    let Some(gravest) = errors.pop() else {
+        return Ok(());
+    };
+    for error in &errors {
+        context.print_error(error);
+    }
+    Err(gravest)
+}
+
+fn fault(verified: &Verified) -> Option<Error> {
+    if verified.ok && verified.damaged.is_empty() {
+        return None;
+    }
+    let what = match verified.damaged.len() {
+        0 => "the events do not add up to the state in force".to_owned(),
+        1 => "1 event is damaged".to_owned(),
+        count => format!("{count} events are damaged"),
+    };
+    Some(Error::new(
+        Code::Verification,
+        format!("{what} in this copy of {}", verified.network),
+    ))
+}
