@@ -1,7 +1,7 @@
 //! Control links: the tasks that carry frames and datagrams of one iroh connection.
 //!
-//! A link's reader hands each frame to the node and waits until the node takes it, so that a peer that talks too fast is
-//! held back by QUIC's own flow control. What the node sends is queued without waiting, up to [`MAX_QUEUED`] bytes; a
+//! A link's reader hands frames to the node and waits until the node is done with all but a few, so that a peer that talks
+//! too fast is held back by QUIC's own flow control. What the node sends is queued without waiting, up to [`MAX_QUEUED`] bytes; a
 //! peer that does not read that much is cut off.
 
 use std::sync::Arc;
@@ -9,12 +9,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
-use mesh_core::link::{BadFrame, Frame, Hello, Refusal};
+use mesh_core::link::{BadFrame, Frame, Hello, MAX_FRAME, Refusal};
 use mesh_core::peer::PeerId;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// The most bytes queued for a peer.
 const MAX_QUEUED: usize = 96 << 20;
+/// The longest frame of somebody who may be anybody.
+const MAX_GREETING: usize = 4096;
+/// How many frames of one link wait for the node; its reader waits then.
+const MAX_WAITING: usize = 4;
 /// How long a greeting may take.
 const GREETING: Duration = Duration::from_secs(5);
 /// How long an introduction may take.
@@ -87,7 +91,7 @@ impl Wire {
                 send,
                 recv,
             };
-            match wire.read().await? {
+            match read(&mut wire.recv, MAX_GREETING).await? {
                 Frame::Hello(hello) => Ok((wire, hello)),
                 _ => Err(LinkError::Protocol),
             }
@@ -104,7 +108,7 @@ impl Wire {
 
     /// The next frame.
     pub(crate) async fn read(&mut self) -> Result<Frame, LinkError> {
-        read(&mut self.recv).await
+        read(&mut self.recv, MAX_FRAME).await
     }
 
     /// Tells a device that does not know this one who this is: sends the events, then closes.
@@ -183,8 +187,8 @@ pub(crate) struct LinkId(pub(crate) u64);
 /// What a link tells the node.
 #[derive(Debug)]
 pub(crate) enum LinkEvent {
-    /// A frame came.
-    Frame(Frame),
+    /// A frame came. The next but few is read when this one is done with and dropped.
+    Frame(Frame, OwnedSemaphorePermit),
     /// The link is gone, and why.
     Closed(String),
 }
@@ -227,14 +231,16 @@ impl Link {
             writing.close(VarInt::from_u32(0), b"done");
         });
         tokio::spawn(async move {
+            let room = Arc::new(Semaphore::new(MAX_WAITING));
             let why = loop {
-                match read(&mut recv).await {
+                // The semaphore is never closed.
+                let Ok(permit) = room.clone().acquire_owned().await else {
+                    return;
+                };
+                match read(&mut recv, MAX_FRAME).await {
                     Ok(frame) => {
-                        if events
-                            .send(wrap(id, LinkEvent::Frame(frame)))
-                            .await
-                            .is_err()
-                        {
+                        let event = wrap(id, LinkEvent::Frame(frame, permit));
+                        if events.send(event).await.is_err() {
                             return;
                         }
                     }
@@ -281,10 +287,14 @@ async fn write(send: &mut SendStream, frame: &Frame) -> Result<(), LinkError> {
     send.write_all(&bytes).await.map_err(ended)
 }
 
-async fn read(recv: &mut RecvStream) -> Result<Frame, LinkError> {
+async fn read(recv: &mut RecvStream, limit: usize) -> Result<Frame, LinkError> {
     let mut prefix = [0; 4];
     recv.read_exact(&mut prefix).await.map_err(ended)?;
-    let mut body = vec![0; Frame::body_length(prefix)?];
+    let length = Frame::body_length(prefix)?;
+    if length > limit {
+        return Err(BadFrame::TooLong(length).into());
+    }
+    let mut body = vec![0; length];
     recv.read_exact(&mut body).await.map_err(ended)?;
     Ok(Frame::decode(&body)?)
 }

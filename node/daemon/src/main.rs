@@ -13,6 +13,7 @@ mod node;
 mod ping;
 mod random;
 mod settings;
+mod subnets;
 mod supervise;
 mod view;
 

@@ -27,7 +27,7 @@ use mesh_core::peer::PeerId;
 use mesh_ledger::ids::NetworkId;
 use mesh_os::dirs::Dirs;
 use mesh_tunnel::Tunnel;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{info, warn};
 
 use crate::clock::steady;
@@ -47,6 +47,10 @@ pub(crate) type SharedTunnel = Arc<ArcSwapOption<Tunnel>>;
 
 /// How many events may wait for the node. Links wait when it is full.
 const QUEUE: usize = 1024;
+/// How many unknown devices may introduce themselves at once.
+const MAX_INTRODUCTIONS: usize = 4;
+/// Watching tools are told at most this often.
+const WATCH_EVERY: Duration = Duration::from_millis(250);
 /// How often settings are written if they changed, and offers that have ended are looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
 
@@ -93,6 +97,10 @@ pub(crate) struct Node {
     incoming: mpsc::Receiver<Event>,
     watched: watch::Sender<Arc<Watched>>,
     housekeeping: Duration,
+    /// Before this, watching tools are told nothing more.
+    next_watch: Duration,
+    /// Unknown devices that tell who they are at the moment.
+    introductions: Arc<Semaphore>,
     /// Networks that could not be opened, and why.
     broken: Vec<(PathBuf, String)>,
 }
@@ -119,6 +127,8 @@ impl Node {
             incoming,
             watched,
             housekeeping: Duration::ZERO,
+            next_watch: Duration::ZERO,
+            introductions: Arc::new(Semaphore::new(MAX_INTRODUCTIONS)),
             broken: Vec::new(),
         };
         for folder in net::folders(&node.dirs) {
@@ -178,7 +188,11 @@ impl Node {
                 () = tokio::time::sleep(pause) => {}
             }
             self.on_time().await;
-            self.publish_watched();
+            let now = steady();
+            if now >= self.next_watch {
+                self.next_watch = now + WATCH_EVERY;
+                self.publish_watched();
+            }
         }
         let all: Vec<NetworkId> = self.nets.keys().copied().collect();
         for id in all {
@@ -197,7 +211,10 @@ impl Node {
             Event::Introduced(network, peer, events) => {
                 self.introduced(network, peer, &events).await
             }
-            Event::Link(link, LinkEvent::Frame(frame)) => self.frame(link, frame).await,
+            Event::Link(link, LinkEvent::Frame(frame, permit)) => {
+                self.frame(link, frame).await;
+                drop(permit);
+            }
             Event::Link(link, LinkEvent::Closed(why)) => self.link_closed(link, &why),
             Event::Seen(seen) => self.seen(seen),
             Event::Tunnel(network, event) => self.tunnel_event(network, event),
@@ -240,7 +257,7 @@ impl Node {
                 self.end_offers(id).await;
             }
             for net in self.nets.values_mut() {
-                if let Err(error) = net.settings.save() {
+                if let Err(error) = net.settings.save_lazily(now) {
                     warn!("{error}");
                 }
             }
@@ -317,7 +334,7 @@ impl Node {
         let (endpoint, events) = (self.endpoint.clone(), self.events.clone());
         tokio::spawn(async move {
             // So many strangers may be in the middle of saying hello; further ones wait in the socket.
-            let room = Arc::new(tokio::sync::Semaphore::new(64));
+            let room = Arc::new(Semaphore::new(64));
             while let Some(incoming) = endpoint.accept().await {
                 let Ok(permit) = room.clone().acquire_owned().await else {
                     return;

@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use mesh_os::dirs::{DirsError, write_durably};
 use serde::{Deserialize, Serialize};
 
 /// The most peers whose addresses are remembered.
 const MAX_PEERS: usize = 4096;
+/// How often it is written when peers were last heard of.
+const HEARD_EVERY: Duration = Duration::from_secs(300);
 /// The most addresses of one.
 const MAX_ADDRESSES: usize = 8;
 
@@ -47,6 +50,9 @@ pub(crate) struct Settings {
     path: PathBuf,
     contents: Contents,
     dirty: bool,
+    /// Whether somebody was heard of since they were written, and when that was, by the steady clock.
+    heard: bool,
+    saved: Duration,
 }
 
 impl Settings {
@@ -80,6 +86,8 @@ impl Settings {
             path,
             contents,
             dirty: false,
+            heard: false,
+            saved: Duration::ZERO,
         })
     }
 
@@ -131,7 +139,7 @@ impl Settings {
     pub(crate) fn heard(&mut self, device: String, now: u64) {
         if self.contents.seen.len() < MAX_PEERS || self.contents.seen.contains_key(&device) {
             self.contents.seen.insert(device, now);
-            self.dirty = true;
+            self.heard = true;
         }
     }
 
@@ -156,9 +164,18 @@ impl Settings {
         self.contents.seen.retain(|id, _| device(id));
     }
 
+    /// Writes what changed, but not each time that somebody was heard of: a quiet disk matters more.
+    pub(crate) fn save_lazily(&mut self, now: Duration) -> Result<(), SettingsError> {
+        if self.dirty || (self.heard && now.saturating_sub(self.saved) > HEARD_EVERY) {
+            self.save()?;
+            self.saved = now;
+        }
+        Ok(())
+    }
+
     /// Writes what changed.
     pub(crate) fn save(&mut self) -> Result<(), SettingsError> {
-        if self.dirty {
+        if self.dirty || self.heard {
             let bytes =
                 serde_json::to_vec_pretty(&self.contents).map_err(|error| SettingsError::Read {
                     path: self.path.clone(),
@@ -166,6 +183,7 @@ impl Settings {
                 })?;
             write_durably(&self.path, &bytes, 0o600)?;
             self.dirty = false;
+            self.heard = false;
         }
         Ok(())
     }

@@ -156,8 +156,13 @@ impl Node {
                 tokio::spawn(wire.refuse(Refusal::Removed, proof));
             }
             Role::Member => {
+                let Ok(permit) = self.introductions.clone().try_acquire_owned() else {
+                    tokio::spawn(wire.refuse(Refusal::NotHere, Vec::new()));
+                    return;
+                };
                 let (events, network) = (self.events.clone(), hello.network);
                 tokio::spawn(async move {
+                    let _permit = permit;
                     let told = wire.be_introduced().await;
                     let _ = events.send(Event::Introduced(network, peer, told)).await;
                 });

@@ -13,6 +13,7 @@ use mesh_tunnel::PeerStats;
 
 use super::{Net, Node};
 use crate::clock::now_ms;
+use crate::subnets::on_link;
 use crate::view::state::{Live, Viewer, rank};
 
 impl Node {
@@ -55,10 +56,7 @@ impl Node {
             live.last_seen_ms = Some(now);
             live.reach = PeerReach::Direct;
             if let Some((address, rtt)) = linked.path() {
-                let lan = self
-                    .lan
-                    .get(&peer_id(device))
-                    .is_some_and(|seen| seen.addresses.contains(&address));
+                let lan = on_link(address.ip());
                 live.path = if lan { "direct, same LAN" } else { "direct" }.to_owned();
                 live.endpoint = Some(address.to_string());
                 live.rtt_us = u64::try_from(rtt.as_micros()).ok();

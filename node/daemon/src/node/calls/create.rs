@@ -1,7 +1,5 @@
 //! `mesh create` and `mesh join`.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use mesh_control::Secret;
@@ -16,7 +14,6 @@ use mesh_ledger::network::{FoundingArgs, Ledger};
 use mesh_ledger::recovery::RecoveryWords;
 use mesh_ledger::store::sqlite::SqliteStore;
 use mesh_ledger::ticket::Ticket;
-use nix::ifaddrs::getifaddrs;
 use tracing::info;
 use x25519_dalek::{PublicKey, StaticSecret};
 
@@ -24,6 +21,7 @@ use super::{Respond, host_label, label};
 use crate::clock::now_ms;
 use crate::node::{Net, Node, net};
 use crate::random;
+use crate::subnets::machine_subnets;
 
 /// How many random subnets are tried before giving up.
 const TRIES: usize = 256;
@@ -157,24 +155,4 @@ impl Node {
                 .hint("add --subnet CIDR"),
         )
     }
-}
-
-/// The IPv4 subnets of this machine's interfaces.
-fn machine_subnets() -> BTreeSet<(String, Subnet)> {
-    let addresses = getifaddrs().into_iter().flatten();
-    addresses
-        .filter_map(|interface| {
-            let ip = |storage: nix::sys::socket::SockaddrStorage| {
-                storage.as_sockaddr_in().map(|a| u32::from(a.ip()))
-            };
-            let (address, mask) = (ip(interface.address?)?, ip(interface.netmask?)?);
-            // Host routes and the largest ranges are no subnets that mesh knows.
-            let prefix = (mask.leading_ones() as u8).clamp(8, 30);
-            let base = address & (u32::MAX << (32 - u32::from(prefix)));
-            if IpAddr::from(address.to_be_bytes()).is_loopback() {
-                return None;
-            }
-            Some((interface.interface_name, Subnet::new(base.into(), prefix)?))
-        })
-        .collect()
 }
