@@ -310,6 +310,7 @@ fn plan() -> Plan {
                 audience: Audience::Peers([BOB].into()),
             }],
             refusal: Refusal::Reject,
+            underlay: [].into(),
         },
     }
 }

@@ -324,6 +324,7 @@ mod tests {
                 audience: Audience::Peers([bob].into()),
             }],
             refusal: Refusal::Reject,
+            underlay: [].into(),
         }
     }
 }
