@@ -58,10 +58,9 @@ pub(crate) fn ticket(ticket: &Secret, typed: &str, context: &Context) -> Result<
             let error = Error::new(Code::Usage, bad.to_string());
             Err(match bad {
                 BadTicket::Version(_) => error.hint("mesh version"),
-                // The shell and the terminal are the first suspects, and are left out this way.
+                // The shell is the first suspect, and has no say in what is pasted.
                 BadTicket::Typing | BadTicket::NotATicket if typed != "-" => {
-                    let paste = context.retyped("sudo mesh", typed, "-");
-                    error.hint(format!("{paste}, and paste it: it ends with Ctrl-D"))
+                    error.hint(context.retyped("sudo mesh", typed, "-"))
                 }
                 BadTicket::Typing | BadTicket::NotATicket => error.hint("mesh join --help"),
             })

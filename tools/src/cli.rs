@@ -12,19 +12,23 @@ use mesh_control::Error;
 use crate::context::Context;
 use crate::{parse, verb};
 
-/// A peer-to-peer WireGuard mesh VPN
-///
-/// Make a network on one machine, invite the next, and ping it:
-///
-///   sudo mesh create home --as alice
-///   mesh invite
-///   sudo mesh join TICKET --as bob      (on the other machine)
-///   mesh ping alice
+const ABOUT: &str = "\
+A peer-to-peer WireGuard mesh VPN
+
+Make a network on one machine, invite the next, and ping it:
+
+  sudo mesh create home --as alice
+  mesh invite
+  sudo mesh join TICKET --as bob      (on the other machine)
+  mesh ping alice";
+
+/// What was typed.
 #[derive(Parser)]
 #[command(
     name = "mesh",
     version,
-    verbatim_doc_comment,
+    about = ABOUT,
+    long_about = None,
     subcommand_required = true,
     arg_required_else_help = true
 )]
@@ -47,9 +51,26 @@ pub fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
 pub(crate) fn command() -> Command {
     let command = Cli::command();
     let groups = groups(&command);
-    let template =
-        format!("{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{groups}{{options}}\n");
+    let header = command.get_styles().get_header();
+    let options = format!("{header}With every verb:{header:#}");
+    let template = format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{groups}{options}\n{{options}}\n"
+    );
     command.help_template(StyledStr::from(template))
+}
+
+/// The command that shows the help of the verb that was typed: `mesh invite revoke --help`.
+pub(crate) fn help_for(args: &[OsString]) -> String {
+    let command = command();
+    let (mut at, mut words) = (&command, vec!["mesh"]);
+    for arg in args.iter().skip(1).filter_map(|arg| arg.to_str()) {
+        if let Some(verb) = at.find_subcommand(arg) {
+            words.push(verb.get_name());
+            at = verb;
+        }
+    }
+    words.push("--help");
+    words.join(" ")
 }
 
 /// What each group is for, and its verbs in the order one comes to need them.
@@ -104,8 +125,15 @@ pub struct Global {
     /// Say what is done on the way
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// When to use colour
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    /// When to use colour: auto, always or never
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
     pub color: Color,
     /// Draw symbols with plain letters
     #[arg(long, global = true)]

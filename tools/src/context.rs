@@ -359,7 +359,8 @@ struct Tagged<'a, T> {
     value: &'a T,
 }
 
-fn tagged<T: Serialize>(schema: &str, value: &T) -> Result<String, Error> {
+/// A value with the name of its schema, as JSON.
+pub(crate) fn tagged<T: Serialize>(schema: &str, value: &T) -> Result<String, Error> {
     let tagged = Tagged {
         schema: format!("mesh/{schema}/1"),
         value,

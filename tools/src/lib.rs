@@ -21,16 +21,18 @@ mod verb;
 
 use std::ffi::OsString;
 
-use mesh_control::Code;
+use clap::error::ErrorKind;
+use mesh_control::{Code, Error};
 
 use crate::context::Context;
 use crate::output::Terminal;
+use crate::render::Line;
 
 /// Runs one command and gives its exit code. `args` begins with the program's name.
 pub async fn run(args: Vec<OsString>, terminal: Terminal) -> u8 {
     let mut context = match cli::parse(&args) {
         Ok(cli) => Context::new(cli.global, terminal, &args).with(cli.verb),
-        Err(error) => return refuse(&error, terminal),
+        Err(error) => return refuse(&error, &args, terminal),
     };
     let Some(verb) = context.take_verb() else {
         return Code::Failed.exit();
@@ -45,8 +47,9 @@ pub async fn run(args: Vec<OsString>, terminal: Terminal) -> u8 {
 }
 
 /// Prints help, or what is wrong with the arguments.
-fn refuse(error: &clap::Error, mut terminal: Terminal) -> u8 {
-    let stream = if error.use_stderr() {
+fn refuse(error: &clap::Error, args: &[OsString], mut terminal: Terminal) -> u8 {
+    let is_mistake = error.use_stderr();
+    let stream = if is_mistake {
         &mut terminal.err
     } else {
         &mut terminal.out
@@ -58,10 +61,28 @@ fn refuse(error: &clap::Error, mut terminal: Terminal) -> u8 {
         text.to_string()
     };
     // Nobody is left to tell when this cannot be written.
-    let _ = stream.write_plain(&text);
-    if error.use_stderr() {
-        Code::Usage.exit()
-    } else {
-        0
+    if !is_mistake {
+        let _ = stream.write_plain(&text);
+        return 0;
     }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = stream.write_plain(&text);
+        return Code::Usage.exit();
+    }
+    let help = cli::help_for(args);
+    if args.iter().any(|arg| arg == "--json") {
+        let plain = error.render().to_string();
+        let what = plain.lines().map(str::trim).find(|line| !line.is_empty());
+        let what = what.unwrap_or_default().trim_start_matches("error: ");
+        let error = Error::new(Code::Usage, what).hint(help);
+        let line = context::tagged("error", &error).unwrap_or(plain);
+        let _ = stream.write(&[Line::plain(line)]);
+    } else {
+        // Clap's own last line says less.
+        let said = text.split("\n\nFor more information").next();
+        let _ = stream.write_plain(said.unwrap_or(&text).trim_end());
+        let _ = stream.write_plain("\n");
+        let _ = stream.write(&[Line::hint(help)]);
+    }
+    Code::Usage.exit()
 }

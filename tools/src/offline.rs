@@ -43,10 +43,11 @@ pub(crate) fn verify(
             }
         }
     }
+    copies.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
     Ok(copies.into_iter().map(Copy::verify).collect())
 }
 
-/// The networks that have a store, by id.
+/// The networks that have a store.
 fn stored(folder: &Path) -> Result<Vec<(NetworkId, PathBuf)>, Error> {
     let cannot = |error: std::io::Error| match error.kind() {
         ErrorKind::PermissionDenied => Error::new(
@@ -78,7 +79,6 @@ fn stored(folder: &Path) -> Result<Vec<(NetworkId, PathBuf)>, Error> {
             found.push((id, file));
         }
     }
-    found.sort();
     Ok(found)
 }
 

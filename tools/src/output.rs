@@ -13,6 +13,8 @@ pub struct Terminal {
     pub err: Stream,
     /// Standard input: secrets.
     pub input: Box<dyn Read + Send>,
+    /// Whether somebody types there.
+    pub input_is_terminal: bool,
     /// The wall clock, in milliseconds since 1970. For ages alone.
     pub now_ms: fn() -> u64,
 }
@@ -39,6 +41,7 @@ impl Terminal {
                 err_tty.then_some(err_width.unwrap_or(80)),
                 Symbols::of_environment(),
             ),
+            input_is_terminal: io::stdin().is_terminal(),
             input: Box::new(io::stdin()),
             now_ms: wall_clock,
         }

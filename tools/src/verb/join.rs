@@ -5,7 +5,8 @@ use std::time::Duration;
 use mesh_control::{Error, call};
 
 use crate::context::Context;
-use crate::{check, parse, render};
+use crate::render::{self, Line};
+use crate::{check, parse};
 
 /// Join a network with a ticket
 ///
@@ -27,6 +28,9 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> 
     // Before a daemon is started for it.
     if let Some(host) = &args.host {
         check::label(host, context)?;
+    }
+    if args.ticket == "-" && context.terminal.input_is_terminal {
+        context.note(&[Line::quiet("paste the ticket, then Enter and Ctrl-D")]);
     }
     let ticket = parse::ticket(&args.ticket, &mut *context.terminal.input)?;
     check::ticket(&ticket, &args.ticket, context)?;

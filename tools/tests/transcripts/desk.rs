@@ -68,6 +68,7 @@ impl Desk {
             out: stream(&out),
             err: stream(&err),
             input: Box::new(io::Cursor::new(self.input.clone())),
+            input_is_terminal: width.is_some(),
             now_ms: || examples::NOW_MS,
         };
         let root = self.folder.path().to_str().unwrap();
