@@ -62,6 +62,9 @@ pub(crate) fn up(networks: &Networks) -> Vec<Line> {
     }
     let line = |network: &NetworkView| {
         let line = Line::plain(format!("{} ", network.name));
+        if !network.member {
+            return line.and(Role::Bad, "removed");
+        }
         let line = if network.up {
             line.and(Role::Ok, "up")
         } else {
@@ -120,12 +123,17 @@ pub(crate) fn networks(networks: &Networks, look: &Look) -> Vec<Line> {
         } else {
             "removed".to_owned()
         };
+        let online = if network.member {
+            format!("{} of {}", network.online, network.devices)
+        } else {
+            String::new()
+        };
         table.row(vec![
             mark.and(Role::Plain, &network.name),
             Line::plain(&network.address),
             Line::plain(&network.host),
             Line::plain(rank),
-            Line::plain(format!("{} of {}", network.online, network.devices)),
+            Line::plain(online),
             Line::plain(network.events.to_string()),
             Line::plain(&network.address6),
             Line::plain(&network.subnet),
@@ -161,7 +169,9 @@ fn status(status: &NetworkStatus, look: &Look) -> Vec<Line> {
         .number("IN", 5)
         .number("OUT", 4)
         .text("FOR ME", 2);
-    for peer in &status.peers {
+    // Who was removed has no peers; that they seem offline says nothing.
+    let peers = status.peers.iter().filter(|_| status.network.member);
+    for peer in peers {
         table.row(vec![
             mark(peer.reach).and(Role::Plain, &peer.name),
             Line::plain(&peer.address),
@@ -183,14 +193,11 @@ fn status(status: &NetworkStatus, look: &Look) -> Vec<Line> {
 /// `home  alice.home 10.73.20.1  owner  1 of 5 online  48 events, same on 0 of 0 peers  dns ✓  fw !`
 fn headline(status: &NetworkStatus) -> Line {
     let network = &status.network;
-    let line = Line::new(Role::Head, &network.name)
-        .and(Role::Plain, "  ")
-        .and(Role::Me, me(network));
+    let line = Line::new(Role::Head, &network.name).and(Role::Plain, "  ");
     if !network.member {
-        return line
-            .and(Role::Plain, "  ")
-            .and(Role::Bad, "removed: this device is no member any more");
+        return line.and(Role::Bad, "removed");
     }
+    let line = line.and(Role::Me, me(network));
     let line = line.and(Role::Plain, format!("  {}  ", network.rank));
     let line = if network.up {
         line.and(
