@@ -67,6 +67,8 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> 
             Err(error) if error.code != Code::Unreachable => {
                 return context.suggest(Err(error.clone()), &[&args.to]).await;
             }
+            // A network that is down does not come up by waiting.
+            Err(error) if error.hint.as_deref() == Some("mesh up") => return Err(error.clone()),
             // The error at the end says it all.
             Err(_) if args.count == 1 && !context.global.json => {}
             _ => context.print("ping", &echo, |_, _| render::echo(&args.to, pong.as_ref()))?,
