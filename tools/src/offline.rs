@@ -1,4 +1,4 @@
-//! Looks at the stored networks where no daemon runs. Reads, and never writes.
+//! Looks at stored networks that no daemon has open. Reads, and never writes.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -16,16 +16,19 @@ use mesh_ledger::store::sqlite::SqliteStore;
 use mesh_ledger::store::{Store, StoreError};
 
 /// Verifies the stored networks below a state folder, or the one that `wanted` names. A store that does not open is an
-/// error in the place of its network. Without any store the list is empty.
+/// error in the place of its network. Those in `leave` (their ids), which a daemon has open, are left alone. Without any
+/// other store the list is empty.
 ///
 /// # Errors
-/// The folder may not be read, or `wanted` names no stored network, or several.
+/// The folder may not be read, or `wanted` names none of the stored networks, or several.
 pub(crate) fn verify(
     state: &Path,
     wanted: Option<&str>,
+    leave: &[String],
 ) -> Result<Vec<Result<Verified, Error>>, Error> {
     let mut copies: Vec<Copy> = stored(&state.join("networks"))?
         .into_iter()
+        .filter(|(id, _)| !leave.contains(&id.to_string()))
         .map(|(id, file)| Copy::open(id, &file))
         .collect();
     if let Some(wanted) = wanted.filter(|_| !copies.is_empty()) {

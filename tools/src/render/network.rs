@@ -62,6 +62,9 @@ pub(crate) fn up(networks: &Networks) -> Vec<Line> {
     }
     let line = |network: &NetworkView| {
         let line = Line::plain(format!("{} ", network.name));
+        if !network.member {
+            return line.and(Role::Bad, "removed");
+        }
         let line = if network.up {
             line.and(Role::Ok, "up")
         } else {
@@ -120,12 +123,17 @@ pub(crate) fn networks(networks: &Networks, look: &Look) -> Vec<Line> {
         } else {
             "removed".to_owned()
         };
+        let online = if network.member {
+            format!("{} of {}", network.online, network.devices)
+        } else {
+            String::new()
+        };
         table.row(vec![
             mark.and(Role::Plain, &network.name),
             Line::plain(&network.address),
             Line::plain(&network.host),
             Line::plain(rank),
-            Line::plain(format!("{} of {}", network.online, network.devices)),
+            Line::plain(online),
             Line::plain(network.events.to_string()),
             Line::plain(&network.address6),
             Line::plain(&network.subnet),
@@ -147,7 +155,7 @@ pub(crate) fn statuses(statuses: &Statuses, look: &Look) -> Vec<Line> {
 }
 
 fn status(status: &NetworkStatus, look: &Look) -> Vec<Line> {
-    let mut lines = vec![headline(status).cut(look.width)];
+    let mut lines = vec![headline(status, look.width)];
     lines.extend(status.problems.iter().map(|problem| {
         Line::new(Role::Care, "! ")
             .and(Role::Plain, &problem.text)
@@ -161,7 +169,9 @@ fn status(status: &NetworkStatus, look: &Look) -> Vec<Line> {
         .number("IN", 5)
         .number("OUT", 4)
         .text("FOR ME", 2);
-    for peer in &status.peers {
+    // Who was removed has no peers; that they seem offline says nothing.
+    let peers = status.peers.iter().filter(|_| status.network.member);
+    for peer in peers {
         table.row(vec![
             mark(peer.reach).and(Role::Plain, &peer.name),
             Line::plain(&peer.address),
@@ -180,43 +190,61 @@ fn status(status: &NetworkStatus, look: &Look) -> Vec<Line> {
     lines
 }
 
-/// `home  alice.home 10.73.20.1  owner  1 of 5 online  48 events, same on 0 of 0 peers  dns ✓  fw !`
-fn headline(status: &NetworkStatus) -> Line {
+/// `home  alice.home 10.73.20.1  owner  1 of 5 online  48 events, same on 0 of 0 peers  dns ✓  fw !`; where the room is
+/// short, without what matters least.
+fn headline(status: &NetworkStatus, width: Option<usize>) -> Line {
     let network = &status.network;
-    let line = Line::new(Role::Head, &network.name)
-        .and(Role::Plain, "  ")
-        .and(Role::Me, me(network));
+    let name = Line::new(Role::Head, &network.name);
     if !network.member {
-        return line
-            .and(Role::Plain, "  ")
-            .and(Role::Bad, "removed: this device is no member any more");
+        return name.and(Role::Bad, "  removed").cut(width);
     }
-    let line = line.and(Role::Plain, format!("  {}  ", network.rank));
-    let line = if network.up {
-        line.and(
-            Role::Plain,
-            format!("{} of {} online", network.online, network.devices),
-        )
-    } else {
-        line.and(Role::Bad, "down")
-    };
     let same = format!(
-        "same on {} of {}",
+        ", same on {} of {}",
         status.peers_same,
         counted(status.peers_compared.into(), "peer")
     );
-    let line = line.and(
-        Role::Plain,
-        format!("  {}, {same}", counted(network.events, "event")),
-    );
-    status.checks.iter().fold(line, |line, check| {
-        let line = line.and(Role::Plain, format!("  {} ", check.name));
-        if check.ok {
-            line.and(Role::Ok, "✓")
+    let online = if network.up {
+        let online = format!("  {} of {} online", network.online, network.devices);
+        Line::plain(online)
+    } else {
+        Line::new(Role::Bad, "  down")
+    };
+    // Each with its turn to go, the greatest first; 0 stays.
+    let mut parts = vec![
+        (0, name),
+        (
+            0,
+            Line::new(Role::Me, format!("  {}.{}", network.host, network.name)),
+        ),
+        (3, Line::new(Role::Me, format!(" {}", network.address))),
+        (2, Line::plain(format!("  {}", network.rank))),
+        (0, online),
+        (
+            1,
+            Line::plain(format!("  {}", counted(network.events, "event"))),
+        ),
+        (4, Line::plain(same)),
+    ];
+    parts.extend(status.checks.iter().map(|check| {
+        let (role, mark) = if check.ok {
+            (Role::Ok, "✓")
         } else {
-            line.and(Role::Care, "!")
+            (Role::Care, "!")
+        };
+        (0, Line::plain(format!("  {} ", check.name)).and(role, mark))
+    }));
+    for least in (1..=4).rev() {
+        let total: usize = parts.iter().map(|(_, part)| part.width()).sum();
+        if width.is_none_or(|width| total <= width) {
+            break;
         }
-    })
+        parts.retain(|(turn, _)| *turn < least);
+    }
+    let mut line = Line::default();
+    for (_, part) in parts {
+        line.spans.extend(part.spans);
+    }
+    line.cut(width)
 }
 
 fn path(peer: &PeerView, now_ms: u64) -> Line {

@@ -1,5 +1,6 @@
 //! `mesh ping NAME`
 
+use std::pin::pin;
 use std::time::Duration;
 
 use mesh_control::client::Client;
@@ -41,9 +42,14 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> 
         .map_or(PATIENCE, |timeout| timeout.min(LONGEST));
     let mut summary = PingSummary::default();
     let mut last_error = None;
+    // Whoever interrupts it has seen enough, and wants the sum of it.
+    let mut interrupted = pin!(tokio::signal::ctrl_c());
     for seq in 0..args.count {
         let begun = Instant::now();
-        let pong = ping(&args.to, patience, &mut client, context).await;
+        let pong = tokio::select! {
+            pong = ping(&args.to, patience, &mut client, context) => pong,
+            _ = &mut interrupted => break,
+        };
         let echo = match &pong {
             Ok(pong) => Echo {
                 seq,
@@ -61,16 +67,21 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> 
             Err(error) if error.code != Code::Unreachable => {
                 return context.suggest(Err(error.clone()), &[&args.to]).await;
             }
+            // A network that is down does not come up by waiting.
+            Err(error) if error.hint.as_deref() == Some("mesh up") => return Err(error.clone()),
             // The error at the end says it all.
             Err(_) if args.count == 1 && !context.global.json => {}
             _ => context.print("ping", &echo, |_, _| render::echo(&args.to, pong.as_ref()))?,
         }
         last_error = pong.err().or(last_error);
         if seq + 1 < args.count {
-            tokio::time::sleep_until(begun + APART).await;
+            tokio::select! {
+                () = tokio::time::sleep_until(begun + APART) => {}
+                _ = &mut interrupted => break,
+            }
         }
     }
-    if args.count > 1 {
+    if args.count > 1 && summary.sent > 0 {
         context.print("ping_summary", &summary, |summary, _| {
             render::ping_summary(summary)
         })?;
@@ -80,6 +91,10 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> 
             Some(_) => error,
             None => error.hint(context.command(&["status"])),
         }),
+        None if summary.back == 0 => {
+            let error = Error::new(Code::Unreachable, "interrupted before an answer came");
+            Err(error.hint(context.command(&["status"])))
+        }
         _ => Ok(()),
     }
 }

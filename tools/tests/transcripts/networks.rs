@@ -17,7 +17,7 @@ async fn up_down_and_networks() {
     let networks = |networks| Reply::Networks(reply::Networks { networks });
     let unknown = || Error::new(Code::NotFound, "no network hom here");
     let fake = Fake::default()
-        .on("up", Ok(networks(vec![examples::network()])))
+        .on("up", Ok(networks(vec![examples::network(), work.clone()])))
         .on("up", Ok(networks(vec![])))
         .on("up", Err(unknown()))
         .on("down", Ok(networks(vec![down.clone()])))
@@ -69,7 +69,15 @@ async fn status() {
     }];
     let mut down = examples::status();
     (down.network.up, down.peers) = (false, Vec::new());
+    let mut removed = examples::status();
+    (removed.network.up, removed.network.member) = (false, false);
+    removed.network.host.clear();
+    removed.problems = vec![Problem {
+        text: "this device was removed from the network (event 5e90a7f1)".to_owned(),
+        hint: None,
+    }];
     let fake = Fake::default()
+        .on("status", Ok(statuses(vec![well.clone()])))
         .on("status", Ok(statuses(vec![well.clone()])))
         .on("status", Ok(statuses(vec![well.clone()])))
         .on("status", Ok(statuses(vec![well.clone()])))
@@ -77,15 +85,18 @@ async fn status() {
         .on("status", Ok(statuses(vec![sick.clone(), down])))
         .on("status", Ok(statuses(vec![sick.clone()])))
         .on("status", Ok(statuses(vec![sick])))
+        .on("status", Ok(statuses(vec![removed])))
         .on("status", Ok(statuses(vec![])));
     let mut desk = Desk::new(fake);
     desk.pipe("status").await;
     desk.tty(60, "status --ascii --color never").await;
+    desk.tty(80, "status").await;
     desk.tty(30, "status").await;
     desk.pipe("status --check --json").await;
     desk.pipe("status").await;
     desk.tty(100, "status --color always").await;
     desk.pipe("status --check").await;
+    desk.pipe("status").await;
     desk.tty(100, "status").await;
     desk.compare("status");
 }

@@ -127,6 +127,13 @@ async fn log_verify() {
     desk.pipe("log verify -n home").await;
     desk.pipe("log verify -n home --json").await;
     desk.pipe("log verify").await;
+    // A store that the daemon could not open, and therefore does not list.
+    let lost = desk.folder.path().join("var/lib/mesh/networks");
+    let lost = lost.join(examples::id("dead"));
+    std::fs::create_dir_all(&lost).unwrap();
+    std::fs::write(lost.join("ledger.db"), [0x5a; 5000]).unwrap();
+    desk.pipe("log verify").await;
+    desk.pipe("log verify -n dead").await;
     desk.compare("log_verify");
 }
 

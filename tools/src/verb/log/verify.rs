@@ -16,19 +16,21 @@ pub(crate) async fn run(context: &mut Context) -> Result<(), Error> {
 }
 
 async fn by_daemon(context: &mut Context) -> Result<(), Error> {
-    let networks = match context.network() {
-        Some(network) => vec![Some(network)],
-        None => {
-            let networks = context.call(call::Networks {}).await?.networks;
-            match networks.len() {
-                // What is wrong with none at all is the daemon's to say.
-                0 => vec![None],
-                _ => networks.into_iter().map(|one| Some(one.id)).collect(),
-            }
-        }
+    let networks = context.call(call::Networks {}).await?.networks;
+    let open: Vec<String> = networks.into_iter().map(|network| network.id).collect();
+    let wanted = context.network();
+    // A network that the daemon could not open is not on its list, and is the one to hear about. Who may talk to the
+    // daemon may still not look at its files.
+    let closed = offline::verify(&context.state_folder(), wanted.as_deref(), &open);
+    let mut copies = closed.unwrap_or_default();
+    let asked: Vec<Option<String>> = match &wanted {
+        Some(_) if !copies.is_empty() => Vec::new(),
+        None if !open.is_empty() => open.into_iter().map(Some).collect(),
+        // With no network at all it is the daemon's to say what is wrong.
+        None if !copies.is_empty() => Vec::new(),
+        _ => vec![wanted],
     };
-    let mut copies = Vec::new();
-    for network in networks {
+    for network in asked {
         let verified = context
             .call_waiting(call::LogVerify { network }, LONG)
             .await;
@@ -42,12 +44,11 @@ async fn by_daemon(context: &mut Context) -> Result<(), Error> {
 }
 
 fn by_ourselves(context: &mut Context, not_running: Error) -> Result<(), Error> {
-    let copies = offline::verify(&context.state_folder(), context.network().as_deref()).map_err(
-        |error| match error.code {
+    let copies = offline::verify(&context.state_folder(), context.network().as_deref(), &[])
+        .map_err(|error| match error.code {
             Code::NotPermitted => error.hint(context.typed_as_root()),
             _ => error,
-        },
-    )?;
+        })?;
     if copies.is_empty() {
         return Err(not_running);
     }
