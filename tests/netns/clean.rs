@@ -1,6 +1,10 @@
 //! `mesh down` leaves nothing behind.
 
-use crate::world::{Mesh, SOON};
+use mesh_tests::lab::{Host, Lab, eventually};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::world::{LONG, Mesh, SOON};
 
 #[test]
 fn down_leaves_no_interface_address_route_or_rule_behind_even_after_a_crash() {
@@ -46,4 +50,40 @@ fn down_leaves_no_interface_address_route_or_rule_behind_even_after_a_crash() {
         before[1],
         "after the daemon was stopped"
     );
+}
+
+#[test]
+fn a_daemon_in_the_background_comes_back_when_it_crashes_and_goes_when_it_is_told() {
+    let lab = Lab::new("background");
+    let alice = lab.host("alice");
+    let before = alice.machine_state();
+    let _ = alice.mesh(&["create", "home", "--as", "alice"]).ok();
+    let (supervisor, daemon) = background(&alice).expect("both run");
+
+    kill(daemon, Signal::SIGKILL).unwrap();
+    eventually(LONG, "the supervisor starts it again", || {
+        background(&alice).is_some_and(|(same, other)| same == supervisor && other != daemon)
+    });
+    eventually(SOON, "it answers, and its network is up", || {
+        alice.mesh(&["status", "--check"]).code == Some(0)
+    });
+
+    kill(supervisor, Signal::SIGTERM).unwrap();
+    eventually(LONG, "both are gone", || alice.meshd_pids().is_empty());
+    assert_eq!(alice.machine_state(), before, "and left nothing behind");
+}
+
+/// The supervisor and the daemon of a host, if both run.
+fn background(host: &Host) -> Option<(Pid, Pid)> {
+    let pids = host.meshd_pids();
+    let named = |word: &str| {
+        let has = |pid: &&u32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.split(|byte| *byte == 0)
+                .any(|argument| argument == word.as_bytes())
+        };
+        let pid = pids.iter().find(has)?;
+        i32::try_from(*pid).ok().map(Pid::from_raw)
+    };
+    named("supervise").zip(named("run"))
 }

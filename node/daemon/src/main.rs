@@ -1,6 +1,6 @@
 //! The mesh daemon: wires the ledger, the decisions and the packet path to sockets, files, threads and the machine.
 
-#![allow(clippy::print_stdout, clippy::print_stderr)] // Its start and its end are told to whoever started it.
+#![allow(clippy::print_stderr)] // Its end is told to whoever started it.
 
 mod carrier;
 mod clock;
@@ -17,6 +17,7 @@ mod subnets;
 mod supervise;
 mod view;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -140,6 +141,10 @@ fn taste(dirs: &Dirs) -> Result<Taste, Failure> {
 }
 
 fn run(root: Option<&Path>) -> Result<(), Failure> {
+    // The supervisor waits for signals with them blocked, and a child inherits that.
+    nix::sys::signal::SigSet::empty()
+        .thread_set_mask()
+        .map_err(Failure::from_error)?;
     let dirs = prepare(root)?;
     let taste = taste(&dirs)?;
     let filter = std::env::var("MESH_LOG").ok().or(taste.log.clone());
@@ -189,7 +194,8 @@ async fn serve(dirs: Dirs, taste: Taste) -> Result<(), Failure> {
         let _ = ended.await;
     }));
     info!(version = env!("CARGO_PKG_VERSION"), device = %node.device(), "ready");
-    println!("{}", supervise::READY);
+    // Whoever waited for this line is gone when the supervisor starts the daemon again.
+    let _ = writeln!(std::io::stdout(), "{}", supervise::READY);
     notify_ready();
     // On this thread, not spawned: what it owns need not move between threads.
     node.run().await;

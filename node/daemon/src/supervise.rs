@@ -102,7 +102,7 @@ pub(crate) fn supervise(root: Option<&Path>) -> Result<(), std::io::Error> {
     ] {
         signals.add(signal);
     }
-    // The daemon is spawned by `Command`, which gives it an empty mask again.
+    // The daemon inherits this, and clears it first of all.
     signals.thread_block()?;
     let mut pause = FIRST_PAUSE;
     loop {

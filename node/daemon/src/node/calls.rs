@@ -129,13 +129,11 @@ impl Node {
 
     fn no_network(&self, what: &str) -> Error {
         match self.broken.first() {
-            Some((folder, why)) => Error::new(
-                Code::Failed,
-                format!(
-                    "{what}; and {} could not be opened: {why}",
-                    folder.display()
-                ),
-            ),
+            Some((_, why)) => Error::new(
+                Code::Verification,
+                format!("{what}; and a network could not be opened: {why}"),
+            )
+            .hint("mesh log verify"),
             None if self.nets.is_empty() => {
                 Error::new(Code::NotFound, what).hint("mesh create NAME, or mesh join TICKET")
             }
@@ -230,10 +228,14 @@ impl Node {
 /// What a person is told when an event was not written.
 fn authoring(error: &AuthorError) -> Error {
     match error {
+        AuthorError::Void(Reason::NotAdmin { .. }) => Error::new(
+            Code::NotPermitted,
+            "only the owner and admins can do that, and you are neither",
+        )
+        .hint("mesh admin ls"),
         AuthorError::Void(reason) => {
             let code = match reason {
-                Reason::NotAdmin { .. }
-                | Reason::Outranked { .. }
+                Reason::Outranked { .. }
                 | Reason::OwnerStays
                 | Reason::NotIssuer { .. }
                 | Reason::TermEnded { .. }

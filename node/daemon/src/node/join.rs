@@ -154,7 +154,12 @@ impl Node {
         };
         let events = self.events.clone();
         tokio::spawn(async move {
-            let result = attempt.run(found, wait).await;
+            let mut respond = respond;
+            let result = tokio::select! {
+                result = attempt.run(found, wait) => result,
+                // Whoever asked went away, and nobody has admitted this device.
+                () = respond.closed() => Err(Failure::Here("given up".to_owned())),
+            };
             let outcome = Outcome {
                 network: id,
                 respond,

@@ -166,6 +166,12 @@ impl Node {
                 Some("mesh sync now"),
             );
         }
+        for (_, why) in &self.broken {
+            problem(
+                format!("another network could not be opened: {why}"),
+                Some("mesh log verify"),
+            );
+        }
         if let Some(text) = &net.problem {
             problem(text.clone(), Some("mesh up"));
         }

@@ -1,5 +1,7 @@
 //! The log: what each event does, in words.
 
+use std::collections::BTreeMap;
+
 use mesh_control::call::{LogFilters, Since};
 use mesh_control::view::{LogEntry, Verdict as VerdictView};
 use mesh_ledger::event::act::{InviteKind, Target};
@@ -23,7 +25,8 @@ pub(crate) fn entries(
     filters: &LogFilters,
 ) -> Vec<LogEntry> {
     let names = Names::of(graph, opened, fold);
-    let scribe = Scribe {
+    let mut scribe = Scribe {
+        offered: BTreeMap::new(),
         graph,
         opened,
         names: &names,
@@ -48,6 +51,7 @@ pub(crate) fn entries(
         if late_enough && passes(&scribe, event, filters) {
             entries.push(scribe.entry(*idx, position, fold));
         }
+        scribe.remember(event);
     }
     entries
 }
@@ -69,6 +73,8 @@ fn passes(scribe: &Scribe<'_>, event: &Event, filters: &LogFilters) -> bool {
 }
 
 struct Scribe<'a> {
+    /// What each device offered in each slot by the place in the order that is being told.
+    offered: BTreeMap<(DeviceId, u32), String>,
     graph: &'a Graph,
     opened: &'a [Opened],
     names: &'a Names,
@@ -101,6 +107,21 @@ impl Scribe<'_> {
                 self.opened.get(idx.0 as usize).unwrap_or(&Opened::Pending),
             ),
             parents: header.parents.iter().map(EventId::to_string).collect(),
+        }
+    }
+
+    /// Notes what an event offers, for the one that withdraws it.
+    fn remember(&mut self, event: &Event) {
+        for write in self.writes(event) {
+            if let Write::Offer {
+                device,
+                slot,
+                offer: Some(offer),
+            } = write
+                && device == event.author()
+            {
+                self.offered.insert((device, slot), service(&offer.what));
+            }
         }
     }
 
@@ -313,7 +334,10 @@ impl Scribe<'_> {
                 device,
                 slot,
                 offer: None,
-            } => format!("withdraws offer {slot}{}", self.of(device)),
+            } => match self.offered.get(&(*device, *slot)) {
+                Some(what) => format!("withdraws {what}{}", self.of(device)),
+                None => format!("withdraws an offer{}", self.of(device)),
+            },
         }
     }
 
