@@ -189,7 +189,9 @@ mod tests {
         );
         let (a, b) = (a.unwrap(), b.unwrap());
         let peer = PeerId(*b.iroh.id().as_bytes());
-        let port = *b.ports().iter().next().unwrap();
+        // The two families have ports of their own when any free one is taken.
+        let sockets = b.iroh.bound_sockets();
+        let port = sockets.iter().find(|a| a.is_ipv4()).unwrap().port();
         let accept =
             tokio::spawn(async move { b.accept().await.unwrap().await.unwrap().remote_id() });
         let id = EndpointId::from_bytes(&peer.0).unwrap();
