@@ -29,6 +29,7 @@ const ALLOWED_EDGES: &[(&str, &[&str])] = &[
             "mesh-control",
         ],
     ),
+    ("mesh-server", &["mesh-ledger"]),
     ("mesh", &["mesh-control", "mesh-ledger"]),
     ("mesh-dev", &["mesh-control", "mesh-ledger"]),
     (
@@ -40,6 +41,7 @@ const ALLOWED_EDGES: &[(&str, &[&str])] = &[
             "mesh-tunnel",
             "mesh-control",
             "meshd",
+            "mesh-server",
             "mesh",
             "mesh-dev",
         ],

@@ -1,0 +1,2 @@
+//! The mesh server.
+fn main() {}
