@@ -94,6 +94,10 @@ id! {
     EpochId
 }
 id! {
+    /// A server: the public half of its ed25519 key, which is its iroh endpoint id too.
+    ServerKey
+}
+id! {
     /// A blake3 hash of something that is not an event.
     Digest
 }

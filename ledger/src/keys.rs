@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::ids::{BoxKey, DeviceId, EpochId, InviteKey, RecoveryKey, UserId};
+use crate::ids::{BoxKey, DeviceId, EpochId, InviteKey, RecoveryKey, ServerKey, UserId};
 
 /// What a signature is for. The text is the derivation context, so it is part of every format and never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,10 @@ pub enum Domain {
     OwnDevice,
     /// A device says that it is here.
     Beacon,
+    /// A server says how long its copy of a network is.
+    Tip,
+    /// The holder of a ticket shows itself to a server.
+    Visit,
 }
 
 impl Domain {
@@ -36,6 +40,8 @@ impl Domain {
             Self::Succession => "mesh succession 1",
             Self::OwnDevice => "mesh own device 1",
             Self::Beacon => "mesh beacon 1",
+            Self::Tip => "mesh tip 1",
+            Self::Visit => "mesh visit 1",
         }
     }
 
@@ -150,6 +156,10 @@ signing_key! {
 signing_key! {
     /// The key the recovery words carry.
     RecoverySecret, RecoveryKey
+}
+signing_key! {
+    /// A server's key.
+    ServerSecret, ServerKey
 }
 
 impl UserSecret {

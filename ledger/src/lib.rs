@@ -65,6 +65,7 @@ pub mod gate;
 pub mod graph;
 pub mod ids;
 pub mod keys;
+pub mod mirror;
 pub mod network;
 mod order;
 pub mod parking;

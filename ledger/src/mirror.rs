@@ -1,0 +1,23 @@
+//! A server's copy of a network: what devices and servers say to each other, and what a server can be held to.
+//!
+//! A mirror is a log: events by position, in the order in which the server took them. It checks them at the gate and judges
+//! who may come by the clear acts alone; it opens nothing. So it can withhold, and nothing else, and a [`tip`] catches it:
+//! a signed statement of how many events there are and of the [`Chain`] over their ids. Members show each other the tips they
+//! were given, in their beacons.
+//!
+//! [`message`] is the conversation, [`letter`] what joiners and members leave for each other, [`address`] how people write
+//! a server down.
+
+pub mod address;
+pub mod letter;
+pub mod message;
+pub mod tip;
+
+pub use address::{Permit, ServerAddress};
+pub use message::{BadFrame, MAX_FRAME, Refusal, Request, Response, Role};
+pub use tip::{Chain, SignedTip, Tip};
+
+/// The protocol's name in the TLS handshake. A change that old nodes cannot follow gets a new one.
+pub const ALPN: &[u8] = b"mesh-mirror/1";
+/// The UDP port of a server's mirror and the TCP port of its relay, unless the operator chooses others.
+pub const DEFAULT_PORT: u16 = 7443;
