@@ -74,7 +74,7 @@ pub(crate) fn help_for(args: &[OsString]) -> String {
 }
 
 /// What each group is for, and its verbs in the order one comes to need them.
-const GROUPS: [(&str, &[&str]); 6] = [
+const GROUPS: [(&str, &[&str]); 7] = [
     (
         "Make a network, and get into one",
         &["create", "invite", "join", "leave"],
@@ -85,6 +85,10 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ),
     ("Open ports to others", &["share", "unshare", "offers"]),
     ("Say who is in it", &["member", "kick", "admin"]),
+    (
+        "Let a server of yours connect and keep what you have",
+        &["server"],
+    ),
     ("Know what was done, by whom", &["log", "sync", "id"]),
     ("This program", &["version", "completions", "help"]),
 ];
@@ -225,6 +229,8 @@ verbs! {
     Unshare(unshare),
     /// List what is offered, by whom and to whom
     Offers(offers),
+    /// Add, remove and list servers, and see how they do
+    Server(server),
     /// Show who did what, and verify it
     Log(log),
     /// Measure the way to a device

@@ -9,6 +9,7 @@ mod member;
 mod network;
 mod offer;
 mod outcome;
+mod server;
 mod table;
 mod text;
 mod units;
@@ -19,6 +20,7 @@ pub(crate) use member::{identity, kicked, member, members, signed};
 pub(crate) use network::{created, down, joined, left, networks, statuses, up};
 pub(crate) use offer::{offers, shared, unshared};
 pub(crate) use outcome::{PingSummary, echo, error, ping_summary, synced};
+pub(crate) use server::{server_added, server_is_well, server_removed, servers, servers_in_full};
 pub(crate) use text::escape_json;
 pub(crate) use units::{ago, duration};
 

@@ -86,7 +86,7 @@ pub struct NetworkStatus {
     pub problems: Vec<Problem>,
     /// Every other device in it, those online first, then by name.
     pub peers: Vec<PeerView>,
-    /// Its servers, in the order of the list.
+    /// Its servers, in the order of the list. What is wrong with one stands there, not among the problems.
     #[serde(default)]
     pub servers: Vec<ServerView>,
 }

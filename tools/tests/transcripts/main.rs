@@ -12,4 +12,5 @@ mod networks;
 mod offers;
 mod offline;
 mod others;
+mod servers;
 mod start;

@@ -74,13 +74,17 @@ impl Node {
             standing.ok_or_else(|| Error::new(Code::Failed, "the invite does not count"))?;
         let invite = self.with_viewer(net, |viewer| viewer.invite(&event, standing));
         let network = net.name();
-        let limits = limits(&reach);
-        let servers = ticket
+        let servers: Vec<String> = ticket
             .contacts()
             .iter()
             .filter(|contact| contact.kind == ContactKind::Server)
             .filter_map(|contact| contact.address.map(|address| address.to_string()))
             .collect();
+        let limits = if servers.is_empty() {
+            limits(&reach)
+        } else {
+            Vec::new()
+        };
         let finish = move |spread| {
             Reply::Invited(reply::Invited {
                 network,
