@@ -121,11 +121,12 @@ pub fn desired(
     })
 }
 
-/// This device answers for its networks' names itself, on its own addresses.
+/// This device answers for its networks' names itself, on its own addresses. HOST.NET is tried before a name below NET: a
+/// host that is called as the network is would else be asked for the names of all others, since its subtree is its own.
 fn resolver(alias: &Label, addresses: &[Subnet]) -> Option<Resolver> {
     Some(Resolver {
         servers: addresses.iter().map(Subnet::address).collect(),
-        search: vec![names::domain(alias)?, names::ROOT.parse().ok()?],
+        search: vec![names::ROOT.parse().ok()?, names::domain(alias)?],
         routed: addresses.iter().flat_map(names::reverse_domains).collect(),
     })
 }
