@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
 use crate::view::{
-    EventRef, InviteView, LogEntry, MemberView, NetworkIdentity, NetworkStatus, NetworkView,
-    OfferView, Reach, Spread,
+    DnsView, EventRef, InviteView, LogEntry, MemberView, NetworkIdentity, NetworkStatus,
+    NetworkView, OfferView, Reach, Spread,
 };
 
 /// The answer to a call, on the wire `{"created":{..}}`.
@@ -53,6 +53,10 @@ pub enum Reply {
     Identity(Identity),
     /// Peers were asked.
     Synced(Synced),
+    /// How names are answered.
+    DnsStatuses(DnsStatuses),
+    /// What a name means.
+    DnsAnswer(DnsAnswer),
 }
 
 /// Answers [`Create`](crate::call::Create).
@@ -296,4 +300,20 @@ pub struct Synced {
     pub received: u64,
     /// Events that went.
     pub sent: u64,
+}
+
+/// Answers [`DnsStatus`](crate::call::DnsStatus).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsStatuses {
+    /// By the networks' names.
+    pub networks: Vec<DnsView>,
+}
+
+/// Answers [`DnsQuery`](crate::call::DnsQuery).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsAnswer {
+    /// The full name, without the dot at its end.
+    pub name: String,
+    /// Its addresses, IPv4 first; for an address that was looked up, that one.
+    pub addresses: Vec<String>,
 }

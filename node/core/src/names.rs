@@ -47,7 +47,9 @@ pub fn reverse_domains(subnet: &Subnet) -> Vec<Domain> {
                 8 => format!("{digit}."),
                 _ => format!("{digit:x}."),
             });
-            format!("{}{suffix}", labels.collect::<String>()).parse().ok()
+            format!("{}{suffix}", labels.collect::<String>())
+                .parse()
+                .ok()
         })
         .collect()
 }

@@ -39,10 +39,14 @@ pub(crate) struct Served {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServeError {
     /// Another program has the port.
-    #[error("port {PORT} of {0} is taken by another name server, so names of the network are not answered")]
+    #[error(
+        "port {PORT} of {0} is taken by another name server, so names of the network are not answered"
+    )]
     Taken(IpAddr),
     /// The system said no.
-    #[error("names of the network are not answered: port {PORT} of {address} cannot be used: {why}")]
+    #[error(
+        "names of the network are not answered: port {PORT} of {address} cannot be used: {why}"
+    )]
     Io {
         /// The address.
         address: IpAddr,

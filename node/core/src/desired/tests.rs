@@ -197,8 +197,15 @@ fn a_device_gets_its_addresses_its_peers_and_nothing_open() {
     assert_eq!(plan.routes, []);
     assert_eq!(plan.rules.open, []);
     let resolver = plan.resolver.unwrap();
-    assert_eq!(resolver.servers, ["10.7.0.2".parse().unwrap(), v6.into()] as [IpAddr; 2]);
-    let search: Vec<&str> = resolver.search.iter().map(|domain| domain.as_str()).collect();
+    assert_eq!(
+        resolver.servers,
+        ["10.7.0.2".parse().unwrap(), v6.into()] as [IpAddr; 2]
+    );
+    let search: Vec<&str> = resolver
+        .search
+        .iter()
+        .map(|domain| domain.as_str())
+        .collect();
     assert_eq!(search, ["mesh.internal", "home.mesh.internal"]);
     assert_eq!(resolver.routed.len(), 2);
     assert_eq!(resolver.routed[0].as_str(), "0.7.10.in-addr.arpa");

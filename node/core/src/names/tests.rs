@@ -80,9 +80,12 @@ fn host(v4: &str) -> impl Fn(Option<Found>) -> bool {
 
 #[test]
 fn a_host_and_all_below_it_are_its_addresses_in_any_case() {
-    let names: Names = [Zone::of(&state(1, "10.7.0.0/24", &["alice", "bob"]), &label("home"))]
-        .into_iter()
-        .collect();
+    let names: Names = [Zone::of(
+        &state(1, "10.7.0.0/24", &["alice", "bob"]),
+        &label("home"),
+    )]
+    .into_iter()
+    .collect();
     for name in [
         "bob.home.mesh.internal",
         "BOB.Home.mesh.INTERNAL",
@@ -91,16 +94,32 @@ fn a_host_and_all_below_it_are_its_addresses_in_any_case() {
     ] {
         assert!(host("10.7.0.2")(ask(&names, name)), "{name}");
     }
-    for name in ["mesh.internal", "home.mesh.internal", "7.10.in-addr.arpa", "arpa"] {
+    for name in [
+        "mesh.internal",
+        "home.mesh.internal",
+        "7.10.in-addr.arpa",
+        "arpa",
+    ] {
         assert!(
             !matches!(ask(&names, name), Some(Found::Host(_) | Found::Nothing)),
             "{name} is a domain, or not ours"
         );
     }
-    for name in ["carol.home.mesh.internal", "bob.work.mesh.internal", "b\u{fc}b.home.mesh.internal"] {
+    for name in [
+        "carol.home.mesh.internal",
+        "bob.work.mesh.internal",
+        "b\u{fc}b.home.mesh.internal",
+    ] {
         assert_eq!(ask(&names, name), Some(Found::Nothing), "{name}");
     }
-    for name in ["bob.home", "bob", "internal", "example.com", "mesh.internal.example", ""] {
+    for name in [
+        "bob.home",
+        "bob",
+        "internal",
+        "example.com",
+        "mesh.internal.example",
+        "",
+    ] {
         assert_eq!(ask(&names, name), None, "{name}");
     }
 }
@@ -114,12 +133,24 @@ fn a_member_whose_name_is_no_host_name_is_its_first_live_device() {
     state.members.get_mut(&bob).unwrap().devices = [DeviceId([0; 32]), DeviceId([2; 32])].into();
     let names: Names = [Zone::of(&state, &label("home"))].into_iter().collect();
     assert!(host("10.7.0.2")(ask(&names, "robert.home.mesh.internal")));
-    assert!(host("10.7.0.2")(ask(&names, "bob.home.mesh.internal")), "the host, not the member");
+    assert!(
+        host("10.7.0.2")(ask(&names, "bob.home.mesh.internal")),
+        "the host, not the member"
+    );
 
     state.devices.remove(&DeviceId([2; 32]));
     let names: Names = [Zone::of(&state, &label("home"))].into_iter().collect();
-    assert_eq!(ask(&names, "robert.home.mesh.internal"), Some(Found::Nothing));
-    assert_eq!(names.find_address(&"10.7.0.2".parse().unwrap()).unwrap().found, Found::Nothing);
+    assert_eq!(
+        ask(&names, "robert.home.mesh.internal"),
+        Some(Found::Nothing)
+    );
+    assert_eq!(
+        names
+            .find_address(&"10.7.0.2".parse().unwrap())
+            .unwrap()
+            .found,
+        Found::Nothing
+    );
 }
 
 #[test]
@@ -149,7 +180,11 @@ fn an_address_is_the_name_of_its_device_and_addresses_elsewhere_are_not_ours() {
     ] {
         assert_eq!(ask(&names, elsewhere), None, "{elsewhere}");
     }
-    let nibbles: Vec<String> = digits(&bob.v6.into()).iter().rev().map(|d| format!("{d:x}")).collect();
+    let nibbles: Vec<String> = digits(&bob.v6.into())
+        .iter()
+        .rev()
+        .map(|d| format!("{d:x}"))
+        .collect();
     let reverse = |from: usize| ask(&names, &format!("{}.ip6.arpa", nibbles[from..].join(".")));
     assert_eq!(reverse(0), name);
     assert_eq!(reverse(1), Some(Found::Domain), "something is below it");
@@ -164,15 +199,24 @@ fn reverse_domains_cover_the_subnet_and_nothing_else() {
     let of = |subnet: &str| {
         let (address, prefix) = subnet.split_once('/').unwrap();
         let subnet = Subnet::new(address.parse().unwrap(), prefix.parse().unwrap()).unwrap();
-        reverse_domains(&subnet).iter().map(ToString::to_string).collect::<Vec<_>>()
+        reverse_domains(&subnet)
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
     };
     assert_eq!(of("10.7.9.3/24"), ["9.7.10.in-addr.arpa"]);
     assert_eq!(of("10.0.0.0/8"), ["10.in-addr.arpa"]);
-    assert_eq!(of("10.7.8.0/23"), ["8.7.10.in-addr.arpa", "9.7.10.in-addr.arpa"]);
+    assert_eq!(
+        of("10.7.8.0/23"),
+        ["8.7.10.in-addr.arpa", "9.7.10.in-addr.arpa"]
+    );
     assert_eq!(of("10.7.8.5/30").len(), 4);
     assert_eq!(of("10.128.0.0/9").len(), 128);
     assert_eq!(of("10.7.9.255/32"), ["255.9.7.10.in-addr.arpa"]);
-    assert_eq!(of("fd12:3456:789a::1/64"), ["0.0.0.0.a.9.8.7.6.5.4.3.2.1.d.f.ip6.arpa"]);
+    assert_eq!(
+        of("fd12:3456:789a::1/64"),
+        ["0.0.0.0.a.9.8.7.6.5.4.3.2.1.d.f.ip6.arpa"]
+    );
     assert_eq!(of("0.0.0.0/0"), ["in-addr.arpa"]);
 }
 
@@ -184,5 +228,8 @@ fn each_network_has_its_own_names() {
     assert!(host("10.7.0.2")(ask(&names, "bob.home.mesh.internal")));
     assert!(host("10.8.0.2")(ask(&names, "bob.home-2.mesh.internal")));
     assert_eq!(ask(&names, "eve.home.mesh.internal"), Some(Found::Nothing));
-    assert_eq!(domain(&label("home-2")).unwrap().as_str(), "home-2.mesh.internal");
+    assert_eq!(
+        domain(&label("home-2")).unwrap().as_str(),
+        "home-2.mesh.internal"
+    );
 }

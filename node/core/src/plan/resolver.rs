@@ -24,7 +24,9 @@ pub struct Domain(String);
 
 /// A text that is no domain.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a domain has labels of 1 to 63 letters a to z, digits, - and _, and 253 characters in all")]
+#[error(
+    "a domain has labels of 1 to 63 letters a to z, digits, - and _, and 253 characters in all"
+)]
 pub struct BadDomain;
 
 impl Domain {
@@ -87,11 +89,18 @@ mod tests {
 
     #[test]
     fn a_domain_can_be_written_into_a_file_of_lines_and_words() {
-        for good in ["internal", "home.mesh.internal", "20.73.10.in-addr.arpa", "_x.a"] {
+        for good in [
+            "internal",
+            "home.mesh.internal",
+            "20.73.10.in-addr.arpa",
+            "_x.a",
+        ] {
             assert_eq!(good.parse::<Domain>().unwrap().to_string(), good);
         }
         let long = "a".repeat(64);
-        for bad in ["", ".", "a.", ".a", "a..b", "A", "a b", "a\nb", "a#", "ö", &long] {
+        for bad in [
+            "", ".", "a.", ".a", "a..b", "A", "a b", "a\nb", "a#", "ö", &long,
+        ] {
             assert!(bad.parse::<Domain>().is_err(), "{bad:?}");
         }
         assert!(vec!["a"; 127].join(".").parse::<Domain>().is_ok());

@@ -27,7 +27,9 @@ pub(super) fn answer(query: &[u8], names: &Names) -> Option<Vec<u8>> {
     };
     let Some(read) = read else {
         let op = OpCode::from_u8(flags >> 3 & 0x0f);
-        return Message::error_msg(id, op, ResponseCode::FormErr).to_vec().ok();
+        return Message::error_msg(id, op, ResponseCode::FormErr)
+            .to_vec()
+            .ok();
     };
     respond(&read, names).to_vec().ok()
 }
@@ -95,11 +97,14 @@ fn records(name: &Name, kind: RecordType, found: &Found) -> Vec<Record> {
             let v4 = host.v4.filter(|_| wants(RecordType::A));
             let v6 = Some(host.v6).filter(|_| wants(RecordType::AAAA));
             let v4 = v4.map(|v4| RData::A(A(v4)));
-            v4.into_iter().chain(v6.map(|v6| RData::AAAA(AAAA(v6)))).collect()
+            v4.into_iter()
+                .chain(v6.map(|v6| RData::AAAA(AAAA(v6))))
+                .collect()
         }
-        Found::Address(host) if wants(RecordType::PTR) => {
-            absolute(host).map(|host| RData::PTR(PTR(host))).into_iter().collect()
-        }
+        Found::Address(host) if wants(RecordType::PTR) => absolute(host)
+            .map(|host| RData::PTR(PTR(host)))
+            .into_iter()
+            .collect(),
         _ => Vec::new(),
     };
     let record = |data| Record::from_rdata(name.clone(), TTL, data);
@@ -117,7 +122,11 @@ fn authority(domain: &str) -> Option<Record> {
         86_400,
         NEGATIVE_TTL,
     );
-    Some(Record::from_rdata(absolute(domain)?, NEGATIVE_TTL, RData::SOA(soa)))
+    Some(Record::from_rdata(
+        absolute(domain)?,
+        NEGATIVE_TTL,
+        RData::SOA(soa),
+    ))
 }
 
 fn absolute(name: &str) -> Option<Name> {

@@ -58,7 +58,11 @@ fn ask(names: &Names, message: &Message) -> Message {
 }
 
 fn data(answer: &Message) -> Vec<String> {
-    answer.answers.iter().map(|record| record.data.to_string()).collect()
+    answer
+        .answers
+        .iter()
+        .map(|record| record.data.to_string())
+        .collect()
 }
 
 #[test]
@@ -69,7 +73,11 @@ fn a_host_is_answered_by_its_addresses_for_a_short_time() {
         assert_eq!(answer.metadata.response_code, ResponseCode::NoError);
         assert!(answer.metadata.authoritative && answer.metadata.recursion_desired);
         assert_eq!(data(&answer), ["10.7.0.1"]);
-        assert_eq!(answer.answers[0].name.to_ascii(), name, "in the case that was asked for");
+        assert_eq!(
+            answer.answers[0].name.to_ascii(),
+            name,
+            "in the case that was asked for"
+        );
         assert!(answer.answers[0].ttl <= 30);
         let answer = ask(&names, &query(name, RecordType::AAAA));
         assert_eq!(data(&answer), [v6.to_string()]);
@@ -91,13 +99,33 @@ fn an_address_is_answered_by_its_host() {
 fn what_is_not_there_is_told_with_how_long_that_holds() {
     let (names, _) = names();
     let cases = [
-        ("bob.home.mesh.internal.", RecordType::A, ResponseCode::NXDomain),
-        ("alice.work.mesh.internal.", RecordType::A, ResponseCode::NXDomain),
-        ("9.0.7.10.in-addr.arpa.", RecordType::PTR, ResponseCode::NXDomain),
-        ("alice.home.mesh.internal.", RecordType::MX, ResponseCode::NoError),
+        (
+            "bob.home.mesh.internal.",
+            RecordType::A,
+            ResponseCode::NXDomain,
+        ),
+        (
+            "alice.work.mesh.internal.",
+            RecordType::A,
+            ResponseCode::NXDomain,
+        ),
+        (
+            "9.0.7.10.in-addr.arpa.",
+            RecordType::PTR,
+            ResponseCode::NXDomain,
+        ),
+        (
+            "alice.home.mesh.internal.",
+            RecordType::MX,
+            ResponseCode::NoError,
+        ),
         ("home.mesh.internal.", RecordType::A, ResponseCode::NoError),
         ("mesh.internal.", RecordType::A, ResponseCode::NoError),
-        ("1.0.7.10.in-addr.arpa.", RecordType::A, ResponseCode::NoError),
+        (
+            "1.0.7.10.in-addr.arpa.",
+            RecordType::A,
+            ResponseCode::NoError,
+        ),
     ];
     for (name, kind, code) in cases {
         let answer = ask(&names, &query(name, kind));
@@ -117,12 +145,25 @@ fn what_is_not_there_is_told_with_how_long_that_holds() {
 #[test]
 fn what_is_not_ours_is_refused() {
     let (names, _) = names();
-    for name in ["example.com.", "alice.", "alice.home.", ".", "1.0.8.10.in-addr.arpa."] {
+    for name in [
+        "example.com.",
+        "alice.",
+        "alice.home.",
+        ".",
+        "1.0.8.10.in-addr.arpa.",
+    ] {
         let answer = ask(&names, &query(name, RecordType::A));
-        assert_eq!(answer.metadata.response_code, ResponseCode::Refused, "{name}");
+        assert_eq!(
+            answer.metadata.response_code,
+            ResponseCode::Refused,
+            "{name}"
+        );
         assert_eq!((answer.answers.len(), answer.authorities.len()), (0, 0));
     }
-    let answer = ask(&Names::default(), &query("alice.home.mesh.internal.", RecordType::A));
+    let answer = ask(
+        &Names::default(),
+        &query("alice.home.mesh.internal.", RecordType::A),
+    );
     assert_eq!(answer.metadata.response_code, ResponseCode::NXDomain);
 }
 
@@ -146,7 +187,9 @@ fn options_are_answered_and_those_of_a_later_version_named_bad() {
 #[test]
 fn no_bytes_make_it_panic_or_answer_an_answer() {
     let (names, _) = names();
-    let good = query("alice.home.mesh.internal.", RecordType::A).to_vec().unwrap();
+    let good = query("alice.home.mesh.internal.", RecordType::A)
+        .to_vec()
+        .unwrap();
     for length in 0..good.len() {
         let answer = message::answer(&good[..length], &names);
         assert_eq!(answer.is_some(), length >= 12, "{length}");
@@ -175,7 +218,10 @@ fn no_bytes_make_it_panic_or_answer_an_answer() {
 async fn both_transports_answer_until_the_server_stops() {
     let (names, _) = names();
     let shared = Shared::default();
-    shared.store(Arc::new(Served { names, own: BTreeSet::new() }));
+    shared.store(Arc::new(Served {
+        names,
+        own: BTreeSet::new(),
+    }));
     let local = IpAddr::from(Ipv4Addr::LOCALHOST);
     let server = Server::start(&[local], &shared, 0).await;
     // Any port: UDP and TCP may not find the same one free at the first attempt.
@@ -185,17 +231,24 @@ async fn both_transports_answer_until_the_server_stops() {
     };
     assert_eq!(server.addresses(), [local]);
     let at = server.at.unwrap();
-    let asked = query("alice.home.mesh.internal.", RecordType::A).to_vec().unwrap();
+    let asked = query("alice.home.mesh.internal.", RecordType::A)
+        .to_vec()
+        .unwrap();
 
     let udp = UdpSocket::bind((local, 0)).await.unwrap();
     udp.send_to(&asked, at).await.unwrap();
     let mut answer = [0; 512];
     let (length, _) = udp.recv_from(&mut answer).await.unwrap();
-    assert_eq!(data(&Message::from_vec(&answer[..length]).unwrap()), ["10.7.0.1"]);
+    assert_eq!(
+        data(&Message::from_vec(&answer[..length]).unwrap()),
+        ["10.7.0.1"]
+    );
 
     let mut tcp = TcpStream::connect(at).await.unwrap();
     for _ in 0..2 {
-        tcp.write_u16(u16::try_from(asked.len()).unwrap()).await.unwrap();
+        tcp.write_u16(u16::try_from(asked.len()).unwrap())
+            .await
+            .unwrap();
         tcp.write_all(&asked).await.unwrap();
         let length = tcp.read_u16().await.unwrap();
         let mut answer = vec![0; usize::from(length)];
@@ -209,7 +262,11 @@ async fn both_transports_answer_until_the_server_stops() {
     let taken = Server::start(&[local], &shared, at.port()).await;
     assert!(matches!(taken, Err(ServeError::Taken(_))));
     server.stop().await;
-    Server::start(&[local], &shared, at.port()).await.unwrap().stop().await;
+    Server::start(&[local], &shared, at.port())
+        .await
+        .unwrap()
+        .stop()
+        .await;
 }
 
 #[tokio::test]
@@ -224,7 +281,9 @@ async fn further_connections_wait_and_silent_ones_make_room() {
     }
     let asked = query("example.com.", RecordType::A).to_vec().unwrap();
     let mut late = TcpStream::connect(at).await.unwrap();
-    late.write_u16(u16::try_from(asked.len()).unwrap()).await.unwrap();
+    late.write_u16(u16::try_from(asked.len()).unwrap())
+        .await
+        .unwrap();
     late.write_all(&asked).await.unwrap();
     let answered = timeout(IDLE / 10, late.read_u16()).await;
     assert!(answered.is_err(), "there is no room yet");
@@ -238,7 +297,13 @@ fn only_this_device_may_ask() {
         names: Names::default(),
         own: [IpAddr::from([10, 7, 0, 1])].into(),
     };
-    for (from, may) in [("10.7.0.1", true), ("127.0.0.1", true), ("::1", true), ("10.7.0.2", false), ("192.168.1.9", false)] {
+    for (from, may) in [
+        ("10.7.0.1", true),
+        ("127.0.0.1", true),
+        ("::1", true),
+        ("10.7.0.2", false),
+        ("192.168.1.9", false),
+    ] {
         assert_eq!(served.may_ask(from.parse().unwrap()), may, "{from}");
     }
 }

@@ -1,6 +1,7 @@
 //! What tools ask for: one function per call, answered at once or when others have confirmed.
 
 mod create;
+mod dns;
 mod invites;
 mod log;
 mod members;
@@ -66,6 +67,8 @@ impl Node {
             }
             Call::Share(call) => return self.signed(respond, |node| node.share(&call)).await,
             Call::Unshare(call) => return self.signed(respond, |node| node.unshare(&call)).await,
+            Call::DnsStatus(call) => self.dns_status(call.network.as_deref()),
+            Call::DnsQuery(call) => self.dns_query(&call),
         };
         let _ = respond.send(result);
     }

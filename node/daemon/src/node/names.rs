@@ -22,7 +22,11 @@ impl Node {
     /// Settles what this device calls a network: as it is named, or with the first free number behind where another
     /// network of this device is called so already.
     pub(super) fn settle_alias(&mut self, id: NetworkId) {
-        let taken = |alias: &_| self.nets.values().any(|net| net.settings.alias() == Some(alias));
+        let taken = |alias: &_| {
+            self.nets
+                .values()
+                .any(|net| net.settings.alias() == Some(alias))
+        };
         let Some(net) = self.nets.get(&id) else {
             return;
         };
@@ -30,7 +34,9 @@ impl Node {
             return;
         };
         let numbered = (2..).map(|n| name.numbered(n));
-        let free = std::iter::once(name.clone()).chain(numbered).find(|alias| !taken(alias));
+        let free = std::iter::once(name.clone())
+            .chain(numbered)
+            .find(|alias| !taken(alias));
         if let (Some(alias), Some(net)) = (free, self.nets.get_mut(&id))
             && let Err(error) = net.settings.set_alias(alias)
         {
@@ -61,10 +67,16 @@ impl Node {
             return;
         };
         let addresses: Vec<IpAddr> = super::net::inner_addresses(applied).collect();
-        if let Some(dns) = net.dns.take_if(|dns| !dns.addresses().iter().all(|a| addresses.contains(a))) {
+        if let Some(dns) = net
+            .dns
+            .take_if(|dns| !dns.addresses().iter().all(|a| addresses.contains(a)))
+        {
             dns.stop().await;
         }
-        let later = net.dns_problem.as_ref().is_some_and(|(_, again)| now < *again);
+        let later = net
+            .dns_problem
+            .as_ref()
+            .is_some_and(|(_, again)| now < *again);
         if net.dns.is_some() || later {
             return;
         }
@@ -81,7 +93,9 @@ impl Node {
                 return;
             }
         }
-        let resolver = net.desired(now_ms()).and_then(|wanted| wanted.plan.resolver);
+        let resolver = net
+            .desired(now_ms())
+            .and_then(|wanted| wanted.plan.resolver);
         let Some(applied) = &mut net.applied else {
             return;
         };
@@ -106,7 +120,8 @@ impl Node {
         if let Some(resolver) = &mut plan.resolver {
             resolver.servers.retain(|server| answering.contains(server));
         }
-        plan.resolver.take_if(|resolver| resolver.servers.is_empty());
+        plan.resolver
+            .take_if(|resolver| resolver.servers.is_empty());
     }
 
     /// Puts back what others changed on the machine, such as a file that was written anew when the machine moved to another
@@ -124,7 +139,7 @@ impl Node {
 }
 
 /// Why names of a network mean nothing to other programs, if they do not.
-pub(super) fn problem(net: &Net) -> Option<String> {
+pub(crate) fn problem(net: &Net) -> Option<String> {
     if let Some((problem, _)) = &net.dns_problem {
         return Some(problem.clone());
     }
@@ -137,7 +152,7 @@ pub(super) fn problem(net: &Net) -> Option<String> {
 }
 
 /// Whether names are answered, and asked for here.
-pub(super) fn is_well(net: &Net) -> bool {
+pub(crate) fn is_well(net: &Net) -> bool {
     let asked = net.applied.as_ref().map(Applied::resolver);
     net.dns.is_some() && matches!(asked, Some(ResolverState::InForce(_)))
 }

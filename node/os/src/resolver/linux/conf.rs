@@ -42,7 +42,10 @@ pub(super) fn compose(user: Option<&[u8]>, entries: &BTreeMap<String, Entry>) ->
     let mut search: Vec<String> = Vec::new();
     let ours = entries.values().flat_map(|entry| &entry.search);
     let theirs = lines.iter().rev().find_map(|line| search_of(line));
-    for domain in ours.map(ToString::to_string).chain(theirs.unwrap_or_default()) {
+    for domain in ours
+        .map(ToString::to_string)
+        .chain(theirs.unwrap_or_default())
+    {
         if !search.contains(&domain) {
             search.push(domain);
         }
@@ -147,7 +150,10 @@ mod tests {
             let search = ["mesh.internal".to_owned(), format!("{net}.mesh.internal")];
             let entry = Entry {
                 server: server.parse().unwrap(),
-                search: search.iter().map(|domain| domain.parse().unwrap()).collect(),
+                search: search
+                    .iter()
+                    .map(|domain| domain.parse().unwrap())
+                    .collect(),
             };
             (format!("mesh{n}"), entry)
         };
@@ -179,19 +185,42 @@ mod tests {
 
     #[test]
     fn at_most_three_name_servers_stand_in_it_and_the_last_search_line_counts() {
-        let user = "nameserver 1.1.1.1\nnameserver 1.1.1.2\nnameserver 1.1.1.3\ndomain a\nsearch b c\n";
+        let user =
+            "nameserver 1.1.1.1\nnameserver 1.1.1.2\nnameserver 1.1.1.3\ndomain a\nsearch b c\n";
         let text = composed(Some(user), &[HOME, WORK]);
-        let servers: Vec<&str> = text.lines().filter(|line| line.starts_with("nameserver")).collect();
-        assert_eq!(servers, ["nameserver 10.7.0.1", "nameserver 1.1.1.1", "nameserver 1.1.1.2"]);
-        let search: Vec<&str> = text.lines().filter(|line| line.starts_with("search")).collect();
-        assert_eq!(search, ["search mesh.internal home.mesh.internal work.mesh.internal b c"]);
-        assert!(!text.lines().any(|line| line.starts_with("domain")), "{text}");
+        let servers: Vec<&str> = text
+            .lines()
+            .filter(|line| line.starts_with("nameserver"))
+            .collect();
+        assert_eq!(
+            servers,
+            [
+                "nameserver 10.7.0.1",
+                "nameserver 1.1.1.1",
+                "nameserver 1.1.1.2"
+            ]
+        );
+        let search: Vec<&str> = text
+            .lines()
+            .filter(|line| line.starts_with("search"))
+            .collect();
+        assert_eq!(
+            search,
+            ["search mesh.internal home.mesh.internal work.mesh.internal b c"]
+        );
+        assert!(
+            !text.lines().any(|line| line.starts_with("domain")),
+            "{text}"
+        );
     }
 
     #[test]
     fn what_a_missing_name_server_means_stays_so() {
         for user in [None, Some(""), Some("search a\n")] {
-            assert!(composed(user, &[HOME]).contains("\nnameserver 127.0.0.1\n"), "{user:?}");
+            assert!(
+                composed(user, &[HOME]).contains("\nnameserver 127.0.0.1\n"),
+                "{user:?}"
+            );
         }
         assert!(!composed(Some("nameserver 9.9.9.9"), &[HOME]).contains("127.0.0.1"));
     }
@@ -219,7 +248,13 @@ mod tests {
             assert_eq!(strip(user), None);
         }
         let made = strip(&compose(None, &entries(&[HOME]))).unwrap();
-        assert_eq!(made, Stripped { text: vec![], made: true });
+        assert_eq!(
+            made,
+            Stripped {
+                text: vec![],
+                made: true
+            }
+        );
     }
 
     #[test]
@@ -228,7 +263,10 @@ mod tests {
         let inside = text.replace("search mesh", "options debug\nsearch mesh");
         let left = strip(inside.as_bytes()).unwrap().text;
         let left = String::from_utf8(left).unwrap();
-        assert!(left.contains("options debug\n") && left.contains("nameserver 1.1.1.1\n"), "{left}");
+        assert!(
+            left.contains("options debug\n") && left.contains("nameserver 1.1.1.1\n"),
+            "{left}"
+        );
         let endless = text.replace("# mesh: end\n", "options rotate\n");
         let left = String::from_utf8(strip(endless.as_bytes()).unwrap().text).unwrap();
         assert_eq!(left, "options rotate\nnameserver 1.1.1.1\n");
@@ -236,7 +274,11 @@ mod tests {
 
     #[test]
     fn a_file_that_names_the_stub_leads_to_resolved() {
-        assert!(names_resolved(b"# x\nnameserver 127.0.0.53\noptions edns0\n"));
-        assert!(!names_resolved(b"nameserver 127.0.0.1\n# nameserver 127.0.0.53\n"));
+        assert!(names_resolved(
+            b"# x\nnameserver 127.0.0.53\noptions edns0\n"
+        ));
+        assert!(!names_resolved(
+            b"nameserver 127.0.0.1\n# nameserver 127.0.0.53\n"
+        ));
     }
 }
