@@ -81,7 +81,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
     ),
     (
         "Switch it on and off, and see how it is",
-        &["up", "down", "status", "networks", "ping"],
+        &["up", "down", "status", "networks", "ping", "dns"],
     ),
     ("Open ports to others", &["share", "unshare", "offers"]),
     ("Say who is in it", &["member", "kick", "admin"]),
@@ -239,6 +239,8 @@ verbs! {
     Sync(sync),
     /// Show the keys of this machine
     Id(id),
+    /// See who answers for names, and what a name means
+    Dns(dns),
     /// Show the versions of mesh and meshd
     Version(version),
     /// Print completions for a shell
