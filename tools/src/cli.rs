@@ -90,7 +90,10 @@ const GROUPS: [(&str, &[&str]); 7] = [
         &["server"],
     ),
     ("Know what was done, by whom", &["log", "sync", "id"]),
-    ("This program", &["version", "completions", "help"]),
+    (
+        "This program",
+        &["service", "version", "completions", "help"],
+    ),
 ];
 
 fn groups(command: &Command) -> String {
@@ -239,6 +242,8 @@ verbs! {
     Sync(sync),
     /// Show the keys of this machine
     Id(id),
+    /// Let systemd start meshd, or a server, at every boot
+    Service(service),
     /// Show the versions of mesh and meshd
     Version(version),
     /// Print completions for a shell
