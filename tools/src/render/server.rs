@@ -194,12 +194,12 @@ fn proof(server: &ServerView, accusation: &AccusationView, look: &Look) -> Vec<L
         .collect()
 }
 
-/// `    it signed to bob 1 min ago: 47 events with hash 9c11d0aa`
+/// `    told bob 1 min ago, signed: 47 events with hash 9c11d0aa`
 fn said(tip: &TipView, look: &Look) -> Line {
     let whom = tip.heard_from.as_deref().unwrap_or("this device");
     let hash = tip.chain.get(..8).unwrap_or(&tip.chain);
     Line::plain(format!(
-        "    it signed to {whom} {}: {} with hash {hash}",
+        "    told {whom} {}, signed: {} with hash {hash}",
         ago(tip.time_ms, look.now_ms),
         counted(tip.events, "event"),
     ))
