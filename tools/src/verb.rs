@@ -16,6 +16,7 @@ pub(crate) mod networks;
 pub(crate) mod offers;
 pub(crate) mod ping;
 pub(crate) mod server;
+pub(crate) mod service;
 pub(crate) mod share;
 pub(crate) mod status;
 pub(crate) mod sync;

@@ -32,7 +32,10 @@ pub(crate) fn servers(servers: &Servers, look: &Look) -> Vec<Line> {
                 RelayUse::Ready => "ready",
                 RelayUse::Home => "home",
             }),
-            Line::plain(age(server.since_ms, look.now_ms)),
+            Line::plain(match server.since_ms {
+                0 => String::new(),
+                since => age(since, look.now_ms),
+            }),
             Line::quiet(&server.short),
         ]);
     }
@@ -51,8 +54,9 @@ pub(crate) fn servers_in_full(servers: &Servers, look: &Look) -> Vec<Line> {
 
 fn in_full(server: &ServerView, look: &Look) -> Vec<Line> {
     let (word, why) = state(server);
-    let stands = match age(server.since_ms, look.now_ms) {
-        now if now == "now" => String::new(),
+    let stands = match age(server.since_ms, look.now_ms).as_str() {
+        _ if server.since_ms == 0 => String::new(),
+        "now" => String::new(),
         date if date.contains('-') => format!(" since {date}"),
         age => format!(" for {age}"),
     };
@@ -127,6 +131,7 @@ fn in_short(server: &ServerView, now_ms: u64) -> String {
         }
         ServerState::Connecting => "connecting".to_owned(),
         ServerState::Unreachable { why } => match age(server.since_ms, now_ms).as_str() {
+            _ if server.since_ms == 0 => format!("unreachable: {why}"),
             "now" => format!("unreachable: {why}"),
             date if date.contains('-') => format!("unreachable since {date}: {why}"),
             age => format!("unreachable {age}: {why}"),
@@ -180,13 +185,7 @@ pub(crate) fn server_removed(changed: &ServerChanged) -> Vec<Line> {
 
 /// What a server did, and what it signed.
 fn proof(server: &ServerView, accusation: &AccusationView, look: &Look) -> Vec<Line> {
-    let signed = match accusation.tips.len() {
-        0 => "",
-        1 => ", and signed this:",
-        2 => ", and signed both:",
-        _ => ", and signed all of these:",
-    };
-    let what = format!("server {} {}{signed}", server.address, accusation.what);
+    let what = format!("server {} lied: {}", server.address, accusation.what);
     let line = Line::new(Role::Bad, "! ").and(Role::Plain, what);
     let tips = accusation.tips.iter().map(|tip| said(tip, look));
     std::iter::once(line)
@@ -195,14 +194,14 @@ fn proof(server: &ServerView, accusation: &AccusationView, look: &Look) -> Vec<L
         .collect()
 }
 
-/// `    47 events with hash 9c11d0aa, told to bob 1 min ago`
+/// `    told bob 1 min ago, signed: 47 events with hash 9c11d0aa`
 fn said(tip: &TipView, look: &Look) -> Line {
     let whom = tip.heard_from.as_deref().unwrap_or("this device");
     let hash = tip.chain.get(..8).unwrap_or(&tip.chain);
     Line::plain(format!(
-        "    {} with hash {hash}, told to {whom} {}",
+        "    told {whom} {}, signed: {} with hash {hash}",
+        ago(tip.time_ms, look.now_ms),
         counted(tip.events, "event"),
-        ago(tip.time_ms, look.now_ms)
     ))
 }
 

@@ -119,10 +119,11 @@ async fn remove(typed: &str, wait: Wait, context: &mut Context) -> Result<(), Er
         wait_ms: wait.ms(),
     };
     let changed = match context.call_waiting(remove, wait.more()).await {
-        Err(error) if error.code == Code::NotFound && error.hint.is_none() => {
+        Err(error) if error.code == Code::NotFound => {
             return Err(match suggest::meant_server(context, &server).await {
                 Some(right) => error.hint(context.retyped("mesh", typed, &right)),
-                None => error.hint(context.command(&["server", "ls"])),
+                None if error.hint.is_none() => error.hint(context.command(&["server", "ls"])),
+                None => error,
             });
         }
         other => context.suggest(other, &[]).await?,

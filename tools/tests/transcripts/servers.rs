@@ -103,10 +103,8 @@ async fn server_ls_and_status() {
 async fn server_add_and_rm() {
     let not_admin = || Err(Error::new(Code::NotPermitted, "only admins can do that"));
     let missing = || {
-        Err(Error::new(
-            Code::NotFound,
-            "no server vpm.example.org in home",
-        ))
+        let error = Error::new(Code::NotFound, "no server vpm.example.org in home");
+        Err(error.hint("mesh server ls"))
     };
     let there = Error::new(Code::Conflict, "home has that server").hint("mesh server ls");
     let fake = Fake::default()

@@ -153,19 +153,18 @@ impl Node {
     }
 
     fn net(&self, name: Option<&str>) -> Result<&Net, Error> {
-        let id = self.find_network(name)?;
+        self.net_of(&self.find_network(name)?)
+    }
+
+    fn net_of(&self, id: &NetworkId) -> Result<&Net, Error> {
         self.nets
-            .get(&id)
+            .get(id)
             .ok_or_else(|| Error::new(Code::NotFound, "the network is gone"))
     }
 
     /// The network that a call means, if this device is in it.
-    fn member_net(&mut self, name: Option<&str>) -> Result<&mut Net, Error> {
-        let id = self.find_network(name)?;
-        let net = self
-            .nets
-            .get_mut(&id)
-            .ok_or_else(|| Error::new(Code::NotFound, "the network is gone"))?;
+    fn member_net(&self, name: Option<&str>) -> Result<&Net, Error> {
+        let net = self.net(name)?;
         if net.is_member() {
             Ok(net)
         } else {

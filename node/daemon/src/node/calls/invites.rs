@@ -68,7 +68,7 @@ impl Node {
             tags: Vec::new(),
         });
         let event = self.author(id, act, Some(attributes))?;
-        let net = self.net(Some(&id.to_string()))?;
+        let net = self.net_of(&id)?;
         let standing = net.state().invites.get(&event);
         let standing =
             standing.ok_or_else(|| Error::new(Code::Failed, "the invite does not count"))?;
@@ -145,8 +145,8 @@ impl Node {
     }
 
     pub(super) fn invite_revoke(&mut self, call: &InviteRevoke) -> Result<Signed, Error> {
-        let id = self.member_net(call.network.as_deref())?.id;
-        let net = self.net(Some(&id.to_string()))?;
+        let net = self.member_net(call.network.as_deref())?;
+        let id = net.id;
         let network = net.name();
         let mut found = net
             .state()
