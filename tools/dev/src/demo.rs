@@ -65,11 +65,13 @@ fn show(alice: &Machine, bob: &Machine, carol: &Machine) -> Result<(), Failure> 
         )?;
     }
 
-    say("They reach each other: by address with the system's ping, by name with mesh's");
+    say("They reach each other: by address and by name, with the system's ping and with mesh's");
     let bobs = address(bob)?;
     let alices = address(alice)?;
     typed(alice, &["ping", "-n", "-c", "2", &bobs.0], Expect::Success)?;
     typed(alice, &["ping", "-n", "-c", "2", &bobs.1], Expect::Success)?;
+    typed(alice, &["ping", "-c", "2", "bob"], Expect::Success)?;
+    typed(carol, &["ping", "-c", "2", "bob.home"], Expect::Success)?;
     typed(
         carol,
         &["mesh", "ping", "bob", "--count", "2"],
