@@ -16,7 +16,7 @@ use crate::clock::now_ms;
 use crate::dns::{PORT, Served, Server};
 
 /// How long to wait before a port that was taken is tried again.
-const AGAIN: Duration = Duration::from_secs(30);
+const AGAIN: Duration = Duration::from_secs(10);
 
 impl Node {
     /// Settles what this device calls a network: as it is named, or with the first free number behind where another
