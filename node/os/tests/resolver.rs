@@ -3,13 +3,15 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "lab/bus.rs"]
+mod bus;
 mod lab;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use lab::bus::{Bus, PlayedResolved};
+use bus::{Bus, PlayedResolved};
 use lab::{Namespace, run, runtime};
 use mesh_core::plan::{InterfaceName, Plan, Resolver, Ruleset, Subnet};
 use mesh_os::machine::{Applied, Options, apply, recover};

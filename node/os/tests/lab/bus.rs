@@ -9,14 +9,14 @@ use tokio::sync::oneshot;
 use zbus::interface;
 
 /// A running `dbus-daemon`; it ends with this value.
-pub struct Bus {
+pub(crate) struct Bus {
     child: Child,
     socket: PathBuf,
 }
 
 impl Bus {
     /// A bus with its socket in this folder.
-    pub fn start(folder: &Path) -> Self {
+    pub(crate) fn start(folder: &Path) -> Self {
         let (socket, config) = (folder.join("bus"), folder.join("bus.conf"));
         let text = format!(
             r#"<busconfig><type>session</type><listen>unix:path={}</listen><auth>EXTERNAL</auth>
@@ -39,7 +39,7 @@ impl Bus {
     }
 
     /// Where it listens.
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("unix:path={}", self.socket.display())
     }
 }
@@ -52,7 +52,7 @@ impl Drop for Bus {
 }
 
 /// The service; it leaves the bus with this value.
-pub struct PlayedResolved {
+pub(crate) struct PlayedResolved {
     record: Record,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -63,13 +63,13 @@ struct Record(Arc<Mutex<(Vec<String>, bool)>>);
 
 impl PlayedResolved {
     /// Takes the service's name on a bus.
-    pub fn on(bus: &Bus) -> Self {
+    pub(crate) fn on(bus: &Bus) -> Self {
         let record = Record::default();
         let (stop, stopped) = oneshot::channel();
         let (ready, is_ready) = std::sync::mpsc::channel();
         let (address, served) = (bus.address(), record.clone());
         let thread = std::thread::spawn(move || {
-            super::runtime().block_on(async move {
+            crate::lab::runtime().block_on(async move {
                 let connection = zbus::connection::Builder::address(address.as_str())
                     .unwrap()
                     .name("org.freedesktop.resolve1")
@@ -93,12 +93,12 @@ impl PlayedResolved {
     }
 
     /// What it was told, one call a line.
-    pub fn calls(&self) -> Vec<String> {
+    pub(crate) fn calls(&self) -> Vec<String> {
         self.record.0.lock().unwrap().0.clone()
     }
 
     /// From now on it refuses everything.
-    pub fn refuse(&self) {
+    pub(crate) fn refuse(&self) {
         self.record.0.lock().unwrap().1 = true;
     }
 }
