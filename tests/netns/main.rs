@@ -11,11 +11,13 @@
 mod bad_input;
 mod clean;
 mod crash;
+mod dns;
 mod forge;
 mod join;
 mod kick;
 mod lab;
 mod log;
+mod server;
 mod share;
 mod split;
 mod spoof;

@@ -1,6 +1,6 @@
 //! A small internet in namespaces, for tests with real binaries.
 //!
-//! A [`Host`] is a network, mount, PID and host-name namespace with a private `/run`. Its first process does nothing but
+//! A [`Host`] is a network, mount, PID and host-name namespace with a private `/run` and `/etc/resolv.conf`. Its first process does nothing but
 //! wait for the test to let go of it; when that happens, by the end of the test, a panic or `kill -9`, the kernel ends
 //! every process of the host, and its interfaces, addresses and rules go with it. Nothing is made in the namespace the
 //! tests run in, no name is global, so tests run side by side and leave nothing behind but, when killed, a folder under
@@ -8,7 +8,7 @@
 //!
 //! A [`Lan`] is a bridge in a namespace of its own. Hosts plug into it, two of them can be joined by a [`Link`], a
 //! [`Router`](Lan::route_to) puts one behind the other with a NAT of a chosen kind. Links are cut by taking the carrier
-//! away or by silent loss.
+//! away or by silent loss. An [`Internet`] is made of these: public addresses, and [`Home`]s behind their routers.
 //!
 //! No packet leaves: no namespace of the lab has an interface that leads out of it.
 //!
@@ -20,18 +20,22 @@ use std::sync::{Arc, Mutex};
 
 mod capture;
 mod host;
+mod internet;
 mod lan;
 mod mesh;
 mod namespace;
 mod process;
+mod server;
 mod tcp;
 mod wait;
 
 pub use capture::{Capture, Packet};
 pub use host::Host;
+pub use internet::{Home, Internet};
 pub use lan::{Cut, Lan, Link, Nat};
 pub use mesh::Binaries;
-pub use process::{Daemon, Output};
+pub use process::{Daemon, Output, holds};
+pub use server::Server;
 pub use tcp::EchoServer;
 pub use wait::{eventually, stays};
 

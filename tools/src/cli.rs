@@ -81,7 +81,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
     ),
     (
         "Switch it on and off, and see how it is",
-        &["up", "down", "status", "networks", "ping"],
+        &["up", "down", "status", "networks", "ping", "dns"],
     ),
     ("Open ports to others", &["share", "unshare", "offers"]),
     ("Say who is in it", &["member", "kick", "admin"]),
@@ -223,6 +223,7 @@ verbs! {
     Ping(ping),
     Sync(sync),
     Id(id),
+    Dns(dns),
     Service(service),
     Version(version),
     Completions(completions),

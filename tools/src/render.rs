@@ -3,6 +3,7 @@
 //! Text left, numbers right, two spaces between columns. Colour only repeats a word or a symbol. Whatever text comes in
 //! is stripped of control and bidi characters here, in [`Span`], and nowhere else.
 
+mod dns;
 mod invite;
 mod log;
 mod member;
@@ -14,6 +15,7 @@ mod table;
 mod text;
 mod units;
 
+pub(crate) use dns::{dns_answer, dns_statuses};
 pub(crate) use invite::{invite_revoked, invited, invites};
 pub(crate) use log::{log, older_left_out, verified};
 pub(crate) use member::{identity, kicked, member, members, signed};

@@ -395,3 +395,24 @@ pub struct NetworkIdentity {
     /// Its WireGuard public key there, base64 as `wg` shows it.
     pub wireguard: String,
 }
+
+/// How names of a network are answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsView {
+    /// The network's name.
+    pub network: String,
+    /// The network's id.
+    pub id: String,
+    /// Whether it is up; names of others are not answered.
+    pub up: bool,
+    /// The domain of its names, such as `home.mesh.internal`; absent as long as the network's name is sealed.
+    pub domain: Option<String>,
+    /// Where this device answers.
+    pub servers: Vec<String>,
+    /// What points other programs there: `systemd-resolved`, or the path of a file; absent, nothing does.
+    pub through: Option<String>,
+    /// The domains that are tried behind a short name, in this order.
+    pub search: Vec<String>,
+    /// What is wrong, if something is.
+    pub problem: Option<String>,
+}

@@ -7,6 +7,7 @@ mod change;
 mod frames;
 mod join;
 mod links;
+mod names;
 mod net;
 mod report;
 mod spread;
@@ -26,12 +27,14 @@ use mesh_core::link::Hello;
 use mesh_core::peer::PeerId;
 use mesh_ledger::ids::NetworkId;
 use mesh_os::dirs::Dirs;
+use mesh_os::machine;
 use mesh_tunnel::Tunnel;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{info, warn};
 
 use crate::clock::steady;
 use crate::discovery::{Discovery, Seen};
+use crate::dns;
 use crate::endpoint::Endpoint;
 use crate::identity::Identity;
 use crate::link::{Greeting, LinkEvent, LinkId, Wire};
@@ -84,6 +87,9 @@ pub(crate) enum Event {
 pub(crate) struct Node {
     identity: Arc<Identity>,
     dirs: Dirs,
+    machine: machine::Options,
+    /// What this device's name server answers from.
+    names: dns::Shared,
     endpoint: Endpoint,
     me: PeerId,
     nets: BTreeMap<NetworkId, Net>,
@@ -107,13 +113,20 @@ pub(crate) struct Node {
 
 impl Node {
     /// Opens every network of this device. None is up yet.
-    pub(crate) fn open(identity: Identity, dirs: Dirs, endpoint: Endpoint) -> Self {
+    pub(crate) fn open(
+        identity: Identity,
+        dirs: Dirs,
+        machine: machine::Options,
+        endpoint: Endpoint,
+    ) -> Self {
         let (events, incoming) = mpsc::channel(QUEUE);
         let me = PeerId(identity.device.public().0);
         let (watched, _) = watch::channel(Arc::new(Watched::default()));
         let mut node = Self {
             identity: Arc::new(identity),
             dirs,
+            machine,
+            names: dns::Shared::default(),
             endpoint,
             me,
             nets: BTreeMap::new(),
@@ -255,6 +268,7 @@ impl Node {
             self.housekeeping = now + HOUSEKEEPING;
             for id in ids {
                 self.end_offers(id).await;
+                self.answer_names(id, now).await;
             }
             for net in self.nets.values_mut() {
                 if let Err(error) = net.settings.save_lazily(now) {
@@ -281,6 +295,7 @@ impl Node {
         for net in self.nets.values_mut() {
             net.dialler.hint_all(now);
         }
+        self.mend().await;
     }
 
     fn seen(&mut self, seen: Seen) {

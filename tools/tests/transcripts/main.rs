@@ -8,6 +8,7 @@
 mod desk;
 mod joining;
 mod members;
+mod names;
 mod networks;
 mod offers;
 mod offline;

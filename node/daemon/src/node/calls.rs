@@ -1,6 +1,7 @@
 //! What tools ask for: one function per call, answered at once or when others have confirmed.
 
 mod create;
+mod dns;
 mod invites;
 mod log;
 mod members;
@@ -74,6 +75,8 @@ impl Node {
             Call::ServerRemove(call) => {
                 return self.signed(respond, |node| node.server_remove(&call)).await;
             }
+            Call::DnsStatus(call) => self.dns_status(call.network.as_deref()),
+            Call::DnsQuery(call) => self.dns_query(&call),
         };
         let _ = respond.send(result);
     }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, dead_code, unreachable_pub)]
 
+pub mod bus;
+
 use std::fs::File;
 use std::process::Command;
 
