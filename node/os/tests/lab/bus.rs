@@ -20,7 +20,8 @@ impl Bus {
         let (socket, config) = (folder.join("bus"), folder.join("bus.conf"));
         let text = format!(
             r#"<busconfig><type>session</type><listen>unix:path={}</listen><auth>EXTERNAL</auth>
-            <policy context="default"><allow send_destination="*"/><allow own="*"/></policy></busconfig>"#,
+            <policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/>
+            <allow own="*"/></policy></busconfig>"#,
             socket.display()
         );
         std::fs::write(&config, text).unwrap();
@@ -28,6 +29,7 @@ impl Bus {
             .arg(format!("--config-file={}", config.display()))
             .args(["--nofork", "--print-address=1"])
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("dbus-daemon (package dbus): {error}"));
         // It says where it listens once it does.
@@ -84,7 +86,9 @@ impl PlayedResolved {
                 connection.close().await.unwrap();
             });
         });
-        is_ready.recv().unwrap();
+        is_ready
+            .recv_timeout(std::time::Duration::from_secs(10))
+            .expect("the played service gets onto the bus");
         Self {
             record,
             stop: Some(stop),
