@@ -232,6 +232,26 @@ fn what_a_killed_process_left_in_the_file_is_taken_out_at_the_next_start_and_aft
 }
 
 #[test]
+fn a_damaged_note_is_named_and_keeps_nothing_else_from_being_removed() {
+    let Some(namespace) = Namespace::new() else {
+        return;
+    };
+    namespace.enter();
+    let root = Root::with(USERS);
+    let options = Options {
+        firewall: true,
+        ..root.options.clone()
+    };
+    runtime().block_on(async {
+        drop(apply(&plan("home", 7), &options).await.unwrap());
+        fs::write(root.options.run.join("resolv.conf.json"), "{").unwrap();
+        let error = recover(&options).await.unwrap_err().to_string();
+        assert!(error.contains("resolv.conf.json is damaged"), "{error}");
+        assert_eq!(run("nft list tables"), "", "the rules are gone");
+    });
+}
+
+#[test]
 fn a_kill_between_the_note_and_the_change_loses_nothing() {
     let Some(namespace) = Namespace::new() else {
         return;
