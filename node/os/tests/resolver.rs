@@ -4,12 +4,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod lab;
+mod played;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use lab::bus::{Bus, PlayedResolved};
 use lab::{Namespace, run, runtime};
 use mesh_core::plan::{InterfaceName, Plan, Resolver, Ruleset, Subnet};
 use mesh_os::machine::{Applied, Options, apply, recover};
@@ -17,6 +17,7 @@ use mesh_os::resolver::{self, ResolverState, Way};
 use mesh_os::tun;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use played::{Bus, PlayedResolved};
 
 const USERS: &[u8] = b"# from the router\nsearch lan\nnameserver 192.168.1.1\noptions edns0";
 

@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, dead_code, unreachable_pub)]
 
-pub mod bus;
-
 use std::fs::File;
 use std::process::Command;
 

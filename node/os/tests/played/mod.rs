@@ -1,5 +1,7 @@
 //! A message bus of the test's own, and a service on it that plays systemd-resolved and writes down what it is told.
 
+#![allow(clippy::unwrap_used, unreachable_pub)]
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -71,7 +73,7 @@ impl PlayedResolved {
         let (ready, is_ready) = std::sync::mpsc::channel();
         let (address, served) = (bus.address(), record.clone());
         let thread = std::thread::spawn(move || {
-            super::runtime().block_on(async move {
+            crate::lab::runtime().block_on(async move {
                 let connection = zbus::connection::Builder::address(address.as_str())
                     .unwrap()
                     .name("org.freedesktop.resolve1")
