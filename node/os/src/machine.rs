@@ -135,9 +135,10 @@ pub async fn apply(plan: &Plan, options: &Options) -> Result<Applied, MachineErr
 /// See [`MachineError`]. What was not removed stays in the journal.
 pub async fn recover(options: &Options) -> Result<Vec<String>, MachineError> {
     let mut removed = BTreeSet::new();
-    if let Some(resolver) = &options.resolver {
-        removed.extend(resolver::recover(resolver, &options.run).await?);
-    }
+    let names = match &options.resolver {
+        Some(resolver) => resolver::recover(resolver, &options.run).await,
+        None => Ok(vec![]),
+    };
     for journal in Journal::left(&options.run)? {
         // If an interface has the name, it is somebody else's by now, and so is the table: ours went with our process.
         if Links::open()?.find(journal.interface()).await?.is_none() {
@@ -149,6 +150,8 @@ pub async fn recover(options: &Options) -> Result<Vec<String>, MachineError> {
         }
         journal.clear()?;
     }
+    // Last, so that one damaged file does not keep the rules where they are.
+    removed.extend(names?);
     Ok(removed.into_iter().collect())
 }
 

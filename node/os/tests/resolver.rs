@@ -3,15 +3,13 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[path = "lab/bus.rs"]
-mod bus;
 mod lab;
+mod played;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use bus::{Bus, PlayedResolved};
 use lab::{Namespace, run, runtime};
 use mesh_core::plan::{InterfaceName, Plan, Resolver, Ruleset, Subnet};
 use mesh_os::machine::{Applied, Options, apply, recover};
@@ -19,6 +17,7 @@ use mesh_os::resolver::{self, ResolverState, Way};
 use mesh_os::tun;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use played::{Bus, PlayedResolved};
 
 const USERS: &[u8] = b"# from the router\nsearch lan\nnameserver 192.168.1.1\noptions edns0";
 
@@ -231,6 +230,26 @@ fn what_a_killed_process_left_in_the_file_is_taken_out_at_the_next_start_and_aft
         });
         assert_eq!(root.text().as_bytes(), USERS);
     }
+}
+
+#[test]
+fn a_damaged_note_is_named_and_keeps_nothing_else_from_being_removed() {
+    let Some(namespace) = Namespace::new() else {
+        return;
+    };
+    namespace.enter();
+    let root = Root::with(USERS);
+    let options = Options {
+        firewall: true,
+        ..root.options.clone()
+    };
+    runtime().block_on(async {
+        drop(apply(&plan("home", 7), &options).await.unwrap());
+        fs::write(root.options.run.join("resolv.conf.json"), "{").unwrap();
+        let error = recover(&options).await.unwrap_err().to_string();
+        assert!(error.contains("resolv.conf.json is damaged"), "{error}");
+        assert_eq!(run("nft list tables"), "", "the rules are gone");
+    });
 }
 
 #[test]

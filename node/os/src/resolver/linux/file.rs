@@ -64,23 +64,25 @@ impl File {
         let Some(entry) = Entry::of(wanted) else {
             return self.unset(interface);
         };
-        let mut journal = Journal::load(&self.journal)?.unwrap_or_default();
+        let noted = Journal::load(&self.journal)?;
+        let mut journal = noted.clone().unwrap_or_default();
         journal.entries.insert(interface.to_owned(), entry);
-        self.follow(journal)
+        self.follow(journal, noted.as_ref())
     }
 
     /// Takes a network's lines away.
     pub(super) fn unset(&self, interface: &str) -> Result<(), ResolverError> {
-        let Some(mut journal) = Journal::load(&self.journal)? else {
+        let Some(noted) = Journal::load(&self.journal)? else {
             return Ok(());
         };
+        let mut journal = noted.clone();
         if journal.entries.remove(interface).is_none() {
             return Ok(());
         }
         if journal.entries.is_empty() {
             self.restore(&journal)
         } else {
-            self.follow(journal)
+            self.follow(journal, Some(&noted))
         }
     }
 
@@ -91,7 +93,8 @@ impl File {
         Ok(journal.entries.into_keys().collect())
     }
 
-    fn follow(&self, mut journal: Journal) -> Result<(), ResolverError> {
+    /// Makes the file be what the journal's entries want. `noted` is what is on the disk of the journal.
+    fn follow(&self, mut journal: Journal, noted: Option<&Journal>) -> Result<(), ResolverError> {
         let current = self.look()?;
         let ours = matches!(&current, Current::File(text) if journal.written.contains(text));
         if !ours {
@@ -112,7 +115,9 @@ impl File {
             _ => (None, false),
         };
         journal.written = left.into_iter().chain([text.clone()]).collect();
-        journal.save(&self.journal)?;
+        if noted != Some(&journal) {
+            journal.save(&self.journal)?;
+        }
         if !done {
             self.write(&text)?;
         }

@@ -11,7 +11,7 @@ use super::conf::Entry;
 use crate::dirs::{DirsError, remove_durably, write_durably};
 
 /// See the module.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Journal {
     /// What each network adds, by interface.
     pub(super) entries: BTreeMap<String, Entry>,

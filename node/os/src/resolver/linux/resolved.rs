@@ -157,8 +157,11 @@ pub(super) fn noted(run: &Path) -> Result<Vec<String>, ResolverError> {
 const FOLDER: &str = "resolved";
 
 fn is_free_or_called(index: u32, interface: &str) -> bool {
-    nix::net::if_::if_indextoname(index)
-        .map_or(true, |name| name.to_bytes() == interface.as_bytes())
+    match nix::net::if_::if_indextoname(index) {
+        // nix 0.31 takes no name for an empty one.
+        Ok(name) => name.is_empty() || name.to_bytes() == interface.as_bytes(),
+        Err(_) => true,
+    }
 }
 
 /// The service counts interfaces in signed numbers, as the kernel does.

@@ -1,5 +1,7 @@
 //! A message bus of the test's own, and a service on it that plays systemd-resolved and writes down what it is told.
 
+#![allow(clippy::unwrap_used, unreachable_pub)]
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -9,18 +11,19 @@ use tokio::sync::oneshot;
 use zbus::interface;
 
 /// A running `dbus-daemon`; it ends with this value.
-pub(crate) struct Bus {
+pub struct Bus {
     child: Child,
     socket: PathBuf,
 }
 
 impl Bus {
     /// A bus with its socket in this folder.
-    pub(crate) fn start(folder: &Path) -> Self {
+    pub fn start(folder: &Path) -> Self {
         let (socket, config) = (folder.join("bus"), folder.join("bus.conf"));
         let text = format!(
             r#"<busconfig><type>session</type><listen>unix:path={}</listen><auth>EXTERNAL</auth>
-            <policy context="default"><allow send_destination="*"/><allow own="*"/></policy></busconfig>"#,
+            <policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/>
+            <allow own="*"/></policy></busconfig>"#,
             socket.display()
         );
         std::fs::write(&config, text).unwrap();
@@ -28,6 +31,7 @@ impl Bus {
             .arg(format!("--config-file={}", config.display()))
             .args(["--nofork", "--print-address=1"])
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("dbus-daemon (package dbus): {error}"));
         // It says where it listens once it does.
@@ -39,7 +43,7 @@ impl Bus {
     }
 
     /// Where it listens.
-    pub(crate) fn address(&self) -> String {
+    pub fn address(&self) -> String {
         format!("unix:path={}", self.socket.display())
     }
 }
@@ -52,7 +56,7 @@ impl Drop for Bus {
 }
 
 /// The service; it leaves the bus with this value.
-pub(crate) struct PlayedResolved {
+pub struct PlayedResolved {
     record: Record,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -63,7 +67,7 @@ struct Record(Arc<Mutex<(Vec<String>, bool)>>);
 
 impl PlayedResolved {
     /// Takes the service's name on a bus.
-    pub(crate) fn on(bus: &Bus) -> Self {
+    pub fn on(bus: &Bus) -> Self {
         let record = Record::default();
         let (stop, stopped) = oneshot::channel();
         let (ready, is_ready) = std::sync::mpsc::channel();
@@ -84,7 +88,9 @@ impl PlayedResolved {
                 connection.close().await.unwrap();
             });
         });
-        is_ready.recv().unwrap();
+        is_ready
+            .recv_timeout(std::time::Duration::from_secs(10))
+            .expect("the played service gets onto the bus");
         Self {
             record,
             stop: Some(stop),
@@ -93,12 +99,12 @@ impl PlayedResolved {
     }
 
     /// What it was told, one call a line.
-    pub(crate) fn calls(&self) -> Vec<String> {
+    pub fn calls(&self) -> Vec<String> {
         self.record.0.lock().unwrap().0.clone()
     }
 
     /// From now on it refuses everything.
-    pub(crate) fn refuse(&self) {
+    pub fn refuse(&self) {
         self.record.0.lock().unwrap().1 = true;
     }
 }
