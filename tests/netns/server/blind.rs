@@ -40,6 +40,7 @@ fn a_servers_disk_memory_and_wire_hold_nothing_of_what_members_call_and_number_t
     let _ = alice.mesh(&share).ok();
     let _ = alice.mesh(&["admin", "grant", HOSTS[1]]).ok();
     agree(&[alice, bob, carol], MEET);
+    let addresses: Vec<_> = nodes.iter().map(|node| node.addresses()).collect();
     // Packets too: through the relay, with these addresses inside.
     let _ = carol.mesh(&["ping", HOSTS[0], "--count", "5"]).ok();
     carol.reaches(alice.addresses().1, MEET);
@@ -49,7 +50,6 @@ fn a_servers_disk_memory_and_wire_hold_nothing_of_what_members_call_and_number_t
     stored(&server, &[alice, bob], MEET);
 
     let words = [NETWORK, HOSTS[0], HOSTS[1], HOSTS[2], OFFER, NOTE, REASON];
-    let addresses: Vec<_> = nodes.iter().map(|node| node.addresses()).collect();
     let mut needles: Vec<(String, Vec<u8>)> =
         words.map(|word| (word.to_owned(), word.into())).into();
     for (v4, v6) in &addresses {
