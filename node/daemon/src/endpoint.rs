@@ -55,6 +55,7 @@ pub(crate) struct Endpoint {
     inner: Arc<ArcSwap<BTreeSet<IpAddr>>>,
     relays: Relays,
     relays_changed: Arc<Notify>,
+    relays_used: Arc<ArcSwap<BTreeSet<RelayUrl>>>,
 }
 
 impl Endpoint {
@@ -83,6 +84,7 @@ impl Endpoint {
             inner,
             relays,
             relays_changed,
+            relays_used: Arc::default(),
         })
     }
 
@@ -125,24 +127,30 @@ impl Endpoint {
         self.set_relays(&old, wanted.collect()).await;
     }
 
-    /// A server that may have denied its relay to this device has learnt of it: tries again now, unless it is connected.
-    /// iroh would wait up to 16 s, and only forgets that when the relay has another name.
+    /// A server has just accepted this device: its relay, which may have denied it or been away, is tried again now, unless it
+    /// works. iroh would wait up to 16 s, and only forgets that when the relay has another name.
     pub(crate) async fn relay_retry(&self, server: &ServerKey) {
         let old = self.relays.get();
         let Some(relay) = old.get(server) else {
             return;
         };
         let home = self.iroh.home_relay_status().get();
-        let failed = |status: &iroh::endpoint::RelayStatus| {
-            *status.url() == relay.url && !status.is_connected() && status.last_error().is_some()
+        let works = match home.iter().find(|status| *status.url() == relay.url) {
+            Some(status) => status.last_error().is_none(),
+            None => self.relays_used.load().contains(&relay.url),
         };
-        if home.iter().any(failed)
-            && let Some(renamed) = relay.renamed()
+        if let Some(renamed) = relay.renamed()
+            && !works
         {
             let mut relays = BTreeMap::clone(&old);
             relays.insert(*server, renamed);
             self.set_relays(&old, relays).await;
         }
+    }
+
+    /// Tells which relays links run over, and are heard from.
+    pub(crate) fn set_relays_used(&self, used: BTreeSet<RelayUrl>) {
+        self.relays_used.store(Arc::new(used));
     }
 
     async fn set_relays(&self, old: &BTreeMap<ServerKey, Relay>, new: BTreeMap<ServerKey, Relay>) {

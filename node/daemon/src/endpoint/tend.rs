@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iroh::endpoint::RelayStatus;
-use iroh::{EndpointAddr, RelayUrl, SecretKey, TransportAddr, Watcher};
+use iroh::{EndpointAddr, EndpointId, RelayUrl, SecretKey, TransportAddr, Watcher};
 use mesh_core::link::ALPN;
 use tokio::sync::Notify;
+use tracing::warn;
 
 use super::relays::Relays;
+use crate::random;
 
 /// iroh leaves a relay that is not its home, when nothing was sent through it for a minute.
 const TOUCH: Duration = Duration::from_secs(40);
@@ -24,13 +26,17 @@ const SEARCH: Duration = Duration::from_secs(5);
 
 /// Runs until the endpoint is closed. `changed` tells of other relays.
 pub(super) async fn tend(iroh: iroh::Endpoint, relays: Relays, changed: Arc<Notify>) {
+    let Ok(seed) = random::seed() else {
+        return warn!("no randomness: this device may not be reachable through all relays");
+    };
+    let nobody = SecretKey::from_bytes(&seed).public();
     let mut home = iroh.home_relay_status();
     let mut touched = tokio::time::interval(TOUCH);
     loop {
         tokio::select! {
             () = iroh.closed() => return,
-            () = changed.notified() => touch(&iroh, &relays).await,
-            _ = touched.tick() => touch(&iroh, &relays).await,
+            () = changed.notified() => touch(&iroh, &relays, nobody).await,
+            _ = touched.tick() => touch(&iroh, &relays, nobody).await,
             status = home.updated() => {
                 let Ok(status) = status else { return };
                 let relays = relays.get();
@@ -47,7 +53,7 @@ pub(super) async fn tend(iroh: iroh::Endpoint, relays: Relays, changed: Arc<Noti
     }
 }
 
-async fn touch(iroh: &iroh::Endpoint, relays: &Relays) {
+async fn touch(iroh: &iroh::Endpoint, relays: &Relays, nobody: EndpointId) {
     let home = iroh.home_relay_status().get();
     let is_home = |url: &RelayUrl| home.iter().any(|status| status.url() == url);
     let relays = relays.get();
@@ -59,7 +65,6 @@ async fn touch(iroh: &iroh::Endpoint, relays: &Relays) {
     if relays.len() < 2 || others.is_empty() {
         return;
     }
-    let nobody = SecretKey::from_bytes(&[0; 32]).public();
     let address = EndpointAddr::from_parts(nobody, others);
     // Nobody answers.
     let _ = tokio::time::timeout(SEND, iroh.connect(address, ALPN)).await;

@@ -346,17 +346,21 @@ impl Node {
     /// Gives up links over a relay that is silent, so that they are dialled again over another: iroh would wait for it for half
     /// a minute, as it may come back.
     pub(crate) fn leave_silent_relays(&mut self, now: Duration) {
-        let mut silent = Vec::new();
+        let (mut silent, mut used) = (Vec::new(), BTreeSet::new());
         for (id, linked) in &mut self.links {
             let received = linked.link.connection.stats().udp_rx.datagrams;
             if received != linked.heard.0 {
                 linked.heard = (received, now);
-            } else if now.saturating_sub(linked.heard.1) >= SILENCE
-                && matches!(linked.path(), Some((TransportAddr::Relay(_), _)))
-            {
-                silent.push(*id);
+            }
+            if let Some((TransportAddr::Relay(url), _)) = linked.path() {
+                if now.saturating_sub(linked.heard.1) >= SILENCE {
+                    silent.push(*id);
+                } else {
+                    used.insert(url);
+                }
             }
         }
+        self.endpoint.set_relays_used(used);
         for link in silent {
             if let Some(linked) = self.links.get(&link) {
                 linked.link.cut();
