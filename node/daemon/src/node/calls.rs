@@ -6,6 +6,7 @@ mod log;
 mod members;
 mod networks;
 mod offers;
+mod servers;
 
 use mesh_control::call::Call;
 use mesh_control::error::{Code, Error};
@@ -66,6 +67,13 @@ impl Node {
             }
             Call::Share(call) => return self.signed(respond, |node| node.share(&call)).await,
             Call::Unshare(call) => return self.signed(respond, |node| node.unshare(&call)).await,
+            Call::ServerList(call) => self.server_list(call.network.as_deref()),
+            Call::ServerAdd(call) => {
+                return self.signed(respond, |node| node.server_add(&call)).await;
+            }
+            Call::ServerRemove(call) => {
+                return self.signed(respond, |node| node.server_remove(&call)).await;
+            }
         };
         let _ = respond.send(result);
     }

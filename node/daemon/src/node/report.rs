@@ -137,6 +137,7 @@ impl Node {
             checks: checks(net),
             problems: self.problems(net),
             peers: self.with_viewer(net, |viewer| viewer.peers()),
+            servers: Vec::new(),
         }
     }
 

@@ -75,6 +75,12 @@ impl Node {
         let invite = self.with_viewer(net, |viewer| viewer.invite(&event, standing));
         let network = net.name();
         let limits = limits(&reach);
+        let servers = ticket
+            .contacts()
+            .iter()
+            .filter(|contact| contact.kind == ContactKind::Server)
+            .filter_map(|contact| contact.address.map(|address| address.to_string()))
+            .collect();
         let finish = move |spread| {
             Reply::Invited(reply::Invited {
                 network,
@@ -82,6 +88,7 @@ impl Node {
                 invite,
                 spread,
                 reach,
+                servers,
                 limits,
             })
         };
