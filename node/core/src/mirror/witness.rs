@@ -57,6 +57,8 @@ pub struct Accusation {
     pub tips: Vec<SignedTip>,
     /// The member that was shown the last of them; none if it was this device.
     pub heard_from: Option<DeviceId>,
+    /// When it was found out, in milliseconds since 1970; 0 until [`Witness::date`].
+    pub at: u64,
 }
 
 /// What is kept on disk: the rest is pulled again.
@@ -200,6 +202,17 @@ impl Witness {
     #[must_use]
     pub fn accusations(&self) -> &[Accusation] {
         &self.accusations
+    }
+
+    /// Says when what was found since the last time was found: now. Returns it.
+    pub fn date(&mut self, now: u64) -> Vec<Accusation> {
+        let fresh = self.accusations.iter_mut().filter(|found| found.at == 0);
+        fresh
+            .map(|found| {
+                found.at = now.max(1);
+                found.clone()
+            })
+            .collect()
     }
 
     /// Holds nothing against the server that it has signed so far.
@@ -454,6 +467,7 @@ impl Witness {
                 what,
                 tips,
                 heard_from,
+                at: 0,
             });
             self.dirty = true;
         }
