@@ -1,25 +1,34 @@
 //! The iroh endpoint: how this device reaches others and is reached.
 //!
-//! It contacts nobody but peers: no relay, no public DNS or DHT lookups, no port mapping. Others are found by the addresses
-//! in tickets, by those remembered, and on the LAN ([`crate::discovery`]).
+//! It contacts nobody but peers and the servers of this device's networks ([`relays`]): no public relay, DNS or DHT lookups, no
+//! port mapping. Others are found by the addresses in tickets, by those remembered, on the LAN ([`crate::discovery`]), and
+//! through the servers' relays, over which iroh arranges a direct path if the routers between let one through.
+
+mod pin;
+mod relays;
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use iroh::address_lookup::AddrFilter;
+use iroh::dns::DnsResolver;
 use iroh::endpoint::{
     BindOpts, ConnectOptions, Connection, IdleTimeout, Incoming, NetReportConfig, PortmapperConfig,
     QuicTransportConfig, RelayMode, VarInt, presets,
 };
-use iroh::{EndpointAddr, EndpointId, SecretKey, TransportAddr};
+use iroh::{EndpointAddr, EndpointId, RelayMap, RelayUrl, SecretKey, TransportAddr, Watcher};
 use mesh_core::link::ALPN;
 use mesh_core::peer::PeerId;
 use mesh_ledger::ids::ServerKey;
-use tracing::warn;
+use tracing::{info, warn};
+
+use pin::Pin;
+pub(crate) use relays::RelayServer;
+use relays::{Names, Relay, Relays};
 
 /// The UDP port of control links, if it is free.
 pub(crate) const DEFAULT_PORT: u16 = 51820;
@@ -45,23 +54,29 @@ pub(crate) struct Endpoint {
     iroh: iroh::Endpoint,
     /// Addresses of mesh interfaces: never a way to reach a peer, or a tunnel would run in itself.
     inner: Arc<ArcSwap<BTreeSet<IpAddr>>>,
+    relays: Relays,
 }
 
 impl Endpoint {
     /// Opens the sockets: on `port` if one is named, else on the default port or, if it is taken, on any.
     pub(crate) async fn bind(seed: &[u8; 32], port: Option<u16>) -> Result<Self, BindError> {
         let inner = Arc::new(ArcSwap::from_pointee(BTreeSet::new()));
+        let relays = Relays::default();
         let iroh = match port {
-            Some(port) => bind_on(seed, port, &inner).await?,
-            None => match bind_on(seed, DEFAULT_PORT, &inner).await {
+            Some(port) => bind_on(seed, port, &inner, &relays).await?,
+            None => match bind_on(seed, DEFAULT_PORT, &inner, &relays).await {
                 Ok(iroh) => iroh,
                 Err(error) => {
                     warn!("{error}; taking any free port");
-                    bind_on(seed, 0, &inner).await?
+                    bind_on(seed, 0, &inner, &relays).await?
                 }
             },
         };
-        Ok(Self { iroh, inner })
+        Ok(Self {
+            iroh,
+            inner,
+            relays,
+        })
     }
 
     /// The UDP ports of the sockets: what leaves from them must never enter a tunnel.
@@ -89,19 +104,88 @@ impl Endpoint {
         self.inner.store(Arc::new(inner));
     }
 
-    /// Connects to a peer at these addresses.
+    /// Sets the servers whose relays and address discoveries are used. Connections to others are not made any more.
+    pub(crate) async fn set_servers(&self, servers: &[RelayServer]) {
+        let old = self.relays.get();
+        let kept = |server: &RelayServer| {
+            let known = old.get(&server.key)?;
+            (known.server == *server).then(|| known.clone())
+        };
+        let wanted = servers.iter().filter_map(|server| {
+            let relay = kept(server).or_else(|| Relay::new(server.clone(), 0))?;
+            Some((server.key, relay))
+        });
+        self.set_relays(&old, wanted.collect()).await;
+    }
+
+    /// A server that may have denied its relay to this device has learnt of it: tries again now, unless it is connected.
+    /// iroh would wait up to 16 s, and only forgets that when the relay has another name.
+    pub(crate) async fn relay_retry(&self, server: &ServerKey) {
+        let old = self.relays.get();
+        let Some(relay) = old.get(server) else {
+            return;
+        };
+        let home = self.iroh.home_relay_status().get();
+        let failed = |status: &iroh::endpoint::RelayStatus| {
+            *status.url() == relay.url && !status.is_connected() && status.last_error().is_some()
+        };
+        if home.iter().any(failed)
+            && let Some(renamed) = relay.renamed()
+        {
+            let mut relays = BTreeMap::clone(&old);
+            relays.insert(*server, renamed);
+            self.set_relays(&old, relays).await;
+        }
+    }
+
+    async fn set_relays(&self, old: &BTreeMap<ServerKey, Relay>, new: BTreeMap<ServerKey, Relay>) {
+        // Known before iroh uses them, and no longer known before it is told to leave them.
+        self.relays.set(new.clone());
+        for (key, relay) in old {
+            if new.get(key).is_none_or(|new| new.url != relay.url) {
+                self.iroh.remove_relay(&relay.url).await;
+            }
+        }
+        for (key, relay) in &new {
+            if old.get(key) != Some(relay) {
+                info!(host = relay.server.host, "uses a server's relay");
+                self.iroh
+                    .insert_relay(relay.url.clone(), relay.config())
+                    .await;
+            }
+        }
+    }
+
+    /// The host of the server whose relay that is.
+    pub(crate) fn relay_host(&self, url: &RelayUrl) -> Option<String> {
+        let relays = self.relays.get();
+        let same = |relay: &&Relay| {
+            relay.url.host_str() == url.host_str() && relay.url.port() == url.port()
+        };
+        relays
+            .values()
+            .find(same)
+            .map(|relay| relay.server.host.clone())
+    }
+
+    /// Connects to a peer at these addresses, and through the relays of these servers.
     pub(crate) async fn connect(
         &self,
         peer: &PeerId,
         addresses: &[SocketAddr],
+        servers: &BTreeSet<ServerKey>,
     ) -> Result<Connection, String> {
         let id = EndpointId::from_bytes(&peer.0).map_err(|error| error.to_string())?;
         let inner = self.inner.load();
         let addresses = addresses
             .iter()
             .filter(|a| usable(a.ip()) && !inner.contains(&a.ip()))
-            .copied();
-        let address = EndpointAddr::from_parts(id, addresses.map(TransportAddr::Ip));
+            .copied()
+            .map(TransportAddr::Ip);
+        let relays = self.relays.get();
+        let relays = relays.iter().filter(|(key, _)| servers.contains(key));
+        let relays = relays.map(|(_, relay)| TransportAddr::Relay(relay.url.clone()));
+        let address = EndpointAddr::from_parts(id, addresses.chain(relays));
         self.iroh
             .connect(address, ALPN)
             .await
@@ -158,9 +242,13 @@ async fn bind_on(
     seed: &[u8; 32],
     port: u16,
     inner: &Arc<ArcSwap<BTreeSet<IpAddr>>>,
+    relays: &Relays,
 ) -> Result<iroh::Endpoint, BindError> {
     let failed = |why: String| BindError { port, why };
     let optional = BindOpts::default().set_is_required(false);
+    // A relay is found by its address discovery, or by HTTPS where UDP does not get through.
+    let mut probes = NetReportConfig::minimal();
+    probes.https_probes = true;
     let idle = IdleTimeout::try_from(IDLE).map_err(|error| failed(error.to_string()))?;
     let transport = QuicTransportConfig::builder()
         .initial_mtu(1400)
@@ -176,10 +264,12 @@ async fn bind_on(
     iroh::Endpoint::builder(presets::Minimal)
         .secret_key(SecretKey::from_bytes(seed))
         .alpns(vec![ALPN.to_vec()])
-        .relay_mode(RelayMode::Disabled)
+        .relay_mode(RelayMode::Custom(RelayMap::empty()))
+        .ca_tls_config(Pin::config(relays.clone()))
+        .dns_resolver(DnsResolver::custom(Names(relays.clone())))
         .clear_address_lookup()
         .portmapper_config(PortmapperConfig::Disabled)
-        .net_report_config(NetReportConfig::minimal())
+        .net_report_config(probes)
         .transport_config(transport)
         .addr_filter(outer_only(inner))
         .clear_ip_transports()

@@ -9,6 +9,7 @@ mod join;
 mod links;
 mod net;
 mod report;
+mod servers;
 mod spread;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -137,6 +137,7 @@ impl Node {
             info!(network = %id, "down");
         }
         self.endpoint.set_inner(self.machine_addresses());
+        self.use_servers().await;
         self.announce_on_lan();
         Ok(())
     }
@@ -181,6 +182,7 @@ impl Node {
         net.forget_gone();
         self.publish_table(id);
         self.endpoint.set_inner(self.machine_addresses());
+        self.use_servers().await;
         self.announce_on_lan();
         self.ask_for_keys(id);
         self.set_own_key(id);

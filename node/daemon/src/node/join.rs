@@ -395,7 +395,7 @@ impl Attempt {
         let nobody = |why: String| Failure::Nobody(why);
         let connection = self
             .endpoint
-            .connect(peer, addresses)
+            .connect(peer, addresses, &BTreeSet::new())
             .await
             .map_err(nobody)?;
         let nonce = random::bytes().map_err(|error| Failure::Here(error.to_string()))?;

@@ -1,14 +1,17 @@
 //! Links: dialling, being dialled, and which of two connections to keep.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use iroh::TransportAddr;
 use mesh_core::beacon::{Beacon, EVERY, MAX_ADDRESSES};
 use mesh_core::desired::device_id;
 use mesh_core::dial::{Standing, keeps_new};
 use mesh_core::link::{Frame, Hello, Refusal, Role, event_frames};
 use mesh_core::peer::PeerId;
-use mesh_ledger::ids::{DeviceId, NetworkId};
+use mesh_ledger::ids::{DeviceId, NetworkId, ServerKey};
 use mesh_ledger::network::Ledger;
 use mesh_ledger::network::redeem::{Challenge, Reply};
 use mesh_ledger::parking::Source;
@@ -23,6 +26,8 @@ use crate::link::{Greeting, Link, LinkId, MAX_INTRODUCTION, Wire};
 
 /// How long one attempt may take.
 const DIAL: Duration = Duration::from_millis(3500);
+/// How long one attempt may take that can go through a relay, which may have to be connected to first.
+const DIAL_RELAYED: Duration = Duration::from_secs(5);
 /// How long a joiner may stay without being admitted.
 const JOINER: Duration = Duration::from_secs(60);
 /// The most joiners at once.
@@ -44,15 +49,20 @@ pub(crate) struct Linked {
 }
 
 impl Linked {
-    /// The address of the path in use, and its round-trip time.
-    pub(crate) fn path(&self) -> Option<(std::net::SocketAddr, Duration)> {
+    /// The path in use, and its round-trip time.
+    pub(crate) fn path(&self) -> Option<(TransportAddr, Duration)> {
         let paths = self.link.connection.paths();
         let path = paths
             .iter()
             .find(iroh::endpoint::Path::is_selected)
             .or_else(|| paths.iter().next())?;
-        match path.remote_addr() {
-            iroh::TransportAddr::Ip(address) => Some((*address, path.rtt())),
+        Some((path.remote_addr().clone(), path.rtt()))
+    }
+
+    /// The address of the path in use, if it is a direct one.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        match self.path()? {
+            (TransportAddr::Ip(address), _) => Some(address),
             _ => None,
         }
     }
@@ -75,10 +85,17 @@ impl Node {
                         .collect::<Vec<_>>(),
                 );
             }
+            let servers: BTreeSet<ServerKey> =
+                net.relay_servers().map(|server| server.key).collect();
             let (endpoint, events) = (self.endpoint.clone(), self.events.clone());
             tokio::spawn(async move {
+                let limit = if servers.is_empty() {
+                    DIAL
+                } else {
+                    DIAL_RELAYED
+                };
                 let dialled = async {
-                    let connection = endpoint.connect(&peer, &addresses).await?;
+                    let connection = endpoint.connect(&peer, &addresses, &servers).await?;
                     let hello = Hello {
                         network: id,
                         role: Role::Member,
@@ -87,7 +104,7 @@ impl Node {
                         .await
                         .map_err(|error| error.to_string())
                 };
-                let result = match tokio::time::timeout(DIAL, dialled).await {
+                let result = match tokio::time::timeout(limit, dialled).await {
                     Ok(result) => result,
                     Err(_) => Err("no answer".to_owned()),
                 };
@@ -237,7 +254,7 @@ impl Node {
         let missing = net.ledger.missing();
         if let Some(linked) = self.links.get_mut(&link) {
             linked.member = true;
-            if let Some((address, _)) = linked.path() {
+            if let Some(address) = linked.address() {
                 net.settings.reached(device_id(&peer).to_string(), address);
             }
             // The side that dialled begins; the other answers.

@@ -281,6 +281,7 @@ impl Node {
         }
         net.doors.insert(key, doors);
         self.doors_changed(id).await;
+        self.endpoint.relay_retry(&key).await;
         self.host_progress(id, key).await;
     }
 

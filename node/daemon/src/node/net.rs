@@ -14,7 +14,8 @@ use mesh_core::peer::PeerId;
 use mesh_core::plan::InterfaceName;
 use mesh_ledger::event::Event;
 use mesh_ledger::graph::Idx;
-use mesh_ledger::ids::{DeviceId, EventId, NetworkId};
+use mesh_ledger::ids::{DeviceId, EventId, NetworkId, ServerKey};
+use mesh_ledger::mirror::message::Doors;
 use mesh_ledger::network::{Ledger, OpenError};
 use mesh_ledger::state::State;
 use mesh_ledger::store::StoreError;
@@ -70,6 +71,8 @@ pub(crate) struct Net {
     pub(crate) problem: Option<String>,
     /// Peers that say this device was removed.
     pub(crate) shut_out: BTreeSet<PeerId>,
+    /// The doors of the network's servers, as each last told them. Who changes them calls [`super::Node::doors_changed`].
+    pub(crate) doors: BTreeMap<ServerKey, Doors>,
     me: PeerId,
 }
 
@@ -117,6 +120,7 @@ impl Net {
     ) -> Result<Self, NetError> {
         let wireguard = seed(&folder.join("wireguard.key"))?;
         let settings = Settings::load(folder)?;
+        let doors = settings.doors();
         Ok(Self {
             id: ledger.network(),
             folder: folder.to_owned(),
@@ -135,6 +139,7 @@ impl Net {
             next_beacon: Duration::ZERO,
             problem: None,
             shut_out: BTreeSet::new(),
+            doors,
             me,
         })
     }

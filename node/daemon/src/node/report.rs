@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use iroh::TransportAddr;
 use mesh_control::state::{NetworkState, State as Watched};
 use mesh_control::view::{Check, NetworkStatus, NetworkView, PeerReach, Problem, Rank};
 use mesh_core::desired::{device_id, peer_id};
@@ -55,13 +56,22 @@ impl Node {
         {
             live.last_seen_ms = Some(now);
             live.reach = PeerReach::Direct;
+            live.path = "direct".to_owned();
             if let Some((address, rtt)) = linked.path() {
-                let lan = on_link(address.ip());
-                live.path = if lan { "direct, same LAN" } else { "direct" }.to_owned();
-                live.endpoint = Some(address.to_string());
                 live.rtt_us = u64::try_from(rtt.as_micros()).ok();
-            } else {
-                live.path = "direct".to_owned();
+                match address {
+                    TransportAddr::Ip(address) => {
+                        let lan = on_link(address.ip());
+                        live.path = if lan { "direct, same LAN" } else { "direct" }.to_owned();
+                        live.endpoint = Some(address.to_string());
+                    }
+                    TransportAddr::Relay(url) => {
+                        let host = self.endpoint.relay_host(&url);
+                        live.reach = PeerReach::Relay;
+                        live.path = format!("relay {}", host.as_deref().unwrap_or("(left)"));
+                    }
+                    _ => {}
+                }
             }
         } else if net.is_up() && net.presence.fresh(device, now) {
             live.reach = PeerReach::Direct;
@@ -288,10 +298,8 @@ impl Node {
         net: &Net,
     ) -> Vec<(DeviceId, Option<std::net::SocketAddr>)> {
         let path = |link| {
-            self.links
-                .get(link)
-                .and_then(super::links::Linked::path)
-                .map(|(address, _)| address)
+            let linked = self.links.get(link)?;
+            linked.address()
         };
         net.links
             .iter()
