@@ -7,6 +7,7 @@ mod change;
 mod frames;
 mod join;
 mod links;
+mod mirrors;
 mod net;
 mod report;
 mod servers;
@@ -25,13 +26,14 @@ use mesh_control::reply::Reply;
 use mesh_control::state::State as Watched;
 use mesh_core::link::Hello;
 use mesh_core::peer::PeerId;
-use mesh_ledger::ids::NetworkId;
+use mesh_ledger::ids::{NetworkId, ServerKey};
 use mesh_os::dirs::Dirs;
 use mesh_tunnel::Tunnel;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{info, warn};
 
 use crate::clock::steady;
+use crate::mirror::MirrorEvent;
 use crate::discovery::{Discovery, Seen};
 use crate::endpoint::Endpoint;
 use crate::identity::Identity;
@@ -75,6 +77,10 @@ pub(crate) enum Event {
     Joined(Box<join::Outcome>),
     /// This device has left a network, and the others were told as far as they could be.
     Left(NetworkId, Result<Reply, Error>, Respond),
+    /// Something from a server's connection.
+    Mirror(ServerKey, MirrorEvent),
+    /// Whether the servers of a network that is to be created answer.
+    Reached(Box<mirrors::Reached>),
     /// The machine's interfaces or addresses changed.
     Machine,
     /// Stop.
@@ -94,6 +100,10 @@ pub(crate) struct Node {
     lan: BTreeMap<PeerId, Seen>,
     joining: Vec<Joining>,
     pending: Vec<Pending>,
+    servers: BTreeMap<ServerKey, mirrors::Served>,
+    next_stream: u64,
+    letters: Vec<mirrors::Waiting>,
+    hosting: Vec<mirrors::Hosting>,
     events: mpsc::Sender<Event>,
     incoming: mpsc::Receiver<Event>,
     watched: watch::Sender<Arc<Watched>>,
@@ -124,6 +134,10 @@ impl Node {
             lan: BTreeMap::new(),
             joining: Vec::new(),
             pending: Vec::new(),
+            servers: BTreeMap::new(),
+            next_stream: 0,
+            letters: Vec::new(),
+            hosting: Vec::new(),
             events,
             incoming,
             watched,
@@ -217,6 +231,8 @@ impl Node {
                 drop(permit);
             }
             Event::Link(link, LinkEvent::Closed(why)) => self.link_closed(link, &why),
+            Event::Mirror(server, event) => self.mirror_event(server, event).await,
+            Event::Reached(reached) => self.reached(*reached).await,
             Event::Seen(seen) => self.seen(seen),
             Event::Tunnel(network, event) => self.tunnel_event(network, event),
             Event::Joined(outcome) => self.joined(*outcome).await,
@@ -233,7 +249,10 @@ impl Node {
             .flat_map(|net| [net.dialler.next(), Some(net.next_beacon)])
             .flatten();
         let pending = self.pending.iter().map(|pending| pending.deadline);
+        let servers = [self.mirrors_due(), self.letters_due(), self.hosting_due()];
+        let servers = servers.into_iter().flatten().map(Duration::from_millis);
         nets.chain(pending)
+            .chain(servers)
             .chain([self.housekeeping])
             .min()
             .unwrap_or(self.housekeeping)
@@ -242,6 +261,7 @@ impl Node {
     async fn on_time(&mut self) {
         let now = steady();
         self.settle_spreads(now);
+        self.mirrors_on_time().await;
         let ids: Vec<NetworkId> = self
             .nets
             .values()
@@ -261,6 +281,9 @@ impl Node {
                 if let Err(error) = net.settings.save_lazily(now) {
                     warn!("{error}");
                 }
+                if let Err(error) = net.save_mirrors() {
+                    warn!("{error}");
+                }
             }
             self.drop_idle_joiners(now);
             self.announce_on_lan();
@@ -278,6 +301,7 @@ impl Node {
     async fn machine_changed(&mut self) {
         self.endpoint.network_change().await;
         self.announce_on_lan();
+        self.retry_mirrors();
         let now = steady();
         for net in self.nets.values_mut() {
             net.dialler.hint_all(now);

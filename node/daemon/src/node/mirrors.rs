@@ -22,6 +22,7 @@ use crate::clock::{now_ms, steady_ms};
 use crate::mirror::{Mirror, MirrorEvent, Place, Stream};
 
 pub(crate) use host::{Hosting, Reached};
+pub(crate) use kept::load;
 pub(crate) use letters::Waiting;
 
 /// A stream that lasted so long was well: the next one is opened at once. Milliseconds.
@@ -30,7 +31,7 @@ const WELL: u64 = 20_000;
 /// A server as a network knows it.
 pub(crate) struct Watched {
     pub(crate) witness: Witness,
-    /// What the server gave or somebody typed; else the ledger's is shown.
+    /// The server's own permit for this network.
     permit: Option<Permit>,
     /// Why it does not serve this network, if it said so.
     pub(super) refused: Option<String>,
@@ -81,6 +82,14 @@ impl Net {
             servers.insert(*key, server.clone());
         }
         servers
+    }
+
+    /// A server is to be tried anew.
+    fn mirrors_renewed(&mut self, server: &ServerKey) {
+        if let Some(watched) = self.mirrors.get_mut(server) {
+            watched.refused = None;
+            watched.again.at_once();
+        }
     }
 
     /// The newest tip of each server, for a beacon.
