@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::secret::Secret;
 use crate::view::{
     EventRef, InviteView, LogEntry, MemberView, NetworkIdentity, NetworkStatus, NetworkView,
-    OfferView, Reach, Spread,
+    OfferView, Reach, ServerView, Spread,
 };
 
 /// The answer to a call, on the wire `{"created":{..}}`.
@@ -53,6 +53,10 @@ pub enum Reply {
     Identity(Identity),
     /// Peers were asked.
     Synced(Synced),
+    /// The list of servers was changed.
+    ServerChanged(ServerChanged),
+    /// Servers of a network.
+    Servers(Servers),
 }
 
 /// Answers [`Create`](crate::call::Create).
@@ -77,6 +81,9 @@ pub struct Invited {
     pub spread: Spread,
     /// The addresses in the ticket, those most likely to work first.
     pub reach: Vec<Reach>,
+    /// The servers in the ticket, as `HOST:PORT`: through them it works while this device is off.
+    #[serde(default)]
+    pub servers: Vec<String>,
     /// Sentences that say where the ticket will not work and what would help, such as `off this LAN it needs …`.
     pub limits: Vec<String>,
 }
@@ -296,4 +303,26 @@ pub struct Synced {
     pub received: u64,
     /// Events that went.
     pub sent: u64,
+}
+
+/// Answers [`ServerAdd`](crate::call::ServerAdd) and [`ServerRemove`](crate::call::ServerRemove).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerChanged {
+    /// The network's name.
+    pub network: String,
+    /// The server, as it is after it was added, as it was before it was taken off.
+    pub server: ServerView,
+    /// What was signed.
+    pub event: EventRef,
+    /// How many other devices have it.
+    pub spread: Spread,
+}
+
+/// Answers [`ServerList`](crate::call::ServerList).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Servers {
+    /// The network's name.
+    pub network: String,
+    /// In the order of the list.
+    pub servers: Vec<ServerView>,
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mesh_control::call::{Call, Create, Invite, Join, Networks};
+use mesh_control::call::{Call, Create, Invite, Join, Networks, ServerAdd};
 use mesh_control::client::Client;
 use mesh_control::fake::{Fake, Listening, examples};
 use mesh_control::frame::{FromDaemon, FromTool, PROTOCOL};
@@ -48,6 +48,7 @@ fn create() -> Create {
         name: "home".to_owned(),
         host: None,
         subnet: None,
+        servers: Vec::new(),
     }
 }
 
@@ -423,6 +424,18 @@ async fn calls_are_frozen_on_the_wire() {
     assert_eq!(
         serde_json::to_string(&line).unwrap(),
         r#"{"call":{"id":3,"call":{"invite":{"network":null,"uses":1,"expires_seconds":86400,"to":null,"note":null,"wait_ms":null}}}}"#
+    );
+    let add = FromTool::Call {
+        id: 4,
+        call: Call::ServerAdd(ServerAdd {
+            network: None,
+            server: Secret::new("vpn.example.org:7443#key/permit"),
+            wait_ms: None,
+        }),
+    };
+    assert_eq!(
+        serde_json::to_string(&add).unwrap(),
+        r#"{"call":{"id":4,"call":{"server_add":{"network":null,"server":"vpn.example.org:7443#key/permit","wait_ms":null}}}}"#
     );
     let error = FromDaemon::Error {
         id: 3,

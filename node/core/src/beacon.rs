@@ -1,7 +1,8 @@
 //! Beacons: "I am here, this is my head", flooded over the control links.
 //!
 //! One per device every [`EVERY`] milliseconds. Each device passes on a beacon of a live member once per (device, counter), and keeps
-//! the newest of each. They give presence beyond one's own links and compare heads. A beacon is signed by its device and
+//! the newest of each. They give presence beyond one's own links, compare heads, and let members compare what servers have
+//! signed. A beacon is signed by its device and
 //! sealed under the newest epoch key that device holds, so that what carries it learns nothing; nothing of it enters the
 //! ledger.
 //!
@@ -16,7 +17,10 @@ use chacha20poly1305::aead::{Aead, KeyInit};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use mesh_ledger::ids::{DeviceId, NetworkId};
 use mesh_ledger::keys::{DeviceSecret, Domain, EpochKey, Signature};
+use mesh_ledger::mirror::SignedTip;
 use serde::{Deserialize, Serialize};
+
+use crate::mirror::MAX_SERVERS;
 
 /// How often a device sends one, in milliseconds.
 pub const EVERY: u64 = 10_000;
@@ -25,7 +29,7 @@ pub const LIFETIME: Duration = Duration::from_secs(35);
 /// The most addresses in one.
 pub const MAX_ADDRESSES: usize = 6;
 /// The most bytes of one.
-pub const MAX_BEACON: usize = 1024;
+pub const MAX_BEACON: usize = 1536;
 
 /// What a device says of itself now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +42,8 @@ pub struct Beacon {
     pub heads: [u8; 16],
     /// Where it may be reached.
     pub addresses: Vec<SocketAddr>,
+    /// The newest tip that each of the network's servers has shown it.
+    pub tips: Vec<SignedTip>,
 }
 
 impl Beacon {
@@ -86,6 +92,7 @@ impl Beacon {
         let signature = Signature::from_bytes(signature);
         let good = rest.is_empty()
             && beacon.addresses.len() <= MAX_ADDRESSES
+            && beacon.tips.len() <= MAX_SERVERS
             && beacon
                 .device
                 .verifies(Domain::Beacon, &signed(network, plain), &signature);
@@ -143,14 +150,6 @@ impl Presence {
         self.0.get(device).map(|(beacon, _)| beacon)
     }
 
-    /// The beacons that are fresh.
-    pub fn all_fresh(&self, now: Duration) -> impl Iterator<Item = &Beacon> {
-        self.0
-            .values()
-            .filter(move |(_, at)| now.saturating_sub(*at) < LIFETIME)
-            .map(|(beacon, _)| beacon)
-    }
-
     /// Forgets who is no member any more.
     pub fn retain(&mut self, live: impl Fn(&DeviceId) -> bool) {
         self.0.retain(|device, _| live(device));
@@ -162,18 +161,28 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use mesh_ledger::keys::ServerSecret;
+    use mesh_ledger::mirror::{Chain, Tip};
 
     fn secret() -> DeviceSecret {
         DeviceSecret::from_seed(&[1; 32])
     }
 
     fn beacon(counter: u64) -> Beacon {
-        let address = "192.0.2.1:51820".parse().unwrap();
+        let address = "[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:51820".parse().unwrap();
+        let tip = Tip {
+            network: NetworkId([1; 32]),
+            count: u64::MAX,
+            chain: Chain([5; 32]),
+            time: u64::MAX,
+        };
+        let tip = SignedTip::sign(tip, &ServerSecret::from_seed(&[6; 32]));
         Beacon {
             device: secret().public(),
             counter,
             heads: [4; 16],
             addresses: vec![address; MAX_ADDRESSES],
+            tips: vec![tip; MAX_SERVERS],
         }
     }
 

@@ -40,6 +40,7 @@ pub mod desired;
 pub mod dial;
 pub mod filter;
 pub mod link;
+pub mod mirror;
 pub mod packet;
 pub mod peer;
 pub mod plan;

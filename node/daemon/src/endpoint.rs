@@ -18,7 +18,7 @@ use arc_swap::ArcSwap;
 use iroh::address_lookup::AddrFilter;
 use iroh::dns::DnsResolver;
 use iroh::endpoint::{
-    BindOpts, Connection, IdleTimeout, Incoming, NetReportConfig, PortmapperConfig,
+    BindOpts, ConnectOptions, Connection, IdleTimeout, Incoming, NetReportConfig, PortmapperConfig,
     QuicTransportConfig, RelayMode, VarInt, presets,
 };
 use iroh::{EndpointAddr, EndpointId, RelayMap, RelayUrl, SecretKey, TransportAddr, Watcher};
@@ -36,6 +36,9 @@ use relays::{Names, Relay, Relays};
 pub(crate) const DEFAULT_PORT: u16 = 51820;
 const IDLE: Duration = Duration::from_secs(12);
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
+/// A server that is gone is noticed after so long.
+const SERVER_IDLE: Duration = Duration::from_secs(9);
+const SERVER_KEEP_ALIVE: Duration = Duration::from_secs(3);
 const DATAGRAM_BUFFER: usize = 512 << 10;
 const DATAGRAM_RECEIVE_BUFFER: usize = 4 << 20;
 
@@ -206,6 +209,35 @@ impl Endpoint {
             .connect(address, ALPN)
             .await
             .map_err(|error| error.to_string())
+    }
+
+    /// Connects to a server's mirror: whoever answers has that key. A server may run on this very machine.
+    pub(crate) async fn connect_server(
+        &self,
+        key: &ServerKey,
+        addresses: &[SocketAddr],
+    ) -> Result<Connection, String> {
+        let failed = |error: &dyn std::fmt::Display| error.to_string();
+        let id = EndpointId::from_bytes(&key.0).map_err(|error| failed(&error))?;
+        let inner = self.inner.load();
+        let outer = addresses.iter().filter(|a| !inner.contains(&a.ip()));
+        let address = EndpointAddr::from_parts(id, outer.copied().map(TransportAddr::Ip));
+        let idle = IdleTimeout::try_from(SERVER_IDLE).map_err(|error| failed(&error))?;
+        let transport = QuicTransportConfig::builder()
+            .max_idle_timeout(Some(idle))
+            .keep_alive_interval(SERVER_KEEP_ALIVE)
+            .default_path_max_idle_timeout(SERVER_IDLE)
+            .default_path_keep_alive_interval(SERVER_KEEP_ALIVE)
+            .max_concurrent_bidi_streams(VarInt::from_u32(0))
+            .max_concurrent_uni_streams(VarInt::from_u32(0))
+            .build();
+        let options = ConnectOptions::new().with_transport_config(transport);
+        let connecting = self
+            .iroh
+            .connect_with_opts(address, mesh_ledger::mirror::ALPN, options)
+            .await
+            .map_err(|error| failed(&error))?;
+        connecting.await.map_err(|error| failed(&error))
     }
 
     /// The next connection that somebody opens; `None` when the endpoint is closed.

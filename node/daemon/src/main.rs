@@ -9,6 +9,7 @@ mod discovery;
 mod endpoint;
 mod identity;
 mod link;
+mod mirror;
 mod node;
 mod ping;
 mod random;

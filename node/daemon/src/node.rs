@@ -7,6 +7,7 @@ mod change;
 mod frames;
 mod join;
 mod links;
+mod mirrors;
 mod net;
 mod report;
 mod servers;
@@ -25,7 +26,7 @@ use mesh_control::reply::Reply;
 use mesh_control::state::State as Watched;
 use mesh_core::link::Hello;
 use mesh_core::peer::PeerId;
-use mesh_ledger::ids::NetworkId;
+use mesh_ledger::ids::{NetworkId, ServerKey};
 use mesh_os::dirs::Dirs;
 use mesh_tunnel::Tunnel;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -37,6 +38,7 @@ use crate::discovery::{Discovery, Seen};
 use crate::endpoint::Endpoint;
 use crate::identity::Identity;
 use crate::link::{Greeting, LinkEvent, LinkId, Wire};
+use crate::mirror::MirrorEvent;
 
 use calls::Respond;
 use join::Joining;
@@ -78,6 +80,10 @@ pub(crate) enum Event {
     Joined(Box<join::Outcome>),
     /// This device has left a network, and the others were told as far as they could be.
     Left(NetworkId, Result<Reply, Error>, Respond),
+    /// Something from a server's connection.
+    Mirror(ServerKey, MirrorEvent),
+    /// Whether the servers of a network that is to be created answer.
+    Reached(Box<mirrors::Reached>),
     /// The machine's interfaces or addresses changed.
     Machine,
     /// Stop.
@@ -99,6 +105,10 @@ pub(crate) struct Node {
     lan: BTreeMap<PeerId, Seen>,
     joining: Vec<Joining>,
     pending: Vec<Pending>,
+    servers: BTreeMap<ServerKey, mirrors::Served>,
+    next_stream: u64,
+    letters: Vec<mirrors::Waiting>,
+    hosting: Vec<mirrors::Hosting>,
     events: mpsc::Sender<Event>,
     incoming: mpsc::Receiver<Event>,
     watched: watch::Sender<Arc<Watched>>,
@@ -132,6 +142,10 @@ impl Node {
             lan: BTreeMap::new(),
             joining: Vec::new(),
             pending: Vec::new(),
+            servers: BTreeMap::new(),
+            next_stream: 0,
+            letters: Vec::new(),
+            hosting: Vec::new(),
             events,
             incoming,
             watched,
@@ -226,6 +240,8 @@ impl Node {
                 drop(permit);
             }
             Event::Link(link, LinkEvent::Closed(why)) => self.link_closed(link, &why),
+            Event::Mirror(server, event) => self.mirror_event(server, event).await,
+            Event::Reached(reached) => self.reached(*reached).await,
             Event::Seen(seen) => self.seen(seen),
             Event::Tunnel(network, event) => self.tunnel_event(network, event),
             Event::Joined(outcome) => self.joined(*outcome).await,
@@ -242,7 +258,10 @@ impl Node {
             .flat_map(|net| [net.dialler.next(), Some(net.next_beacon)])
             .flatten();
         let pending = self.pending.iter().map(|pending| pending.deadline);
+        let servers = [self.mirrors_due(), self.letters_due(), self.hosting_due()];
+        let servers = servers.into_iter().flatten().map(Duration::from_millis);
         nets.chain(pending)
+            .chain(servers)
             .chain([self.housekeeping])
             .chain((!self.links.is_empty()).then_some(self.listen))
             .min()
@@ -252,6 +271,7 @@ impl Node {
     async fn on_time(&mut self) {
         let now = steady();
         self.settle_spreads(now);
+        self.mirrors_on_time().await;
         let ids: Vec<NetworkId> = self
             .nets
             .values()
@@ -275,6 +295,9 @@ impl Node {
                 if let Err(error) = net.settings.save_lazily(now) {
                     warn!("{error}");
                 }
+                if let Err(error) = net.save_mirrors() {
+                    warn!("{error}");
+                }
             }
             self.drop_idle_joiners(now);
             self.announce_on_lan();
@@ -292,6 +315,7 @@ impl Node {
     async fn machine_changed(&mut self) {
         self.endpoint.network_change().await;
         self.announce_on_lan();
+        self.retry_mirrors();
         let now = steady();
         for net in self.nets.values_mut() {
             net.dialler.hint_all(now);

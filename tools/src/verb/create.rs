@@ -37,6 +37,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> 
         name: args.name,
         host: args.host,
         subnet: args.subnet,
+        servers: Vec::new(),
     };
     let created = context.call_over(&mut client, create, MAKING).await?;
     context.print("create", &created, |created, _| {

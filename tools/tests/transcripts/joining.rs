@@ -111,6 +111,7 @@ fn invited(spread: Spread) -> Reply {
             reach("192.168.1.5:51820", ReachScope::Lan, true),
             reach("203.0.113.9:51820", ReachScope::Public, false),
         ],
+        servers: Vec::new(),
         limits: vec![
             "off this LAN it needs a reachable member, or UDP 51820 and 51821 forwarded".to_owned(),
         ],

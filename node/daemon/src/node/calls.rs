@@ -6,6 +6,7 @@ mod log;
 mod members;
 mod networks;
 mod offers;
+mod servers;
 
 use mesh_control::call::Call;
 use mesh_control::error::{Code, Error};
@@ -36,6 +37,9 @@ impl Node {
     /// Does what a tool asks.
     pub(crate) async fn call(&mut self, call: Call, respond: Respond) {
         let result = match call {
+            Call::Create(call) if !call.servers.is_empty() => {
+                return self.create_with_servers(call, respond);
+            }
             Call::Create(call) => self.create(&call).await,
             Call::Join(call) => return self.join_call(&call, respond),
             Call::Ping(call) => return self.ping(&call, respond),
@@ -66,6 +70,11 @@ impl Node {
             }
             Call::Share(call) => return self.signed(respond, |node| node.share(&call)).await,
             Call::Unshare(call) => return self.signed(respond, |node| node.unshare(&call)).await,
+            Call::ServerList(call) => self.server_list(call.network.as_deref()),
+            Call::ServerAdd(call) => return self.server_add(&call, respond),
+            Call::ServerRemove(call) => {
+                return self.signed(respond, |node| node.server_remove(&call)).await;
+            }
         };
         let _ = respond.send(result);
     }
@@ -167,7 +176,7 @@ impl Node {
     }
 
     /// Signs an act in a network.
-    fn author(
+    pub(crate) fn author(
         &mut self,
         id: NetworkId,
         act: Act,
@@ -218,8 +227,12 @@ impl Node {
                     .send(mesh_core::link::Frame::Sync(message.encode()));
             }
         }
-        if synced.peers == 0 {
-            return Err(Error::new(Code::Unreachable, "no peer is online").hint("mesh status"));
+        let asked = self.look_at_mirrors(id);
+        if synced.peers == 0 && asked == 0 {
+            return Err(
+                Error::new(Code::Unreachable, "no peer is online, and no server")
+                    .hint("mesh status"),
+            );
         }
         Ok(Reply::Synced(synced))
     }
@@ -250,7 +263,7 @@ fn authoring(error: &AuthorError) -> Error {
     }
 }
 
-fn event_ref(id: &EventId) -> EventRef {
+pub(super) fn event_ref(id: &EventId) -> EventRef {
     crate::view::event_ref(id)
 }
 

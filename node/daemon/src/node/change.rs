@@ -131,6 +131,9 @@ impl Node {
         if let Some(net) = self.nets.get_mut(&id) {
             net.dialler = mesh_core::dial::Dialler::new(self.me);
             net.settings.save()?;
+            if let Err(error) = net.save_mirrors() {
+                warn!("{error}");
+            }
         }
         if let Some(applied) = applied {
             applied.undo().await?;
@@ -138,6 +141,7 @@ impl Node {
         }
         self.endpoint.set_inner(self.machine_addresses());
         self.use_servers().await;
+        self.use_mirrors();
         self.announce_on_lan();
         Ok(())
     }
@@ -183,6 +187,7 @@ impl Node {
         self.publish_table(id);
         self.endpoint.set_inner(self.machine_addresses());
         self.use_servers().await;
+        self.use_mirrors();
         self.announce_on_lan();
         self.ask_for_keys(id);
         self.set_own_key(id);
@@ -254,6 +259,7 @@ impl Node {
         net.next_beacon = net
             .next_beacon
             .min(steady() + std::time::Duration::from_secs(1));
+        self.tell_mirrors(id, &news);
     }
 
     /// Ends the links of devices that are no members any more. They still get what was queued, the removal included.

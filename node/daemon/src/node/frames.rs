@@ -119,6 +119,7 @@ impl Node {
                 linked.link.send(Frame::Stored(stored));
             }
         }
+        self.want_from_mirrors(id, &receipt.missing);
         if !receipt.added.is_empty() {
             self.changed(id, Some(link)).await;
         }
@@ -151,6 +152,7 @@ impl Node {
             return;
         }
         let heads = beacon.heads;
+        let tips = beacon.tips.clone();
         if !net.presence.take(beacon, now_ms(), steady()) {
             return;
         }
@@ -159,6 +161,10 @@ impl Node {
             return;
         };
         net.settings.heard(device.to_string(), now_ms());
+        self.hear_tips(id, device, &tips);
+        let Some(net) = self.nets.get(&id) else {
+            return;
+        };
         let mine = net.ledger.heads_digest();
         for (other, linked) in self
             .links

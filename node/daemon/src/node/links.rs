@@ -389,6 +389,7 @@ impl Node {
             counter: net.beacon_counter,
             heads: net.ledger.heads_digest(),
             addresses,
+            tips: net.tips(),
         };
         let Some(key) = net.ledger.newest_key() else {
             return;

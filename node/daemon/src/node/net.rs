@@ -15,6 +15,7 @@ use mesh_core::plan::InterfaceName;
 use mesh_ledger::event::Event;
 use mesh_ledger::graph::Idx;
 use mesh_ledger::ids::{DeviceId, EventId, NetworkId, ServerKey};
+use mesh_ledger::mirror::ServerAddress;
 use mesh_ledger::mirror::message::Doors;
 use mesh_ledger::network::{Ledger, OpenError};
 use mesh_ledger::state::State;
@@ -25,6 +26,7 @@ use mesh_os::machine::Applied;
 use zeroize::Zeroizing;
 
 use super::SharedTunnel;
+use super::mirrors::{self, Watched};
 use crate::identity::{Identity, IdentityError, seed};
 use crate::link::LinkId;
 use crate::settings::{Settings, SettingsError};
@@ -73,6 +75,12 @@ pub(crate) struct Net {
     pub(crate) shut_out: BTreeSet<PeerId>,
     /// The doors of the network's servers, as each last told them. Who changes them calls [`super::Node::doors_changed`].
     pub(crate) doors: BTreeMap<ServerKey, Doors>,
+    /// Its servers, and what they can be held to.
+    pub(crate) mirrors: BTreeMap<ServerKey, Watched>,
+    /// Whether what is kept of them has changed.
+    pub(crate) mirrors_dirty: bool,
+    /// Servers that it is to have, and that the ledger does not list yet.
+    pub(crate) offered: BTreeMap<ServerKey, ServerAddress>,
     me: PeerId,
 }
 
@@ -121,6 +129,7 @@ impl Net {
         let wireguard = seed(&folder.join("wireguard.key"))?;
         let settings = Settings::load(folder)?;
         let doors = settings.doors();
+        let mirrors = mirrors::load(folder, ledger.network());
         Ok(Self {
             id: ledger.network(),
             folder: folder.to_owned(),
@@ -140,6 +149,9 @@ impl Net {
             problem: None,
             shut_out: BTreeSet::new(),
             doors,
+            mirrors,
+            mirrors_dirty: false,
+            offered: BTreeMap::new(),
             me,
         })
     }
@@ -262,5 +274,10 @@ impl Net {
         );
         self.presence
             .retain(|device| state.devices.contains_key(device));
+        for watched in self.mirrors.values_mut() {
+            watched
+                .witness
+                .retain(|device| state.devices.contains_key(device));
+        }
     }
 }

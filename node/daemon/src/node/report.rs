@@ -146,6 +146,7 @@ impl Node {
             checks: checks(net),
             problems: self.problems(net),
             peers: self.with_viewer(net, |viewer| viewer.peers()),
+            servers: self.server_views(net),
         }
     }
 
@@ -175,6 +176,13 @@ impl Node {
                 Some("mesh sync now"),
             );
         }
+        problems.extend(self.server_problems(net));
+        let mut problem = |text: String, hint: Option<&str>| {
+            problems.push(Problem {
+                text,
+                hint: hint.map(str::to_owned),
+            })
+        };
         for (_, why) in &self.broken {
             problem(
                 format!("another network could not be opened: {why}"),
