@@ -41,6 +41,7 @@ pub mod desired;
 pub mod dial;
 pub mod filter;
 pub mod link;
+pub mod mirror;
 pub mod names;
 pub mod packet;
 pub mod peer;

@@ -10,6 +10,7 @@ mod dns;
 mod endpoint;
 mod identity;
 mod link;
+mod mirror;
 mod node;
 mod ping;
 mod random;

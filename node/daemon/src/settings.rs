@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use mesh_ledger::ids::ServerKey;
+use mesh_ledger::mirror::message::Doors;
 use mesh_ledger::text::Label;
 use mesh_os::dirs::{DirsError, write_durably};
 use serde::{Deserialize, Serialize};
@@ -36,6 +38,9 @@ struct Contents {
     /// Own offers that have ended: they stay so, whatever the clock says.
     #[serde(default)]
     ended: BTreeSet<String>,
+    /// The ports of each server's relay and address discovery, as it last told them.
+    #[serde(default)]
+    doors: BTreeMap<String, Doors>,
 }
 
 /// The settings could not be read or kept.
@@ -78,6 +83,7 @@ impl Settings {
                 addresses: BTreeMap::new(),
                 seen: BTreeMap::new(),
                 ended: BTreeSet::new(),
+                doors: BTreeMap::new(),
             },
             Err(error) => return Err(failed(error.to_string())),
         };
@@ -174,6 +180,24 @@ impl Settings {
         Ok(())
     }
 
+    /// The last known doors of the network's servers.
+    pub(crate) fn doors(&self) -> BTreeMap<ServerKey, Doors> {
+        let doors = self.contents.doors.iter();
+        doors
+            .filter_map(|(key, doors)| Some((key.parse().ok()?, *doors)))
+            .collect()
+    }
+
+    /// Sets them; they are written with what else changed.
+    pub(crate) fn set_doors(&mut self, doors: &BTreeMap<ServerKey, Doors>) {
+        let doors = doors.iter().map(|(key, doors)| (key.to_string(), *doors));
+        let doors: BTreeMap<String, Doors> = doors.collect();
+        if self.contents.doors != doors {
+            self.contents.doors = doors;
+            self.dirty = true;
+        }
+    }
+
     /// Forgets ended offers that no longer stand, and devices that are gone.
     pub(crate) fn retain(&mut self, offer: impl Fn(&str) -> bool, device: impl Fn(&str) -> bool) {
         self.contents.ended.retain(|id| offer(id));
@@ -226,6 +250,11 @@ mod tests {
         settings.reached("aa".to_owned(), addresses[4]);
         settings.end("bb".to_owned()).unwrap();
         settings.set_alias("home-2".parse().unwrap()).unwrap();
+        let doors = Doors {
+            relay: Some(7443),
+            discovery: None,
+        };
+        settings.set_doors(&[(ServerKey([7; 32]), doors)].into());
         settings.set_up(true).unwrap();
         let read = Settings::load(folder.path()).unwrap();
         assert!(read.up());
@@ -233,6 +262,7 @@ mod tests {
         assert_eq!(read.addresses("aa").len(), MAX_ADDRESSES);
         assert_eq!(read.addresses("aa")[0], addresses[4]);
         assert!(read.ended().contains("bb"));
+        assert_eq!(read.doors(), [(ServerKey([7; 32]), doors)].into());
     }
 
     #[test]

@@ -38,6 +38,9 @@ impl Node {
     /// Does what a tool asks.
     pub(crate) async fn call(&mut self, call: Call, respond: Respond) {
         let result = match call {
+            Call::Create(call) if !call.servers.is_empty() => {
+                return self.create_with_servers(call, respond);
+            }
             Call::Create(call) => self.create(&call).await,
             Call::Join(call) => return self.join_call(&call, respond),
             Call::Ping(call) => return self.ping(&call, respond),
@@ -69,9 +72,7 @@ impl Node {
             Call::Share(call) => return self.signed(respond, |node| node.share(&call)).await,
             Call::Unshare(call) => return self.signed(respond, |node| node.unshare(&call)).await,
             Call::ServerList(call) => self.server_list(call.network.as_deref()),
-            Call::ServerAdd(call) => {
-                return self.signed(respond, |node| node.server_add(&call)).await;
-            }
+            Call::ServerAdd(call) => return self.server_add(&call, respond),
             Call::ServerRemove(call) => {
                 return self.signed(respond, |node| node.server_remove(&call)).await;
             }
@@ -177,7 +178,7 @@ impl Node {
     }
 
     /// Signs an act in a network.
-    fn author(
+    pub(crate) fn author(
         &mut self,
         id: NetworkId,
         act: Act,
@@ -228,8 +229,12 @@ impl Node {
                     .send(mesh_core::link::Frame::Sync(message.encode()));
             }
         }
-        if synced.peers == 0 {
-            return Err(Error::new(Code::Unreachable, "no peer is online").hint("mesh status"));
+        let asked = self.look_at_mirrors(id);
+        if synced.peers == 0 && asked == 0 {
+            return Err(
+                Error::new(Code::Unreachable, "no peer is online, and no server")
+                    .hint("mesh status"),
+            );
         }
         Ok(Reply::Synced(synced))
     }
@@ -260,7 +265,7 @@ fn authoring(error: &AuthorError) -> Error {
     }
 }
 
-fn event_ref(id: &EventId) -> EventRef {
+pub(super) fn event_ref(id: &EventId) -> EventRef {
     crate::view::event_ref(id)
 }
 

@@ -129,6 +129,9 @@ impl Node {
         if let Some(net) = self.nets.get_mut(&id) {
             net.dialler = mesh_core::dial::Dialler::new(self.me);
             net.settings.save()?;
+            if let Err(error) = net.save_mirrors() {
+                warn!("{error}");
+            }
         }
         let mut undone = Ok(());
         if let Some(applied) = applied {
@@ -142,6 +145,8 @@ impl Node {
         self.publish_names();
         undone?;
         self.endpoint.set_inner(self.machine_addresses());
+        self.use_servers().await;
+        self.use_mirrors();
         self.announce_on_lan();
         Ok(())
     }
@@ -193,6 +198,8 @@ impl Node {
         net.forget_gone();
         self.publish_table(id);
         self.endpoint.set_inner(self.machine_addresses());
+        self.use_servers().await;
+        self.use_mirrors();
         self.announce_on_lan();
         self.ask_for_keys(id);
         self.set_own_key(id);
@@ -264,6 +271,7 @@ impl Node {
         net.next_beacon = net
             .next_beacon
             .min(steady() + std::time::Duration::from_secs(1));
+        self.tell_mirrors(id, &news);
     }
 
     /// Ends the links of devices that are no members any more. They still get what was queued, the removal included.

@@ -123,16 +123,18 @@ impl Node {
             .collect()
     }
 
-    /// Whom a ticket names: this device, and a linked one that helps when this one is off.
+    /// Whom a ticket names: a server of the network, this device, and without a server a linked one that helps when this one
+    /// is off.
     fn contacts(&self, id: mesh_ledger::ids::NetworkId, reach: &[Reach]) -> Vec<Contact> {
         let own = reach
             .first()
             .and_then(|reach| reach.address.parse::<SocketAddr>().ok());
-        let mut contacts = vec![Contact {
+        let mut contacts: Vec<Contact> = self.server_contact(id).into_iter().collect();
+        contacts.push(Contact {
             kind: ContactKind::Device,
             key: self.me.0,
             address: own,
-        }];
+        });
         if let Some(net) = self.nets.get(&id) {
             let other = self.linked_devices(net).into_iter().next();
             contacts.extend(other.map(|(device, address)| Contact {

@@ -167,7 +167,7 @@ impl Node {
         let _ = respond.send(forgotten.and(reply));
     }
 
-    async fn forget(&mut self, id: NetworkId) -> Result<(), Error> {
+    pub(in crate::node) async fn forget(&mut self, id: NetworkId) -> Result<(), Error> {
         let failed = |error: &dyn std::error::Error| Error::new(Code::Failed, error.to_string());
         self.take_down(id).await.map_err(|error| failed(&error))?;
         if let Some(net) = self.nets.remove(&id) {
