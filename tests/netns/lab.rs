@@ -168,6 +168,61 @@ fn a_plain_router_translates_and_filters_nothing() {
     assert!(mapped && answered);
 }
 
+#[test]
+fn an_internet_has_public_machines_homes_and_routes_that_lie() {
+    let lab = Lab::new("internet");
+    let internet = lab.internet();
+    let ((real, at), (other, by)) = (
+        internet.machine(&lab, "real"),
+        internet.machine(&lab, "other"),
+    );
+    let homes =
+        ["one", "two"].map(|name| internet.home(&lab, name, [192, 168, 1], Nat::PortRestricted));
+    let inside = homes.each_ref().map(|home| {
+        let name = format!("inside-{}", home.public());
+        home.machine(&lab, &name)
+    });
+    other.claim(at);
+    let (from_one, at_other) = (homes[0].capture(), other.capture());
+    for host in &inside {
+        host.reaches(at, SHORT);
+    }
+    assert!(!real.ping(homes[0].public()), "a stranger reaches a home");
+    assert!(at_other.packets(|packet| packet.to == at).is_empty());
+
+    homes[1].lead(at, by);
+    inside[1].reaches(at, SHORT);
+    assert!(!at_other.packets(|packet| packet.to == at).is_empty());
+    homes[1].find(at);
+    homes[1].lose(at);
+    assert!(!inside[1].ping(at) && inside[0].ping(at));
+
+    // What nobody has leaves the home all the same, where it is seen.
+    assert_eq!(from_one.strays("eth1", &[at.into()]), []);
+    inside[0]
+        .udp("0.0.0.0:0")
+        .send_to(b"out and seen", "198.51.100.7:53")
+        .unwrap();
+    eventually(SHORT, "the stray packet is recorded", || {
+        !from_one.strays("eth1", &[at.into()]).is_empty()
+    });
+    assert!(from_one.holds(b"out and seen") && !from_one.holds(b"never sent"));
+}
+
+#[test]
+fn what_a_process_remembers_is_found() {
+    let lab = Lab::new("memory");
+    let host = lab.host("a");
+    // Known to the shell alone: it is put together from two halves.
+    let script = "word=never-forgotten-$((40 + 2)); echo ready; sleep 1000; echo $word";
+    let process = host.start("shell", "sh", &["-c", script]);
+    eventually(SHORT, "the shell is ready", || {
+        process.log().contains("ready")
+    });
+    assert!(process.remembers(b"never-forgotten-42"));
+    assert!(!process.remembers(b"never-forgotten-43"));
+}
+
 /// Whether one inside socket shows one outside port to two servers, and whether a server that was not asked can reach
 /// that port.
 fn probe(nat: Nat) -> (bool, bool) {

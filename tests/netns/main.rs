@@ -16,6 +16,7 @@ mod join;
 mod kick;
 mod lab;
 mod log;
+mod server;
 mod share;
 mod split;
 mod spoof;

@@ -121,6 +121,11 @@ impl Node {
         self.daemon.take().expect("the daemon runs").kill9();
     }
 
+    /// Its running daemon.
+    pub(crate) fn process(&self) -> &Daemon {
+        self.daemon.as_ref().expect("the daemon runs")
+    }
+
     /// Its IPv4 and IPv6 address in the network.
     pub(crate) fn addresses(&self) -> (Ipv4Addr, Ipv6Addr) {
         addresses(self)

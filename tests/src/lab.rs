@@ -8,7 +8,7 @@
 //!
 //! A [`Lan`] is a bridge in a namespace of its own. Hosts plug into it, two of them can be joined by a [`Link`], a
 //! [`Router`](Lan::route_to) puts one behind the other with a NAT of a chosen kind. Links are cut by taking the carrier
-//! away or by silent loss.
+//! away or by silent loss. An [`Internet`] is made of these: public addresses, and [`Home`]s behind their routers.
 //!
 //! No packet leaves: no namespace of the lab has an interface that leads out of it.
 //!
@@ -20,18 +20,22 @@ use std::sync::{Arc, Mutex};
 
 mod capture;
 mod host;
+mod internet;
 mod lan;
 mod mesh;
 mod namespace;
 mod process;
+mod server;
 mod tcp;
 mod wait;
 
 pub use capture::{Capture, Packet};
 pub use host::Host;
+pub use internet::{Home, Internet};
 pub use lan::{Cut, Lan, Link, Nat};
 pub use mesh::Binaries;
-pub use process::{Daemon, Output};
+pub use process::{Daemon, Output, holds};
+pub use server::Server;
 pub use tcp::EchoServer;
 pub use wait::{eventually, stays};
 

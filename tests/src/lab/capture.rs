@@ -13,6 +13,7 @@ use nix::sys::socket::{
 use nix::sys::time::TimeVal;
 
 use super::namespace::Namespace;
+use super::process::holds;
 
 /// One IP packet on one interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,7 @@ pub struct Packet {
 /// A running record of a host's packets.
 pub struct Capture {
     packets: Arc<Mutex<Vec<Packet>>>,
+    bytes: Arc<Mutex<Vec<u8>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -42,14 +44,14 @@ impl Capture {
     pub(super) fn new(namespace: &Namespace) -> Self {
         // Made before this returns, so that no packet after it is missed.
         let socket = namespace.enter(open);
-        let (packets, stop) = (
-            Arc::<Mutex<Vec<Packet>>>::default(),
-            Arc::<AtomicBool>::default(),
-        );
-        let (into, ended) = (packets.clone(), stop.clone());
-        let thread = namespace.enter_detached(move || record(&socket, &into, &ended));
+        let packets = Arc::<Mutex<Vec<Packet>>>::default();
+        let bytes = Arc::<Mutex<Vec<u8>>>::default();
+        let stop = Arc::<AtomicBool>::default();
+        let (into, raw, ended) = (packets.clone(), bytes.clone(), stop.clone());
+        let thread = namespace.enter_detached(move || record(&socket, &into, &raw, &ended));
         Self {
             packets,
+            bytes,
             stop,
             thread: Some(thread),
         }
@@ -65,6 +67,17 @@ impl Capture {
             .filter(|packet| wanted(packet))
             .cloned()
             .collect()
+    }
+
+    /// Whether these bytes were in a packet so far: its headers or what it carried.
+    ///
+    /// # Panics
+    /// When so much was recorded that not all was kept.
+    #[must_use]
+    pub fn holds(&self, needle: &[u8]) -> bool {
+        let bytes = self.bytes.lock().unwrap();
+        assert!(bytes.len() < KEPT, "{} bytes were recorded", bytes.len());
+        holds(&bytes, needle)
     }
 
     /// The packets so far that left through `interface` for anywhere but `peers`, the link itself (multicast,
@@ -92,6 +105,8 @@ impl Drop for Capture {
 /// How long a stopped capture may still wait for a packet.
 const TICK: TimeVal = TimeVal::new(0, 50_000);
 const SENT: u8 = 4; // PACKET_OUTGOING of packet(7)
+/// How many bytes of packets a capture keeps.
+const KEPT: usize = 64 << 20;
 
 fn open() -> OwnedFd {
     // A datagram packet socket has the link header stripped: packets begin with IP on any kind of interface.
@@ -108,7 +123,12 @@ fn open() -> OwnedFd {
     socket
 }
 
-fn record(socket: &OwnedFd, packets: &Mutex<Vec<Packet>>, stop: &AtomicBool) {
+fn record(
+    socket: &OwnedFd,
+    packets: &Mutex<Vec<Packet>>,
+    bytes: &Mutex<Vec<u8>>,
+    stop: &AtomicBool,
+) {
     let mut names = BTreeMap::new();
     let mut buffer = vec![0; 1 << 16];
     while !stop.load(Ordering::Relaxed) {
@@ -125,6 +145,10 @@ fn record(socket: &OwnedFd, packets: &Mutex<Vec<Packet>>, stop: &AtomicBool) {
         });
         if let Some(packet) = parse(name, from.pkttype() == SENT, &buffer[..count]) {
             packets.lock().unwrap().push(packet);
+        }
+        let mut bytes = bytes.lock().unwrap();
+        if bytes.len() < KEPT {
+            bytes.extend_from_slice(&buffer[..count]);
         }
     }
 }

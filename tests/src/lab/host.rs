@@ -1,6 +1,7 @@
 //! A machine of the lab.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -85,7 +86,26 @@ impl Host {
             program.as_ref(),
             &args,
             self.dir.join(format!("{name}.log")),
+            None,
         )
+    }
+
+    /// As [`Self::start`], but standard output, where a daemon tells its result, goes to the file `NAME.out`, from its
+    /// beginning.
+    pub(super) fn start_telling(
+        &self,
+        name: &str,
+        program: impl AsRef<Path>,
+        args: &[impl AsRef<OsStr>],
+    ) -> (Daemon, PathBuf) {
+        let args: Vec<&OsStr> = args.iter().map(AsRef::as_ref).collect();
+        let (log, told) = (
+            self.dir.join(format!("{name}.log")),
+            self.dir.join(format!("{name}.out")),
+        );
+        let file = File::create(&told).unwrap();
+        let daemon = process::start(&self.namespace, program.as_ref(), &args, log, Some(file));
+        (daemon, told)
     }
 
     /// Whether one ICMP echo request to `to` is answered within a second.

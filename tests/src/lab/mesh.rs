@@ -25,11 +25,11 @@ impl Binaries {
     pub fn find() -> Self {
         let test = std::env::current_exe().unwrap();
         let folder = test.ancestors().nth(2).unwrap().to_owned();
-        for name in ["mesh", "meshd"] {
+        for name in ["mesh", "meshd", "mesh-server"] {
             let path = folder.join(name);
             assert!(
                 path.exists(),
-                "no {}; type: cargo build -p mesh -p meshd",
+                "no {}; type: cargo build -p mesh -p meshd -p mesh-server",
                 path.display()
             );
         }

@@ -2,7 +2,8 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{BufRead, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -117,6 +118,33 @@ impl Daemon {
         self.child.as_ref().expect("the daemon runs").id()
     }
 
+    /// Whether this process holds `needle` in memory it can write to: its heap, stacks and data.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn remembers(&self, needle: &[u8]) -> bool {
+        let pid = self.pid();
+        let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+        let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
+        maps.lines().any(|line| {
+            let mut words = line.split_whitespace();
+            let (range, access) = (words.next().unwrap(), words.next().unwrap());
+            let (from, to) = range.split_once('-').unwrap();
+            let number = |hex| u64::from_str_radix(hex, 16).unwrap();
+            let (mut at, to) = (number(from), number(to));
+            let mut found = false;
+            // What is mapped and was never touched cannot be read, or reads as zeros.
+            while access.starts_with("rw") && at < to && !found {
+                let mut part = vec![0; usize::try_from((to - at).min(PART)).unwrap()];
+                let read = memory.read_at(&mut part, at).unwrap_or_default();
+                found = holds(&part[..read], needle);
+                at += PART - 256;
+            }
+            found
+        })
+    }
+
     /// `kill -9`, and returns when the process is gone.
     pub fn kill9(&mut self) {
         if let Some(child) = self.child.take() {
@@ -190,12 +218,13 @@ pub(super) fn run(
     }
 }
 
-/// Starts a daemon in `namespace` whose output goes to the end of `log`.
+/// Starts a daemon in `namespace` whose output goes to the end of `log`, but its standard output to `result` if given.
 pub(super) fn start(
     namespace: &Namespace,
     program: &Path,
     args: &[&OsStr],
     log: PathBuf,
+    result: Option<File>,
 ) -> Daemon {
     let file = File::options()
         .create(true)
@@ -206,7 +235,7 @@ pub(super) fn start(
     command
         .args(args)
         .stdin(Stdio::null())
-        .stdout(file.try_clone().unwrap())
+        .stdout(result.unwrap_or_else(|| file.try_clone().unwrap()))
         .stderr(file);
     let text = line(program, args);
     let child = namespace
@@ -237,6 +266,24 @@ pub(super) fn logs(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Whether `needle` is somewhere in `bytes`.
+///
+/// # Panics
+/// When the needle is empty.
+#[must_use]
+pub fn holds(mut bytes: &[u8], needle: &[u8]) -> bool {
+    let (first, rest) = needle.split_first().expect("something to look for");
+    // `skip_until` is fast in an unoptimised build too.
+    while bytes.skip_until(*first).unwrap() > 0 {
+        if bytes.starts_with(rest) {
+            return true;
+        }
+    }
+    false
+}
+
+/// How much of a process's memory is read at a time; two parts overlap by more than a needle.
+const PART: u64 = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Waits for a child; at the limit it is killed, and the answer is `None`.

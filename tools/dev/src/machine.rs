@@ -103,18 +103,28 @@ impl Machine {
 
     /// Plugs this machine into a switch, made by [`Self::switch`].
     pub(crate) fn plug(&self, switch: &Self, address: &str) -> Result<(), Failure> {
+        self.plug_as("eth0", switch, address)
+    }
+
+    /// As [`Self::plug`], with an interface of that name.
+    pub(crate) fn plug_as(
+        &self,
+        interface: &str,
+        switch: &Self,
+        address: &str,
+    ) -> Result<(), Failure> {
         let (net, pid) = (
             format!("--net=/proc/{}/ns/net", switch.pid),
             self.pid.to_string(),
         );
         let words = [
             "nsenter", &net, "ip", "link", "add", &self.name, "type", "veth", "peer", "name",
-            "eth0", "netns", &pid,
+            interface, "netns", &pid,
         ];
         system::step(&mut system::as_root(&words))?;
         switch.run(&format!("ip link set {} master br0 up", self.name))?;
-        self.run(&format!("ip address add {address}/24 dev eth0"))?;
-        self.run("ip link set eth0 up")
+        self.run(&format!("ip address add {address}/24 dev {interface}"))?;
+        self.run(&format!("ip link set {interface} up"))
     }
 }
 

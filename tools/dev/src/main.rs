@@ -28,7 +28,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Show mesh at work: three machines in namespaces, from nothing to a mesh and a kick
+    /// Show mesh at work: a server and three machines behind NATs, in namespaces, from nothing to a mesh and a kick
     Demo,
     /// Run every check and every test
     Verify,
