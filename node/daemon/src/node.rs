@@ -33,11 +33,11 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{info, warn};
 
 use crate::clock::steady;
-use crate::mirror::MirrorEvent;
 use crate::discovery::{Discovery, Seen};
 use crate::endpoint::Endpoint;
 use crate::identity::Identity;
 use crate::link::{Greeting, LinkEvent, LinkId, Wire};
+use crate::mirror::MirrorEvent;
 
 use calls::Respond;
 use join::Joining;

@@ -176,7 +176,7 @@ impl Node {
     }
 
     /// Signs an act in a network.
-    fn author(
+    pub(super) fn author(
         &mut self,
         id: NetworkId,
         act: Act,
@@ -229,7 +229,10 @@ impl Node {
         }
         let asked = self.look_at_mirrors(id);
         if synced.peers == 0 && asked == 0 {
-            return Err(Error::new(Code::Unreachable, "no peer is online, and no server").hint("mesh status"));
+            return Err(
+                Error::new(Code::Unreachable, "no peer is online, and no server")
+                    .hint("mesh status"),
+            );
         }
         Ok(Reply::Synced(synced))
     }

@@ -158,7 +158,11 @@ impl Node {
 
     /// A server serves a network.
     pub(super) async fn host_progress(&mut self, id: NetworkId, key: ServerKey) {
-        for hosting in self.hosting.iter_mut().filter(|hosting| hosting.network == id) {
+        for hosting in self
+            .hosting
+            .iter_mut()
+            .filter(|hosting| hosting.network == id)
+        {
             hosting.left.remove(&key);
         }
         let done = |hosting: &Hosting| hosting.left.is_empty();

@@ -96,9 +96,7 @@ impl Node {
         let there = |device: &&DeviceId| {
             **device == me
                 || net.presence.fresh(device, now)
-                || net
-                    .links
-                    .contains_key(&mesh_core::desired::peer_id(device))
+                || net.links.contains_key(&mesh_core::desired::peer_id(device))
         };
         let online = able.iter().filter(there).copied().collect();
         Some(turn::pause(letter.id, &letter.from, &me, &able, &online))
@@ -170,13 +168,7 @@ impl Node {
             Err(error) => Reply::Refused(error),
         };
         let (contact, network) = (&waiting.contact, &waiting.network);
-        let body = letter::seal(
-            contact,
-            network,
-            &waiting.from,
-            Way::Reply,
-            &reply.encode(),
-        );
+        let body = letter::seal(contact, network, &waiting.from, Way::Reply, &reply.encode());
         let Some(body) = body else {
             return;
         };

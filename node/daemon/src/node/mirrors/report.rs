@@ -23,7 +23,13 @@ impl Node {
     pub(crate) fn server_views(&self, net: &Net) -> Vec<ServerView> {
         let listed = net.state().servers.iter();
         let mut keys: Vec<ServerKey> = listed.map(|server| ServerKey(server.key)).collect();
-        keys.extend(net.offered.keys().filter(|key| !keys.contains(key)).copied().collect::<Vec<_>>());
+        keys.extend(
+            net.offered
+                .keys()
+                .filter(|key| !keys.contains(key))
+                .copied()
+                .collect::<Vec<_>>(),
+        );
         keys.iter()
             .filter_map(|key| self.server_view(net, key))
             .collect()
