@@ -87,6 +87,8 @@ verbs! {
     ServerAdd "server_add" => ServerChanged,
     ServerRemove "server_remove" => ServerChanged,
     ServerList "server_list" => Servers,
+    DnsStatus "dns_status" => DnsStatuses,
+    DnsQuery "dns_query" => DnsAnswer,
 }
 
 /// Makes a network whose owner is this device's user, and brings it up. Errors: `conflict` when a network of that name
@@ -376,4 +378,21 @@ pub struct ServerRemove {
 pub struct ServerList {
     /// Which network.
     pub network: Option<String>,
+}
+
+/// How names of a network are answered, or of all networks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsStatus {
+    /// Which network; absent, all.
+    pub network: Option<String>,
+}
+
+/// Looks a name or a mesh address up as this device's name server answers it, with the domains that the system tries behind
+/// a short name. Errors: `not_found` when it is nothing in the networks that are up; `unreachable` when none is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsQuery {
+    /// Which network; absent, all that are up.
+    pub network: Option<String>,
+    /// Such as `bob`, `bob.home`, `bob.home.mesh.internal` or `10.73.20.2`; at most 253 characters.
+    pub name: String,
 }

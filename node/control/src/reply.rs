@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
 use crate::view::{
-    EventRef, InviteView, LogEntry, MemberView, NetworkIdentity, NetworkStatus, NetworkView,
-    OfferView, Reach, ServerView, Spread,
+    DnsView, EventRef, InviteView, LogEntry, MemberView, NetworkIdentity, NetworkStatus,
+    NetworkView, OfferView, Reach, ServerView, Spread,
 };
 
 /// The answer to a call, on the wire `{"created":{..}}`.
@@ -57,6 +57,10 @@ pub enum Reply {
     ServerChanged(ServerChanged),
     /// Servers of a network.
     Servers(Servers),
+    /// How names are answered.
+    DnsStatuses(DnsStatuses),
+    /// What a name means.
+    DnsAnswer(DnsAnswer),
 }
 
 /// Answers [`Create`](crate::call::Create).
@@ -325,4 +329,20 @@ pub struct Servers {
     pub network: String,
     /// In the order of the list.
     pub servers: Vec<ServerView>,
+}
+
+/// Answers [`DnsStatus`](crate::call::DnsStatus).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsStatuses {
+    /// By the networks' names.
+    pub networks: Vec<DnsView>,
+}
+
+/// Answers [`DnsQuery`](crate::call::DnsQuery).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsAnswer {
+    /// The full name, without the dot at its end.
+    pub name: String,
+    /// Its addresses, IPv4 first; for an address that was looked up, that one.
+    pub addresses: Vec<String>,
 }

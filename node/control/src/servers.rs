@@ -13,7 +13,7 @@ pub struct ServerView {
     pub address: String,
     /// How this device stands with it.
     pub state: ServerState,
-    /// Since when it stands so.
+    /// Since when it stands so; 0 if that is not known.
     pub since_ms: u64,
     /// Events that it says it holds; absent until it said so.
     pub events: Option<u64>,
@@ -63,7 +63,7 @@ pub enum RelayUse {
 /// log belies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccusationView {
-    /// What it did, with the server as the subject: `showed two different logs`.
+    /// What it did: `it showed two different logs`.
     pub what: String,
     /// When this device found out.
     pub at_ms: u64,

@@ -86,7 +86,7 @@ pub struct NetworkStatus {
     pub problems: Vec<Problem>,
     /// Every other device in it, those online first, then by name.
     pub peers: Vec<PeerView>,
-    /// Its servers, in the order of the list.
+    /// Its servers, in the order of the list. What is wrong with one stands there, not among the problems.
     #[serde(default)]
     pub servers: Vec<ServerView>,
 }
@@ -394,4 +394,25 @@ pub struct NetworkIdentity {
     pub address6: String,
     /// Its WireGuard public key there, base64 as `wg` shows it.
     pub wireguard: String,
+}
+
+/// How names of a network are answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsView {
+    /// The network's name.
+    pub network: String,
+    /// The network's id.
+    pub id: String,
+    /// Whether it is up; names of others are not answered.
+    pub up: bool,
+    /// The domain of its names, such as `home.mesh.internal`; absent as long as the network's name is sealed.
+    pub domain: Option<String>,
+    /// Where this device answers.
+    pub servers: Vec<String>,
+    /// What points other programs there: `systemd-resolved`, or the path of a file; absent, nothing does.
+    pub through: Option<String>,
+    /// The domains that are tried behind a short name, in this order.
+    pub search: Vec<String>,
+    /// What is wrong, if something is.
+    pub problem: Option<String>,
 }

@@ -12,7 +12,7 @@ use mesh_control::frame::{FromDaemon, FromTool, PROTOCOL};
 use mesh_control::reply::{self, Reply};
 use mesh_control::server::{Limits, PeerCredentials, Service, serve_within};
 use mesh_control::state::{State, Update, Watch};
-use mesh_control::view::PeerReach;
+use mesh_control::view::{NetworkStatus, PeerReach};
 use mesh_control::{Code, Error, MAX_CALL, Secret};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -444,5 +444,28 @@ async fn calls_are_frozen_on_the_wire() {
     assert_eq!(
         serde_json::to_string(&error).unwrap(),
         r#"{"error":{"id":3,"error":{"code":"not_permitted","message":"no","hint":"mesh admin ls"}}}"#
+    );
+}
+
+#[test]
+fn what_was_said_before_there_were_servers_is_still_understood() {
+    let mut status = serde_json::to_value(examples::status()).unwrap();
+    status.as_object_mut().unwrap().remove("servers").unwrap();
+    let status: NetworkStatus = serde_json::from_value(status).unwrap();
+    assert_eq!(status.servers, []);
+    let invited = reply::Invited {
+        network: "home".to_owned(),
+        ticket: Secret::new("MESH:1:4KQ7RZ"),
+        invite: examples::invite(),
+        spread: examples::spread(),
+        reach: Vec::new(),
+        servers: Vec::new(),
+        limits: Vec::new(),
+    };
+    let mut old = serde_json::to_value(&invited).unwrap();
+    old.as_object_mut().unwrap().remove("servers").unwrap();
+    assert_eq!(
+        serde_json::from_value::<reply::Invited>(old).unwrap(),
+        invited
     );
 }

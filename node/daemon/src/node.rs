@@ -8,6 +8,7 @@ mod frames;
 mod join;
 mod links;
 mod mirrors;
+mod names;
 mod net;
 mod report;
 mod servers;
@@ -28,12 +29,14 @@ use mesh_core::link::Hello;
 use mesh_core::peer::PeerId;
 use mesh_ledger::ids::{NetworkId, ServerKey};
 use mesh_os::dirs::Dirs;
+use mesh_os::machine;
 use mesh_tunnel::Tunnel;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{info, warn};
 
 use crate::clock::steady;
 use crate::discovery::{Discovery, Seen};
+use crate::dns;
 use crate::endpoint::Endpoint;
 use crate::identity::Identity;
 use crate::link::{Greeting, LinkEvent, LinkId, Wire};
@@ -91,6 +94,9 @@ pub(crate) enum Event {
 pub(crate) struct Node {
     identity: Arc<Identity>,
     dirs: Dirs,
+    machine: machine::Options,
+    /// What this device's name server answers from.
+    names: dns::Shared,
     endpoint: Endpoint,
     me: PeerId,
     nets: BTreeMap<NetworkId, Net>,
@@ -118,13 +124,20 @@ pub(crate) struct Node {
 
 impl Node {
     /// Opens every network of this device. None is up yet.
-    pub(crate) fn open(identity: Identity, dirs: Dirs, endpoint: Endpoint) -> Self {
+    pub(crate) fn open(
+        identity: Identity,
+        dirs: Dirs,
+        machine: machine::Options,
+        endpoint: Endpoint,
+    ) -> Self {
         let (events, incoming) = mpsc::channel(QUEUE);
         let me = PeerId(identity.device.public().0);
         let (watched, _) = watch::channel(Arc::new(Watched::default()));
         let mut node = Self {
             identity: Arc::new(identity),
             dirs,
+            machine,
+            names: dns::Shared::default(),
             endpoint,
             me,
             nets: BTreeMap::new(),
@@ -276,6 +289,7 @@ impl Node {
             self.housekeeping = now + HOUSEKEEPING;
             for id in ids {
                 self.end_offers(id).await;
+                self.answer_names(id, now).await;
             }
             for net in self.nets.values_mut() {
                 if let Err(error) = net.settings.save_lazily(now) {
@@ -306,6 +320,7 @@ impl Node {
         for net in self.nets.values_mut() {
             net.dialler.hint_all(now);
         }
+        self.mend().await;
     }
 
     fn seen(&mut self, seen: Seen) {

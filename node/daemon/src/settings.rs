@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use mesh_ledger::ids::ServerKey;
 use mesh_ledger::mirror::message::Doors;
+use mesh_ledger::text::Label;
 use mesh_os::dirs::{DirsError, write_durably};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,9 @@ struct Contents {
     version: u32,
     /// Whether the network is to be up.
     up: bool,
+    /// What this device calls the network in names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    alias: Option<Label>,
     /// Where each device was last reached, the latest first.
     #[serde(default)]
     addresses: BTreeMap<String, Vec<SocketAddr>>,
@@ -75,6 +79,7 @@ impl Settings {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Contents {
                 version: 1,
                 up: false,
+                alias: None,
                 addresses: BTreeMap::new(),
                 seen: BTreeMap::new(),
                 ended: BTreeSet::new(),
@@ -105,6 +110,18 @@ impl Settings {
     /// Sets that, and keeps it at once.
     pub(crate) fn set_up(&mut self, up: bool) -> Result<(), SettingsError> {
         self.contents.up = up;
+        self.dirty = true;
+        self.save()
+    }
+
+    /// What this device calls the network in names, if that is settled.
+    pub(crate) fn alias(&self) -> Option<&Label> {
+        self.contents.alias.as_ref()
+    }
+
+    /// Settles that, for good: names that somebody wrote down go on to mean the same.
+    pub(crate) fn set_alias(&mut self, alias: Label) -> Result<(), SettingsError> {
+        self.contents.alias = Some(alias);
         self.dirty = true;
         self.save()
     }
@@ -237,9 +254,11 @@ mod tests {
             discovery: None,
         };
         settings.set_doors(&[(ServerKey([7; 32]), doors)].into());
+        settings.set_alias("home-2".parse().unwrap()).unwrap();
         settings.set_up(true).unwrap();
         let read = Settings::load(folder.path()).unwrap();
         assert!(read.up());
+        assert_eq!(read.alias().unwrap().as_str(), "home-2");
         assert_eq!(read.addresses("aa").len(), MAX_ADDRESSES);
         assert_eq!(read.addresses("aa")[0], addresses[4]);
         assert!(read.ended().contains("bb"));
@@ -252,6 +271,7 @@ mod tests {
         for text in [
             r#"{"version":2,"up":true}"#,
             r#"{"version":1,"up":true,"upp":1}"#,
+            r#"{"version":1,"up":true,"alias":"a.b"}"#,
             "{",
         ] {
             std::fs::write(folder.path().join("settings.json"), text).unwrap();

@@ -122,7 +122,7 @@ pub fn lying_server() -> ServerView {
     };
     ServerView {
         accusations: vec![AccusationView {
-            what: "showed two different logs".to_owned(),
+            what: "it showed two different logs".to_owned(),
             at_ms: NOW_MS - 60_000,
             tips: vec![tip("9c11d0aa", 75, None), tip("e204b7f3", 71, Some("bob"))],
         }],

@@ -1,6 +1,7 @@
 //! What tools ask for: one function per call, answered at once or when others have confirmed.
 
 mod create;
+mod dns;
 mod invites;
 mod log;
 mod members;
@@ -75,6 +76,8 @@ impl Node {
             Call::ServerRemove(call) => {
                 return self.signed(respond, |node| node.server_remove(&call)).await;
             }
+            Call::DnsStatus(call) => self.dns_status(call.network.as_deref()),
+            Call::DnsQuery(call) => self.dns_query(&call),
         };
         let _ = respond.send(result);
     }
@@ -151,19 +154,18 @@ impl Node {
     }
 
     fn net(&self, name: Option<&str>) -> Result<&Net, Error> {
-        let id = self.find_network(name)?;
+        self.net_of(&self.find_network(name)?)
+    }
+
+    fn net_of(&self, id: &NetworkId) -> Result<&Net, Error> {
         self.nets
-            .get(&id)
+            .get(id)
             .ok_or_else(|| Error::new(Code::NotFound, "the network is gone"))
     }
 
     /// The network that a call means, if this device is in it.
-    fn member_net(&mut self, name: Option<&str>) -> Result<&mut Net, Error> {
-        let id = self.find_network(name)?;
-        let net = self
-            .nets
-            .get_mut(&id)
-            .ok_or_else(|| Error::new(Code::NotFound, "the network is gone"))?;
+    fn member_net(&self, name: Option<&str>) -> Result<&Net, Error> {
+        let net = self.net(name)?;
         if net.is_member() {
             Ok(net)
         } else {

@@ -27,6 +27,7 @@ use zeroize::Zeroizing;
 
 use super::SharedTunnel;
 use super::mirrors::{self, Watched};
+use crate::dns::Server;
 use crate::identity::{Identity, IdentityError, seed};
 use crate::link::LinkId;
 use crate::settings::{Settings, SettingsError};
@@ -69,6 +70,10 @@ pub(crate) struct Net {
     pub(crate) failing: BTreeMap<PeerId, Duration>,
     pub(crate) beacon_counter: u64,
     pub(crate) next_beacon: Duration,
+    /// The name server on its addresses, while it is up and the port is free.
+    pub(crate) dns: Option<Server>,
+    /// Why names are not answered, if they are not, and when to try again.
+    pub(crate) dns_problem: Option<(String, Duration)>,
     /// What keeps it from working, if something does.
     pub(crate) problem: Option<String>,
     /// Peers that say this device was removed.
@@ -146,6 +151,8 @@ impl Net {
             failing: BTreeMap::new(),
             beacon_counter: 0,
             next_beacon: Duration::ZERO,
+            dns: None,
+            dns_problem: None,
             problem: None,
             shut_out: BTreeSet::new(),
             doors,
@@ -196,6 +203,7 @@ impl Net {
             self.state(),
             &self.my_device(),
             InterfaceName::FirstFree,
+            self.settings.alias(),
             &ended,
             now,
         )

@@ -203,6 +203,9 @@ impl Node {
                 None,
             );
         }
+        if let Some(text) = super::names::problem(net) {
+            problem(text, Some("mesh dns status"));
+        }
         let pending = net.state().pending;
         if pending > 0 {
             problem(
@@ -309,13 +312,17 @@ impl Node {
 }
 
 fn checks(net: &Net) -> Vec<Check> {
-    net.applied
-        .iter()
-        .map(|applied| Check {
-            name: "fw".to_owned(),
-            ok: matches!(applied.firewall(), FirewallState::InForce),
-        })
-        .collect()
+    let Some(applied) = &net.applied else {
+        return Vec::new();
+    };
+    let check = |name: &str, ok| Check {
+        name: name.to_owned(),
+        ok,
+    };
+    vec![
+        check("dns", super::names::is_well(net)),
+        check("fw", matches!(applied.firewall(), FirewallState::InForce)),
+    ]
 }
 
 fn millis(duration: Duration) -> u64 {

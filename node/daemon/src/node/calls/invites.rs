@@ -68,19 +68,23 @@ impl Node {
             tags: Vec::new(),
         });
         let event = self.author(id, act, Some(attributes))?;
-        let net = self.net(Some(&id.to_string()))?;
+        let net = self.net_of(&id)?;
         let standing = net.state().invites.get(&event);
         let standing =
             standing.ok_or_else(|| Error::new(Code::Failed, "the invite does not count"))?;
         let invite = self.with_viewer(net, |viewer| viewer.invite(&event, standing));
         let network = net.name();
-        let limits = limits(&reach);
-        let servers = ticket
+        let servers: Vec<String> = ticket
             .contacts()
             .iter()
             .filter(|contact| contact.kind == ContactKind::Server)
             .filter_map(|contact| contact.address.map(|address| address.to_string()))
             .collect();
+        let limits = if servers.is_empty() {
+            limits(&reach)
+        } else {
+            Vec::new()
+        };
         let finish = move |spread| {
             Reply::Invited(reply::Invited {
                 network,
@@ -143,8 +147,8 @@ impl Node {
     }
 
     pub(super) fn invite_revoke(&mut self, call: &InviteRevoke) -> Result<Signed, Error> {
-        let id = self.member_net(call.network.as_deref())?.id;
-        let net = self.net(Some(&id.to_string()))?;
+        let net = self.member_net(call.network.as_deref())?;
+        let id = net.id;
         let network = net.name();
         let mut found = net
             .state()

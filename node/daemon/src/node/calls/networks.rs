@@ -29,7 +29,7 @@ impl Node {
         Reply::Networks(reply::Networks { networks })
     }
 
-    fn meant(&self, name: Option<&str>) -> Result<Vec<NetworkId>, Error> {
+    pub(super) fn meant(&self, name: Option<&str>) -> Result<Vec<NetworkId>, Error> {
         match name {
             Some(name) => Ok(vec![self.find_network(Some(name))?]),
             None if self.nets.is_empty() => Err(self.no_network("this device is in no network")),
