@@ -6,6 +6,7 @@
 
 mod pin;
 mod relays;
+mod tend;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +25,7 @@ use iroh::{EndpointAddr, EndpointId, RelayMap, RelayUrl, SecretKey, TransportAdd
 use mesh_core::link::ALPN;
 use mesh_core::peer::PeerId;
 use mesh_ledger::ids::ServerKey;
+use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use pin::Pin;
@@ -55,6 +57,8 @@ pub(crate) struct Endpoint {
     /// Addresses of mesh interfaces: never a way to reach a peer, or a tunnel would run in itself.
     inner: Arc<ArcSwap<BTreeSet<IpAddr>>>,
     relays: Relays,
+    relays_changed: Arc<Notify>,
+    relays_used: Arc<ArcSwap<BTreeSet<RelayUrl>>>,
 }
 
 impl Endpoint {
@@ -72,10 +76,18 @@ impl Endpoint {
                 }
             },
         };
+        let relays_changed = Arc::new(Notify::new());
+        tokio::spawn(tend::tend(
+            iroh.clone(),
+            relays.clone(),
+            relays_changed.clone(),
+        ));
         Ok(Self {
             iroh,
             inner,
             relays,
+            relays_changed,
+            relays_used: Arc::default(),
         })
     }
 
@@ -118,24 +130,30 @@ impl Endpoint {
         self.set_relays(&old, wanted.collect()).await;
     }
 
-    /// A server that may have denied its relay to this device has learnt of it: tries again now, unless it is connected.
-    /// iroh would wait up to 16 s, and only forgets that when the relay has another name.
+    /// A server has just accepted this device: its relay, which may have denied it or been away, is tried again now, unless it
+    /// works. iroh would wait up to 16 s, and only forgets that when the relay has another name.
     pub(crate) async fn relay_retry(&self, server: &ServerKey) {
         let old = self.relays.get();
         let Some(relay) = old.get(server) else {
             return;
         };
         let home = self.iroh.home_relay_status().get();
-        let failed = |status: &iroh::endpoint::RelayStatus| {
-            *status.url() == relay.url && !status.is_connected() && status.last_error().is_some()
+        let works = match home.iter().find(|status| *status.url() == relay.url) {
+            Some(status) => status.last_error().is_none(),
+            None => self.relays_used.load().contains(&relay.url),
         };
-        if home.iter().any(failed)
-            && let Some(renamed) = relay.renamed()
+        if let Some(renamed) = relay.renamed()
+            && !works
         {
             let mut relays = BTreeMap::clone(&old);
             relays.insert(*server, renamed);
             self.set_relays(&old, relays).await;
         }
+    }
+
+    /// Tells which relays links run over, and are heard from.
+    pub(crate) fn set_relays_used(&self, used: BTreeSet<RelayUrl>) {
+        self.relays_used.store(Arc::new(used));
     }
 
     async fn set_relays(&self, old: &BTreeMap<ServerKey, Relay>, new: BTreeMap<ServerKey, Relay>) {
@@ -152,6 +170,7 @@ impl Endpoint {
                 self.iroh
                     .insert_relay(relay.url.clone(), relay.config())
                     .await;
+                self.relays_changed.notify_one();
             }
         }
     }
@@ -302,6 +321,8 @@ pub(crate) fn usable(address: IpAddr) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
     #[tokio::test]
@@ -323,5 +344,164 @@ mod tests {
         let connection = a.iroh.connect(address, ALPN).await.unwrap();
         assert_eq!(accept.await.unwrap(), a.iroh.id());
         drop(connection);
+    }
+
+    /// A relay with address discovery on loopback, that lets in whom `open` says.
+    struct Server {
+        _running: iroh_relay::server::Server,
+        told: RelayServer,
+    }
+
+    #[derive(Debug)]
+    struct Door(Arc<AtomicBool>);
+
+    impl iroh_relay::server::AccessControl for Door {
+        async fn on_connect(
+            &self,
+            _: &iroh_relay::server::ClientRequest,
+        ) -> iroh_relay::server::Access {
+            if self.0.load(Ordering::Relaxed) {
+                iroh_relay::server::Access::Allow
+            } else {
+                iroh_relay::server::Access::Deny { reason: None }
+            }
+        }
+    }
+
+    async fn server(open: Arc<AtomicBool>) -> Server {
+        use iroh_relay::server::{CertConfig, QuicConfig, RelayConfig, ServerConfig, TlsConfig};
+        use rcgen::PublicKeyData;
+        let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let params = rcgen::CertificateParams::new(vec!["mesh".to_owned()]).unwrap();
+        let certificate = params.self_signed(&pair).unwrap().der().clone();
+        let secret = rustls::pki_types::PrivatePkcs8KeyDer::from(pair.serialize_der());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = rustls::ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], secret.into())
+            .unwrap();
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let mut relay = RelayConfig::new(any);
+        let server_config = tls.clone();
+        relay.tls = Some(TlsConfig::new(any, CertConfig::Manual { server_config }));
+        relay.access = Arc::new(Door(open));
+        let mut quic = QuicConfig::new(any);
+        quic.server_config = Some(tls);
+        let mut config = ServerConfig::default();
+        config.relay = Some(relay);
+        config.quic = Some(quic);
+        let running = iroh_relay::server::Server::spawn(config).await.unwrap();
+        let told = RelayServer {
+            key: ServerKey(pair.der_bytes().try_into().unwrap()),
+            host: Ipv4Addr::LOCALHOST.to_string(),
+            relay: running.https_addr().map(|a| a.port()),
+            discovery: running.quic_addr().map(|a| a.port()),
+        };
+        Server {
+            _running: running,
+            told,
+        }
+    }
+
+    /// Two endpoints; the second says who connected to it.
+    async fn pair() -> (Endpoint, Endpoint, PeerId) {
+        let seed = |n| [n; 32];
+        let (a, b) = (seed(3), seed(4));
+        let (a, b) = tokio::join!(Endpoint::bind(&a, Some(0)), Endpoint::bind(&b, Some(0)));
+        let (a, b) = (a.unwrap(), b.unwrap());
+        let peer = PeerId(*b.iroh.id().as_bytes());
+        let accepting = b.clone();
+        tokio::spawn(async move {
+            while let Some(incoming) = accepting.accept().await {
+                tokio::spawn(async move { incoming.await.unwrap().closed().await });
+            }
+        });
+        (a, b, peer)
+    }
+
+    /// Dials until it works, as the dialler does.
+    async fn reach(a: &Endpoint, peer: &PeerId, server: &ServerKey) -> Connection {
+        let dialled = async {
+            loop {
+                let dial = a.connect(peer, &[], &[*server].into());
+                match tokio::time::timeout(Duration::from_secs(2), dial).await {
+                    Ok(Ok(connection)) => return connection,
+                    Ok(Err(_)) | Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), dialled)
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn two_endpoints_meet_through_the_relay_of_a_server_and_not_of_one_with_another_key() {
+        let server = server(Arc::new(AtomicBool::new(true))).await;
+        let (a, b, peer) = pair().await;
+        let mut posing = server.told.clone();
+        posing.key = ServerKey([1; 32]);
+        for endpoint in [&a, &b] {
+            endpoint.set_servers(std::slice::from_ref(&posing)).await;
+        }
+        let none = a.connect(&peer, &[], &[posing.key].into());
+        assert!(
+            !matches!(
+                tokio::time::timeout(Duration::from_secs(3), none).await,
+                Ok(Ok(_))
+            ),
+            "a relay with another key was believed"
+        );
+        for endpoint in [&a, &b] {
+            endpoint
+                .set_servers(std::slice::from_ref(&server.told))
+                .await;
+        }
+        let connection = reach(&a, &peer, &server.told.key).await;
+        let paths = connection.paths();
+        let relay = paths.iter().find_map(|path| match path.remote_addr() {
+            TransportAddr::Relay(url) => a.relay_host(url),
+            _ => None,
+        });
+        assert_eq!(relay.as_deref(), Some("127.0.0.1"));
+        assert!(
+            connection.max_datagram_size().is_some_and(|max| max > 1000),
+            "{:?}",
+            connection.max_datagram_size()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_relay_that_denied_this_device_is_used_soon_after_it_has_learnt_of_it() {
+        let open = Arc::new(AtomicBool::new(false));
+        let server = server(open.clone()).await;
+        let (a, b, peer) = pair().await;
+        for endpoint in [&a, &b] {
+            endpoint
+                .set_servers(std::slice::from_ref(&server.told))
+                .await;
+        }
+        let denied = |endpoint: &Endpoint| {
+            let status = endpoint.iroh.home_relay_status().get();
+            status.iter().any(|status| status.last_error().is_some())
+        };
+        // So often that iroh waits for seconds until the next time.
+        tokio::time::timeout(Duration::from_secs(20), async {
+            tokio::time::sleep(Duration::from_secs(6)).await;
+            while !(denied(&a) && denied(&b)) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await
+        .unwrap();
+        open.store(true, Ordering::Relaxed);
+        let begun = std::time::Instant::now();
+        a.relay_retry(&server.told.key).await;
+        b.relay_retry(&server.told.key).await;
+        reach(&a, &peer, &server.told.key).await;
+        println!("reached after {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(5));
     }
 }

@@ -32,6 +32,7 @@ use mesh_os::dirs::Dirs;
 use mesh_os::machine;
 use mesh_tunnel::Tunnel;
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
 use crate::clock::steady;
@@ -59,6 +60,8 @@ const MAX_INTRODUCTIONS: usize = 4;
 const WATCH_EVERY: Duration = Duration::from_millis(250);
 /// How often settings are written if they changed, and offers that have ended are looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
+/// How often it is looked whether relays are alive, while there are links.
+const LISTEN: Duration = Duration::from_secs(1);
 
 /// What happens to a node.
 pub(crate) enum Event {
@@ -101,6 +104,8 @@ pub(crate) struct Node {
     me: PeerId,
     nets: BTreeMap<NetworkId, Net>,
     links: BTreeMap<LinkId, Linked>,
+    /// The dials under way.
+    dials: BTreeMap<(NetworkId, PeerId), AbortHandle>,
     next_link: u64,
     discovery: Option<Discovery>,
     lan: BTreeMap<PeerId, Seen>,
@@ -114,6 +119,8 @@ pub(crate) struct Node {
     incoming: mpsc::Receiver<Event>,
     watched: watch::Sender<Arc<Watched>>,
     housekeeping: Duration,
+    /// When it is looked next whether relays are alive.
+    listen: Duration,
     /// Before this, watching tools are told nothing more.
     next_watch: Duration,
     /// Unknown devices that tell who they are at the moment.
@@ -142,6 +149,7 @@ impl Node {
             me,
             nets: BTreeMap::new(),
             links: BTreeMap::new(),
+            dials: BTreeMap::new(),
             next_link: 0,
             discovery: None,
             lan: BTreeMap::new(),
@@ -155,6 +163,7 @@ impl Node {
             incoming,
             watched,
             housekeeping: Duration::ZERO,
+            listen: Duration::ZERO,
             next_watch: Duration::ZERO,
             introductions: Arc::new(Semaphore::new(MAX_INTRODUCTIONS)),
             broken: Vec::new(),
@@ -267,6 +276,7 @@ impl Node {
         nets.chain(pending)
             .chain(servers)
             .chain([self.housekeeping])
+            .chain((!self.links.is_empty()).then_some(self.listen))
             .min()
             .unwrap_or(self.housekeeping)
     }
@@ -284,6 +294,10 @@ impl Node {
         for id in &ids {
             self.dial_due(*id, now);
             self.beacon_due(*id, now);
+        }
+        if now >= self.listen {
+            self.listen = now + LISTEN;
+            self.leave_silent_relays(now);
         }
         if now >= self.housekeeping {
             self.housekeeping = now + HOUSEKEEPING;
@@ -324,9 +338,9 @@ impl Node {
     }
 
     fn seen(&mut self, seen: Seen) {
-        let now = steady();
-        for net in self.nets.values_mut() {
-            net.dialler.hint(&seen.peer, now);
+        let ids: Vec<NetworkId> = self.nets.keys().copied().collect();
+        for id in ids {
+            self.alive(id, &seen.peer);
         }
         for joining in &self.joining {
             joining.seen(&seen);

@@ -28,6 +28,8 @@ use crate::link::{Greeting, Link, LinkId, MAX_INTRODUCTION, Wire};
 const DIAL: Duration = Duration::from_millis(3500);
 /// How long one attempt may take that can go through a relay, which may have to be connected to first.
 const DIAL_RELAYED: Duration = Duration::from_secs(5);
+/// A relay through which nothing came for so long is taken for dead. Both ends of a link send something every four seconds.
+const SILENCE: Duration = Duration::from_millis(5500);
 /// How long a joiner may stay without being admitted.
 const JOINER: Duration = Duration::from_secs(60);
 /// The most joiners at once.
@@ -42,6 +44,8 @@ pub(crate) struct Linked {
     /// Whether the other end is a member; else it is a joiner.
     pub(crate) member: bool,
     pub(crate) since: Duration,
+    /// How many packets have come, and when that last changed.
+    heard: (u64, Duration),
     pub(crate) sync: Sync,
     /// The digest of the other end's heads, when last heard.
     pub(crate) heads: Option<[u8; 16]>,
@@ -88,7 +92,7 @@ impl Node {
             let servers: BTreeSet<ServerKey> =
                 net.relay_servers().map(|server| server.key).collect();
             let (endpoint, events) = (self.endpoint.clone(), self.events.clone());
-            tokio::spawn(async move {
+            let dial = tokio::spawn(async move {
                 let limit = if servers.is_empty() {
                     DIAL
                 } else {
@@ -111,6 +115,19 @@ impl Node {
                 // The node is gone if this fails.
                 let _ = events.send(Event::Dialled(id, peer, result)).await;
             });
+            self.dials.insert((id, peer), dial.abort_handle());
+        }
+    }
+
+    /// A peer was heard of just now: dials it at once if it is wanted and not linked, even if a dial is under way for long.
+    pub(crate) fn alive(&mut self, id: NetworkId, peer: &PeerId) {
+        let Some(net) = self.nets.get_mut(&id) else {
+            return;
+        };
+        if net.dialler.alive(peer, steady())
+            && let Some(stale) = self.dials.remove(&(id, *peer))
+        {
+            stale.abort();
         }
     }
 
@@ -122,6 +139,7 @@ impl Node {
         result: Result<Greeting, String>,
     ) {
         let now = steady();
+        self.dials.remove(&(id, peer));
         let Some(net) = self.nets.get_mut(&id) else {
             return;
         };
@@ -295,6 +313,7 @@ impl Node {
             dialled_here,
             member,
             since: steady(),
+            heard: (0, steady()),
             sync: Sync::new(),
             heads: None,
             carrier: IrohCarrier::spawn(connection),
@@ -322,6 +341,32 @@ impl Node {
         net.settings.heard(device.to_string(), now_ms());
         let id = linked.network;
         self.publish_table(id);
+    }
+
+    /// Gives up links over a relay that is silent, so that they are dialled again over another: iroh would wait for it for half
+    /// a minute, as it may come back.
+    pub(crate) fn leave_silent_relays(&mut self, now: Duration) {
+        let (mut silent, mut used) = (Vec::new(), BTreeSet::new());
+        for (id, linked) in &mut self.links {
+            let received = linked.link.connection.stats().udp_rx.datagrams;
+            if received != linked.heard.0 {
+                linked.heard = (received, now);
+            }
+            if let Some((TransportAddr::Relay(url), _)) = linked.path() {
+                if now.saturating_sub(linked.heard.1) >= SILENCE {
+                    silent.push(*id);
+                } else {
+                    used.insert(url);
+                }
+            }
+        }
+        self.endpoint.set_relays_used(used);
+        for link in silent {
+            if let Some(linked) = self.links.get(&link) {
+                linked.link.cut();
+            }
+            self.link_closed(link, "its relay is silent");
+        }
     }
 
     /// Ends the links of joiners that take too long.

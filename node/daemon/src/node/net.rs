@@ -252,7 +252,7 @@ impl Net {
         addresses
     }
 
-    /// When a peer was last heard of, on the steady clock, if that was since the daemon started.
+    /// When a peer was last heard of, on the steady clock; before the daemon started counts as when it did.
     pub(crate) fn heard_lately(
         &self,
         peer: &PeerId,
@@ -260,12 +260,11 @@ impl Net {
         now: Duration,
     ) -> Option<Duration> {
         let device = device_id(peer);
-        let by_beacon = self.presence.heard(&device);
-        let heard = by_beacon
-            .into_iter()
-            .chain(self.settings.seen(&device.to_string()))
-            .max()?;
-        Some(now.saturating_sub(Duration::from_millis(now_ms.saturating_sub(heard))))
+        let before = self
+            .settings
+            .seen(&device.to_string())
+            .map(|seen| now.saturating_sub(Duration::from_millis(now_ms.saturating_sub(seen))));
+        self.presence.heard(&device).max(before)
     }
 
     /// Forgets what concerns devices and offers that are gone.

@@ -13,7 +13,7 @@ use mesh_os::machine::{Applied, FirewallState};
 use mesh_tunnel::PeerStats;
 
 use super::{Net, Node};
-use crate::clock::now_ms;
+use crate::clock::{now_ms, steady};
 use crate::subnets::on_link;
 use crate::view::state::{Live, Viewer, rank};
 
@@ -73,7 +73,7 @@ impl Node {
                     _ => {}
                 }
             }
-        } else if net.is_up() && net.presence.fresh(device, now) {
+        } else if net.is_up() && net.presence.fresh(device, steady()) {
             live.reach = PeerReach::Direct;
             live.path = "on demand: heard of through others".to_owned();
         }
@@ -88,12 +88,11 @@ impl Node {
     /// A network in short.
     pub(crate) fn network_view(&self, net: &Net) -> NetworkView {
         let (state, me) = (net.state(), net.my_device());
-        let now = now_ms();
         let own = state.devices.get(&me);
         let online = state.devices.keys().filter(|device| {
             **device == me
                 || net.links.contains_key(&peer_id(device))
-                || (net.is_up() && net.presence.fresh(device, now))
+                || (net.is_up() && net.presence.fresh(device, steady()))
         });
         let ula = net.id.ula();
         let mut subnet6 = [0; 16];

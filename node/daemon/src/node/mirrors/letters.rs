@@ -10,7 +10,7 @@ use mesh_ledger::state::Rank;
 use tracing::{debug, info, warn};
 use zeroize::Zeroizing;
 
-use crate::clock::{now_ms, steady_ms};
+use crate::clock::{now_ms, steady, steady_ms};
 use crate::node::join::passing;
 use crate::node::{Net, Node};
 use crate::random;
@@ -92,7 +92,7 @@ impl Node {
         if !able.contains(&me) {
             return None;
         }
-        let now = now_ms();
+        let now = steady();
         let there = |device: &&DeviceId| {
             **device == me
                 || net.presence.fresh(device, now)
