@@ -394,6 +394,22 @@ impl Networks {
         proof.unwrap_or_default()
     }
 
+    /// A session is over: forgets a network that is not hosted, so that naming many costs nothing.
+    pub fn forget(&self, network: &NetworkId) {
+        let mut loaded = lock(&self.loaded);
+        let nothing = |hosted: &Arc<Hosted>| {
+            // Only the map knows it, so nobody holds its lock.
+            Arc::strong_count(hosted) == 1
+                && hosted
+                    .lock()
+                    .as_ref()
+                    .is_none_or(|inner| inner.log.count() == 0)
+        };
+        if loaded.get(network).is_some_and(nothing) {
+            loaded.remove(network);
+        }
+    }
+
     /// Forgets old letters, and networks that nobody asks for while memory is short.
     pub fn sweep(&self) {
         let (now, limits) = (self.now(), &self.terms.limits);

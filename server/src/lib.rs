@@ -21,4 +21,4 @@ pub mod store;
 mod wire;
 
 pub use files::FilesError;
-pub use server::{Door, Options, Server, StartError, printed};
+pub use server::{Door, Options, RELAY_RATE, Server, StartError, printed};

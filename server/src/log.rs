@@ -148,6 +148,7 @@ impl Log {
     pub fn take(&mut self, events: &[Vec<u8>], limits: &Limits) -> Taken {
         let before = self.graph.len();
         let (mut stored, mut refused, mut missing) = (Vec::new(), Vec::new(), BTreeSet::new());
+        let mut waiting = BTreeSet::new();
         let (mut chain, mut bytes) = (self.chain, self.bytes);
         let (mut full, mut decides) = (false, false);
         for event in events {
@@ -169,11 +170,15 @@ impl Log {
                     stored.push(id);
                 }
                 Ok((_, Passage::Known(_))) => stored.push(id),
-                Ok((_, Passage::Missing(parents))) => missing.extend(parents),
+                Ok((_, Passage::Missing(parents))) => {
+                    waiting.insert(id);
+                    missing.extend(parents);
+                }
                 Err(_) => refused.push(id),
             }
         }
-        missing.retain(|id| self.graph.find(id).is_none());
+        // What came with the push but waits itself is not asked for: its own parents are.
+        missing.retain(|id| self.graph.find(id).is_none() && !waiting.contains(id));
         Taken {
             stored,
             missing: missing.into_iter().take(MAX_IDS).collect(),

@@ -63,11 +63,13 @@ impl Mailbox {
         if body.is_empty() || body.len() > MAX_LETTER {
             return Err(Failure::NotPermitted);
         }
-        let redemptions = self.letters.values().filter(|waiting| waiting.to.is_none());
         let (mut of_invite, mut of_joiner) = (0, 0);
-        for waiting in redemptions.filter(|waiting| waiting.letter.invite == *invite) {
+        for waiting in self.letters.values() {
+            if waiting.letter.invite != *invite {
+                continue;
+            }
             of_invite += 1;
-            if waiting.letter.from == *from {
+            if waiting.to.is_none() && waiting.letter.from == *from {
                 of_joiner += 1;
                 if waiting.letter.body == body {
                     return Ok(Some(waiting.letter.id));
@@ -96,6 +98,24 @@ impl Mailbox {
             .filter(|waiting| waiting.to.is_none())
             .map(|waiting| &waiting.letter)
             .ok_or(Failure::NotFound)
+    }
+
+    /// The older replies that a new one leaves no room for.
+    #[must_use]
+    pub fn answered(&self, reply: &Waiting, limits: &Limits) -> Vec<u64> {
+        let same = |waiting: &&Waiting| {
+            waiting.to.is_some()
+                && waiting.to == reply.to
+                && waiting.letter.invite == reply.letter.invite
+        };
+        let mut older: Vec<u64> = self
+            .letters
+            .values()
+            .filter(same)
+            .map(|waiting| waiting.letter.id)
+            .collect();
+        older.truncate((older.len() + 1).saturating_sub(limits.letters_per_joiner));
+        older
     }
 
     /// A letter was stored.
@@ -205,6 +225,19 @@ mod tests {
         assert_eq!(mailbox.may_reply(2, b"x"), Err(Failure::NotFound));
         assert_eq!(mailbox.may_reply(9, b"x"), Err(Failure::NotFound));
         assert!(mailbox.may_reply(1, b"x").is_ok());
+    }
+
+    #[test]
+    fn of_many_replies_to_one_joiner_the_newest_stay() {
+        let limits = Limits::default();
+        let mailbox = Mailbox::new([
+            waiting(1, 8, Some(5)),
+            waiting(2, 8, Some(5)),
+            waiting(3, 8, Some(6)),
+            waiting(4, 5, None),
+        ]);
+        assert_eq!(mailbox.answered(&waiting(0, 8, Some(5)), &limits), [1]);
+        assert_eq!(mailbox.answered(&waiting(0, 8, Some(6)), &limits), [0; 0]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `mesh-server`: the command line.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use mesh_server::{Door, Options, Server, printed, status};
+use mesh_server::{Door, Options, RELAY_RATE, Server, printed, status};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info};
 use tracing_subscriber::EnvFilter;
@@ -72,9 +72,9 @@ struct Run {
     /// Keep networks for everybody, not only for who has the token.
     #[arg(long)]
     open_hosting: bool,
-    /// Bytes a second that the relay takes from one client [default: as many as come].
-    #[arg(long, value_name = "BYTES")]
-    relay_rate: Option<NonZeroU32>,
+    /// Bytes a second that the relay takes from one client.
+    #[arg(long, value_name = "BYTES", default_value_t = RELAY_RATE)]
+    relay_rate: NonZeroU32,
 }
 
 #[derive(Clone, Copy)]
@@ -106,6 +106,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     let done = match cli.command {
         Command::Run(run) => serve(run),
@@ -124,6 +125,8 @@ fn main() -> ExitCode {
 }
 
 fn serve(run: Run) -> Result<(), String> {
+    // The database and its companions are nobody else's.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     let options = Options {
         host: run.host,
         relay: run.relay_port.map_or(Door::Usual, |port| port.0),

@@ -20,6 +20,8 @@ use crate::quota::source;
 use crate::session;
 
 const IDLE: Duration = Duration::from_secs(20);
+/// The same for one path of a connection; iroh allows no more.
+const PATH_IDLE: Duration = Duration::from_secs(15);
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How many handshakes go on at a time; from half of it on, an address must prove itself first.
@@ -39,7 +41,7 @@ pub(crate) async fn bind(
     let transport = QuicTransportConfig::builder()
         .max_idle_timeout(Some(idle))
         .keep_alive_interval(KEEP_ALIVE)
-        .default_path_max_idle_timeout(IDLE)
+        .default_path_max_idle_timeout(PATH_IDLE)
         .default_path_keep_alive_interval(KEEP_ALIVE)
         .max_concurrent_bidi_streams(VarInt::from_u32(streams))
         .max_concurrent_uni_streams(VarInt::from_u32(0))

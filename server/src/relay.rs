@@ -17,7 +17,9 @@ use zeroize::Zeroizing;
 
 use crate::hosted::Networks;
 
-/// How often a client is thrown out again: one that was being let in the first time is caught the second.
+/// The least burst of a client, whatever its rate: the largest frame passes in one.
+const BURST: NonZeroU32 = NonZeroU32::new(1 << 17).unwrap();
+/// After how long a client is thrown out once more: one that was being let in the first time is caught then.
 const AGAIN: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Where the relay and discovery listen; none where one is switched off.
@@ -92,7 +94,7 @@ pub(crate) async fn start(
     host: &str,
     places: Places,
     doorman: Arc<Doorman>,
-    rate: Option<NonZeroU32>,
+    rate: NonZeroU32,
 ) -> Result<Option<Server>, String> {
     if places.relay.is_none() && places.discovery.is_none() {
         return Ok(None);
@@ -106,7 +108,9 @@ pub(crate) async fn start(
             server_config: tls.clone(),
         };
         relay.tls = Some(TlsConfig::new(address, cert));
-        relay.limits.client_rx = rate.map(ClientRateLimit::new);
+        let mut limit = ClientRateLimit::new(rate);
+        limit.max_burst_bytes = Some(rate.max(BURST));
+        relay.limits.client_rx = Some(limit);
         relay.access = Arc::new(Door(doorman));
         config.relay = Some(relay);
     }

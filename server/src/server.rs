@@ -23,6 +23,8 @@ use crate::relay::{self, Doorman, Places};
 use crate::status::{self, NetworkReport, Report};
 use crate::store::{Store, StoreError, Summary};
 
+/// Bytes a second that the relay takes from one client, unless the operator chooses otherwise: 32 MiB.
+pub const RELAY_RATE: NonZeroU32 = NonZeroU32::new(32 << 20).unwrap();
 const SWEEP: Duration = Duration::from_secs(30);
 /// How long devices may take to hear that the server stops.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -57,7 +59,7 @@ pub struct Options {
     /// Whether everybody may have networks hosted.
     pub open_hosting: bool,
     /// Bytes a second that the relay takes from one client.
-    pub relay_rate: Option<NonZeroU32>,
+    pub relay_rate: NonZeroU32,
     /// How much of everything.
     pub limits: Limits,
     /// The machine's clock.
@@ -76,7 +78,7 @@ impl Options {
             discovery: Door::Usual,
             mirror: true,
             open_hosting: false,
-            relay_rate: None,
+            relay_rate: RELAY_RATE,
             limits: Limits::default(),
             now: Arc::new(|| {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -189,10 +191,14 @@ impl Server {
             places,
             doorman.clone(),
             options.relay_rate,
-        )
-        .await
-        .map_err(StartError::Relay)?
-        .map(Arc::new);
+        );
+        let relay = match relay.await {
+            Ok(relay) => relay.map(Arc::new),
+            Err(why) => {
+                endpoint.close().await;
+                return Err(StartError::Relay(why));
+            }
+        };
         let doors = Doors {
             relay: relay
                 .as_ref()

@@ -45,8 +45,14 @@ pub(crate) async fn serve(
     .await;
     let (welcome, visitor) = match entry {
         Some(Entry::Welcome(entered)) => *entered,
-        Some(Entry::Refused(refusal, proof)) => return refuse(send, refusal, proof).await,
-        None => return refuse(send, Refusal::Busy, Vec::new()).await,
+        refused => {
+            networks.forget(&network);
+            let (refusal, proof) = match refused {
+                Some(Entry::Refused(refusal, proof)) => (refusal, proof),
+                _ => (Refusal::Busy, Vec::new()),
+            };
+            return refuse(send, refusal, proof).await;
+        }
     };
     let slow = limits.slow;
     if wire::write(&mut send, &Response::Welcome(welcome), slow)
@@ -66,6 +72,7 @@ pub(crate) async fn serve(
         }
     });
     converse(&networks, visitor, send, incoming, slow).await;
+    networks.forget(&network);
     reader.abort();
 }
 

@@ -270,7 +270,7 @@ impl Store {
         })
     }
 
-    /// Stores a letter, and removes the one it answers. Returns its number, which no letter had before.
+    /// Stores a letter, and removes those that it makes needless. Returns its number, which no letter had before.
     ///
     /// # Errors
     /// If it is not stored, and nothing changed.
@@ -278,13 +278,13 @@ impl Store {
         &self,
         network: &NetworkId,
         waiting: &Waiting,
-        answers: Option<u64>,
+        needless: &[u64],
     ) -> Result<u64, StoreError> {
         self.write(|transaction| {
-            if let Some(answered) = answers {
+            for letter in needless {
                 transaction
                     .prepare_cached("DELETE FROM letter WHERE id = ?1")?
-                    .execute(params![signed(answered)])?;
+                    .execute(params![signed(*letter)])?;
             }
             transaction
                 .prepare_cached(
@@ -417,13 +417,13 @@ mod tests {
         let path = folder.path().join("mirror.db");
         let store = Store::open(&path).unwrap();
         let first = store
-            .add_letter(&NETWORK, &letter(b"one", 10), None)
+            .add_letter(&NETWORK, &letter(b"one", 10), &[])
             .unwrap();
         let reply = Waiting {
             to: Some(DeviceId([9; 32])),
             ..letter(b"two", 20)
         };
-        let second = store.add_letter(&NETWORK, &reply, Some(first)).unwrap();
+        let second = store.add_letter(&NETWORK, &reply, &[first]).unwrap();
         drop(store);
         let store = Store::open(&path).unwrap();
         let kept = store.letters(&NETWORK).unwrap();
@@ -432,7 +432,7 @@ mod tests {
         assert_eq!((kept[0].to, kept[0].at), (reply.to, 20));
         assert_eq!(store.expire_letters(20).unwrap(), 1);
         assert_eq!(store.letter_count().unwrap(), 0);
-        let third = store.add_letter(&NETWORK, &letter(b"x", 30), None).unwrap();
+        let third = store.add_letter(&NETWORK, &letter(b"x", 30), &[]).unwrap();
         assert!(third > second && second > first);
     }
 
@@ -441,11 +441,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("mirror.db")).unwrap();
         store
-            .add_letter(&NETWORK, &letter(b"kept", 1), None)
+            .add_letter(&NETWORK, &letter(b"kept", 1), &[])
             .unwrap();
         store.limit_pages(1).unwrap();
         let big = letter(&[7; 60_000], 2);
-        assert!(store.add_letter(&NETWORK, &big, Some(1)).is_err());
+        assert!(store.add_letter(&NETWORK, &big, &[1]).is_err());
         let kept = store.letters(&NETWORK).unwrap();
         assert_eq!(kept.len(), 1);
         assert_eq!(kept[0].letter.body, b"kept");

@@ -44,7 +44,7 @@ impl Networks {
             to: None,
             at: now,
         };
-        self.store_letter(inner, visitor, waiting, None)
+        self.store_letter(inner, visitor, waiting, &[])
     }
 
     pub(super) fn reply(
@@ -54,6 +54,7 @@ impl Networks {
         letter: u64,
         body: Vec<u8>,
     ) -> Result<Response, Failure> {
+        let limits = &self.terms.limits;
         if !is_live(inner, visitor) {
             return Err(Failure::NotPermitted);
         }
@@ -68,7 +69,9 @@ impl Networks {
             },
             at: self.now(),
         };
-        self.store_letter(inner, visitor, waiting, Some(letter))
+        let mut needless = inner.mailbox.answered(&waiting, limits);
+        needless.push(letter);
+        self.store_letter(inner, visitor, waiting, &needless)
     }
 
     fn store_letter(
@@ -76,20 +79,20 @@ impl Networks {
         inner: &mut Inner,
         visitor: &Visitor,
         mut waiting: Waiting,
-        answers: Option<u64>,
+        needless: &[u64],
     ) -> Result<Response, Failure> {
         let network = visitor.network();
         let id = self
             .store
-            .add_letter(&network, &waiting, answers)
+            .add_letter(&network, &waiting, needless)
             .map_err(|error| {
                 warn!("cannot store a letter: {error}");
                 Failure::Disk
             })?;
         waiting.letter.id = id;
         inner.mailbox.add(waiting);
-        if let Some(answered) = answers {
-            inner.mailbox.remove(answered);
+        for letter in needless {
+            inner.mailbox.remove(*letter);
         }
         visitor.hosted.changed();
         Ok(Response::Left(id))

@@ -138,24 +138,30 @@ fn world_of_one(world: &World) -> World {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_are_bounded_by_source_and_the_oldest_of_a_device_goes() {
-    let server = Host::with(|options| {
-        options.limits.connections_per_device = 2;
-        options.limits.connections_per_source = 3;
-    })
-    .await;
-    let secret = DeviceSecret::from_seed(&[9; 32]);
-    let one = Device::connect(&secret, server.place()).await;
-    let _two = Device::connect(&secret, server.place()).await;
-    let _three = Device::connect(&secret, server.place()).await;
-    one.connection.closed().await;
-    let other = DeviceSecret::from_seed(&[8; 32]);
-    let _fourth = Device::connect(&other, server.place()).await;
+async fn one_source_has_so_many_connections() {
+    let server = Host::with(|options| options.limits.connections_per_source = 2).await;
+    let connect = async |n| {
+        let secret = DeviceSecret::from_seed(&[n; 32]);
+        Device::connect(&secret, server.place()).await
+    };
+    let device = connect(1).await;
+    let _second = connect(2).await;
     let (address, key) = server.place();
     let id = iroh::EndpointId::from_bytes(&key.0).unwrap();
     let to = iroh::EndpointAddr::new(id).with_ip_addr(address);
     let alpn = mesh_ledger::mirror::ALPN;
-    assert!(one.endpoint.connect(to, alpn).await.is_err());
+    assert!(device.endpoint.connect(to, alpn).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_too_many_connections_of_one_device_the_oldest_goes() {
+    let server = Host::with(|options| options.limits.connections_per_device = 2).await;
+    let secret = DeviceSecret::from_seed(&[1; 32]);
+    let connect = || Device::connect(&secret, server.place());
+    let (one, two, three) = (connect().await, connect().await, connect().await);
+    one.connection.closed().await;
+    assert!(two.connection.close_reason().is_none());
+    assert!(three.connection.close_reason().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use iroh::endpoint::{
-    Connection, NetReportConfig, PortmapperConfig, QuicTransportConfig, RecvStream, RelayMode,
-    SendStream, VarInt, presets,
+    Connection, IdleTimeout, NetReportConfig, PortmapperConfig, QuicTransportConfig, RecvStream,
+    RelayMode, SendStream, VarInt, presets,
 };
 use iroh::{Endpoint, EndpointAddr, EndpointId, SecretKey};
 use mesh_ledger::event::Event;
@@ -94,7 +94,11 @@ impl Device {
         (address, key): (SocketAddr, ServerKey),
         window: Option<u32>,
     ) -> Self {
-        let mut transport = QuicTransportConfig::builder();
+        // A server that was killed is noticed soon.
+        let idle = IdleTimeout::try_from(PATIENCE / 4).unwrap();
+        let mut transport = QuicTransportConfig::builder()
+            .max_idle_timeout(Some(idle))
+            .keep_alive_interval(PATIENCE / 20);
         if let Some(window) = window {
             transport = transport.stream_receive_window(VarInt::from_u32(window));
         }

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use mesh_ledger::mirror::message::Failure;
+use mesh_ledger::mirror::message::{Failure, MAX_EVENTS};
 use mesh_ledger::mirror::tip::contradiction;
 use mesh_ledger::mirror::{Request, Response, Role, ServerAddress};
 use nix::sys::signal::{Signal, kill};
@@ -75,29 +75,41 @@ async fn push_until_gone(
 ) -> (Vec<Vec<u8>>, Vec<mesh_ledger::mirror::SignedTip>) {
     let (_device, mut stream) = process.owner(world).await;
     let (mut sure, mut tips) = (Vec::new(), Vec::new());
-    let kill = process.child.id();
-    let mut new = all(world);
+    // What the server may lack of the past, then ever more.
+    let old = all(world);
+    let mut past = old.chunks(MAX_EVENTS);
+    let server = Pid::from_raw(i32::try_from(process.child.id()).unwrap());
     for round in 0.. {
+        let new = match past.next() {
+            Some(chunk) => chunk.to_vec(),
+            None => {
+                let owner = world.owner.clone();
+                merges(world, side, &owner, 40)
+            }
+        };
         if round == 12 {
-            let id = Pid::from_raw(i32::try_from(kill).unwrap());
             // From another thread, so that it hits a push at any point.
-            std::thread::spawn(move || nix::sys::signal::kill(id, Signal::SIGKILL));
+            std::thread::spawn(move || kill(server, Signal::SIGKILL));
         }
         let request = Request::Push(new.clone()).encode().unwrap();
         if stream.send.write_all(&request).await.is_err() {
             break;
         }
-        match stream.hear().await {
+        let answer = loop {
+            match stream.hear().await {
+                Some(Response::News(_)) => {}
+                other => break other,
+            }
+        };
+        match answer {
             Some(Response::Pushed(pushed)) => {
                 assert_eq!(pushed.stored.len(), new.len());
-                sure.append(&mut new);
+                sure.extend(new);
                 tips.extend(pushed.tip);
             }
             Some(other) => panic!("{other:?}"),
             None => break,
         }
-        let owner = world.owner.clone();
-        new = merges(world, side, &owner, 40);
     }
     (sure, tips)
 }
@@ -213,7 +225,7 @@ async fn on_a_full_file_system_it_refuses_writes_serves_reads_and_loses_nothing(
     let owner = world.owner.clone();
     let (_device, mut stream) = process.owner(&world).await;
     stream.push(all(&world)).await;
-    let (mut device, mut stream) = process.owner(&world).await;
+    let (_second, mut stream) = process.owner(&world).await;
     let mut sure = all(&world);
     for round in 0.. {
         assert!(round < 500, "a megabyte is never full");
@@ -227,7 +239,6 @@ async fn on_a_full_file_system_it_refuses_writes_serves_reads_and_loses_nothing(
         }
     }
     assert_eq!(stream.whole().await, sure);
-    (device, stream) = process.owner(&world).await;
+    let (_third, mut stream) = process.owner(&world).await;
     assert_eq!(stream.whole().await, sure);
-    drop(device);
 }

@@ -5,7 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use iroh::SecretKey;
+use iroh::endpoint::{RelayMode, presets};
+use iroh::tls::CaTlsConfig;
+use iroh::{Endpoint, RelayConfig, RelayMap, SecretKey, Watcher};
+use iroh_relay::RelayQuicConfig;
 use iroh_relay::client::{Client, ClientBuilder};
 use iroh_relay::protos::relay::RelayToClientMsg;
 use mesh_ledger::ids::ServerKey;
@@ -137,4 +140,43 @@ async fn health_is_told_over_tls_under_the_servers_own_key_and_no_other() {
     assert_eq!(&answer.unwrap(), b"HTTP/1.1 200");
     let other = tokio::task::spawn_blocking(move || ask(ServerKey([1; 32])));
     assert!(other.await.unwrap().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn address_discovery_tells_a_device_where_it_is_seen() {
+    let server = Host::start().await;
+    let (world, _) = World::new("alice");
+    host(&server, &world).await;
+    let (doors, key) = (server.server.doors(), server.place().1);
+    let port = doors.relay.unwrap();
+    let url: iroh::RelayUrl = format!("https://127.0.0.1:{port}").parse().unwrap();
+    let quic = RelayQuicConfig::new(doors.discovery.unwrap());
+    let map = RelayMap::empty();
+    map.insert(
+        url.clone(),
+        Arc::new(RelayConfig::new(url.clone(), Some(quic))),
+    );
+    let pinned = CaTlsConfig::custom_server_cert_verifier(Arc::new(move |provider| {
+        Ok(Arc::new(Pinned(key, provider)) as Arc<dyn ServerCertVerifier>)
+    }));
+    let endpoint = Endpoint::builder(presets::Minimal)
+        .secret_key(SecretKey::from_bytes(&world.owner.device.seed()))
+        .relay_mode(RelayMode::Custom(map))
+        .ca_tls_config(pinned)
+        .bind()
+        .await
+        .unwrap();
+    // Its own addresses are those of interfaces; the loopback one is how the server sees it.
+    let sockets = endpoint.bound_sockets();
+    let seen = |address: &SocketAddr| {
+        address.ip().is_loopback() && sockets.iter().any(|s| s.port() == address.port())
+    };
+    let mut addresses = endpoint.watch_addr();
+    let told = async {
+        while !addresses.get().ip_addrs().any(seen) {
+            addresses.updated().await.unwrap();
+        }
+    };
+    tokio::time::timeout(PATIENCE, told).await.unwrap();
+    endpoint.close().await;
 }
