@@ -249,12 +249,12 @@ mod tests {
         }
         settings.reached("aa".to_owned(), addresses[4]);
         settings.end("bb".to_owned()).unwrap();
-        settings.set_alias("home-2".parse().unwrap()).unwrap();
         let doors = Doors {
             relay: Some(7443),
             discovery: None,
         };
         settings.set_doors(&[(ServerKey([7; 32]), doors)].into());
+        settings.set_alias("home-2".parse().unwrap()).unwrap();
         settings.set_up(true).unwrap();
         let read = Settings::load(folder.path()).unwrap();
         assert!(read.up());

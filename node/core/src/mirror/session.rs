@@ -50,7 +50,8 @@ pub enum Effect {
     Stored(Vec<EventId>),
     /// Redemptions that wait for a member.
     Letters(Vec<Letter>),
-    /// The server says that this device was removed; these events are to prove it.
+    /// The server says that this device was removed; these events, and others that follow until the stream ends, are to
+    /// prove it.
     Removed(Vec<Vec<u8>>),
     /// The stream is over.
     End(End),
@@ -295,13 +296,18 @@ impl Session {
         match response {
             Response::Refused(Refusal::Removed) => {
                 self.phase = Phase::Proof;
-                self.asked = None;
+                self.asked = Some(Asked {
+                    what: Ask::Open,
+                    known: 0,
+                    at: now,
+                });
+                effects.push(Effect::Removed(Vec::new()));
                 Ok(())
             }
             Response::Refused(refusal) => Err(End::Refused(refusal)),
             Response::Events(events) if self.phase == Phase::Proof => {
                 effects.push(Effect::Removed(events));
-                Err(End::Refused(Refusal::Removed))
+                Ok(())
             }
             _ if self.phase == Phase::Proof => Ok(()),
             Response::News(page) if self.phase == Phase::Live => {

@@ -178,7 +178,7 @@ impl Node {
     }
 
     /// Signs an act in a network.
-    pub(crate) fn author(
+    pub(super) fn author(
         &mut self,
         id: NetworkId,
         act: Act,

@@ -12,7 +12,7 @@ use iroh::endpoint::{Connection, VarInt};
 use mesh_core::mirror::{Backoff, Effect, End, Heard, MAX_SERVERS, Session, Witness};
 use mesh_ledger::event::Event as LedgerEvent;
 use mesh_ledger::ids::{DeviceId, EventId, NetworkId, ServerKey};
-use mesh_ledger::mirror::message::{Doors, Refusal, Response};
+use mesh_ledger::mirror::message::{Doors, Response};
 use mesh_ledger::mirror::{Permit, ServerAddress, SignedTip};
 use mesh_ledger::parking::Source;
 use tracing::{debug, info, warn};
@@ -432,9 +432,13 @@ impl Node {
     }
 
     async fn removed_by_mirror(&mut self, key: ServerKey, id: NetworkId, events: &[Vec<u8>]) {
-        self.events_from_mirror(key, id, events).await;
-        if let Some(net) = self.nets.get_mut(&id) {
-            net.ledger.forget(Source::Mirror(key.0));
+        if !events.is_empty() {
+            self.events_from_mirror(key, id, events).await;
+        }
+        let net = self.nets.get_mut(&id).filter(|net| net.is_member());
+        if let Some(watched) = net.and_then(|net| net.mirrors.get_mut(&key)) {
+            let why = "it says that this device was removed; no event here proves it";
+            watched.refused = Some(why.to_owned());
         }
     }
 
@@ -442,9 +446,6 @@ impl Node {
         debug!(server = %key.short(), network = %id, "ended: {end}");
         let why = match end {
             End::Again | End::Silent => None,
-            End::Refused(Refusal::Removed) => {
-                Some("it says that this device was removed; no event here proves it".to_owned())
-            }
             end => Some(end.to_string()),
         };
         if let Some(net) = self.nets.get_mut(&id) {
@@ -496,16 +497,14 @@ impl Node {
                 served.connection.is_some() && !served.streams.contains_key(id)
             })
         };
-        let streams = self
-            .nets
-            .values()
-            .filter(|net| net.is_up())
-            .flat_map(|net| {
-                let closed = net.mirrors.iter();
-                closed
-                    .filter(|(key, _)| connected(key, &net.id))
-                    .map(|(_, watched)| watched.again.due())
-            });
+        let served = self.nets.values();
+        let served = served.filter(|net| net.is_up() && net.is_member());
+        let streams = served.flat_map(|net| {
+            let closed = net.mirrors.iter();
+            closed
+                .filter(|(key, _)| connected(key, &net.id))
+                .map(|(_, watched)| watched.again.due())
+        });
         sessions.chain(streams).min()
     }
 

@@ -151,7 +151,7 @@ impl Node {
     }
 
     fn problems(&self, net: &Net) -> Vec<Problem> {
-        let mut problems = Vec::new();
+        let mut problems = self.server_problems(net);
         let mut problem = |text: String, hint: Option<&str>| {
             problems.push(Problem {
                 text,
@@ -176,13 +176,6 @@ impl Node {
                 Some("mesh sync now"),
             );
         }
-        problems.extend(self.server_problems(net));
-        let mut problem = |text: String, hint: Option<&str>| {
-            problems.push(Problem {
-                text,
-                hint: hint.map(str::to_owned),
-            })
-        };
         for (_, why) in &self.broken {
             problem(
                 format!("another network could not be opened: {why}"),

@@ -490,16 +490,15 @@ fn a_removed_device_is_handed_the_proof_and_nothing_else() {
     let mut witness = server.witness();
     let (mut session, _) = Session::open(server.network, None, &witness, 0);
     let removed = Response::Refused(Refusal::Removed);
-    assert_eq!(session.receive(removed, &mut witness, &index, 0), []);
-    let proof: Vec<Vec<u8>> = all.iter().map(|event| event.bytes().to_vec()).collect();
-    let effects = session.receive(Response::Events(proof.clone()), &mut witness, &index, 0);
-    assert_eq!(
-        effects,
-        [
-            Effect::Removed(proof),
-            Effect::End(End::Refused(Refusal::Removed))
-        ]
-    );
+    let effects = session.receive(removed, &mut witness, &index, 0);
+    assert_eq!(effects, [Effect::Removed(Vec::new())]);
+    for event in &all {
+        let proof = vec![event.bytes().to_vec()];
+        let effects = session.receive(Response::Events(proof.clone()), &mut witness, &index, 0);
+        assert_eq!(effects, [Effect::Removed(proof)]);
+    }
+    let effects = session.tick(&witness, &index, SILENCE);
+    assert_eq!(effects, [Effect::End(End::Silent)]);
 }
 
 #[test]

@@ -92,7 +92,7 @@ impl Attempt {
             }
         };
         let answer = self.ask_members(&connection, &server.key).await?;
-        let events = self.pull(&connection).await?;
+        let events = self.pull(&connection, &server.key).await?;
         if !events.iter().any(|event| id_of(event) == answer.admit) {
             return Err(nobody("the server keeps the admission back"));
         }
@@ -170,7 +170,11 @@ impl Attempt {
     }
 
     /// Takes the whole log, as the member that this device is now.
-    async fn pull(&self, connection: &Connection) -> Result<Vec<Vec<u8>>, Failure> {
+    async fn pull(
+        &self,
+        connection: &Connection,
+        server: &ServerKey,
+    ) -> Result<Vec<Vec<u8>>, Failure> {
         let network = self.ticket.network();
         let mut tries = 0;
         let mut talk = loop {
@@ -215,7 +219,7 @@ impl Attempt {
                 ));
             }
             if events.len() as u64 >= tip.tip.count {
-                if tip.tip.chain != chain || !tip.is_genuine() {
+                if tip.tip.chain != chain || tip.server != *server || !tip.is_genuine() {
                     return Err(nobody("the server handed out another log than it signed"));
                 }
                 return Ok(events);
