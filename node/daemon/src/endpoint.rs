@@ -423,9 +423,10 @@ mod tests {
 
     /// Dials until it works, as the dialler does.
     async fn reach(a: &Endpoint, peer: &PeerId, server: &ServerKey) -> Connection {
+        let servers = [*server].into();
         let dialled = async {
             loop {
-                let dial = a.connect(peer, &[], &[*server].into());
+                let dial = a.connect(peer, &[], &servers);
                 match tokio::time::timeout(Duration::from_secs(2), dial).await {
                     Ok(Ok(connection)) => return connection,
                     Ok(Err(_)) | Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -446,7 +447,8 @@ mod tests {
         for endpoint in [&a, &b] {
             endpoint.set_servers(std::slice::from_ref(&posing)).await;
         }
-        let none = a.connect(&peer, &[], &[posing.key].into());
+        let servers = [posing.key].into();
+        let none = a.connect(&peer, &[], &servers);
         assert!(
             !matches!(
                 tokio::time::timeout(Duration::from_secs(3), none).await,
