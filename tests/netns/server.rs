@@ -3,6 +3,7 @@
 mod blind;
 mod death;
 mod disk;
+mod hosting;
 mod letters;
 mod lies;
 mod reach;

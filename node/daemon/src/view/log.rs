@@ -311,10 +311,16 @@ impl Scribe<'_> {
             Write::Setting { key, value: None } => format!("sets {key} to its default"),
             Write::Servers(servers) if servers.is_empty() => "lists no server".to_owned(),
             Write::Servers(servers) => {
-                let list: Vec<&str> = servers
-                    .iter()
-                    .map(|server| server.address.as_str())
-                    .collect();
+                // What stands behind the place is a permit.
+                let places = servers.iter().map(|server| {
+                    server
+                        .address
+                        .as_str()
+                        .split('/')
+                        .next()
+                        .unwrap_or_default()
+                });
+                let list: Vec<&str> = places.collect();
                 format!("lists the servers {}", list.join(" "))
             }
             Write::Approval {

@@ -209,8 +209,8 @@ proptest! {
                     None => {}
                 },
                 Step::Arrive(m) => {
-                    let witness = &mut members[m].witness;
-                    match members[m].answers.pop_front() {
+                    let Member { witness, answers, .. } = &mut members[m];
+                    match answers.pop_front() {
                         Some(Answer::Page(page, known)) => {
                             prop_assert_eq!(witness.tip(&page.tip, known), Ok(true));
                             prop_assert_ne!(witness.page(&page, page.from == witness.len()), Pulled::Lied);
