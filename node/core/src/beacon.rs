@@ -169,7 +169,9 @@ mod tests {
     }
 
     fn beacon(counter: u64) -> Beacon {
-        let address = "[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:51820".parse().unwrap();
+        let address = "[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:51820"
+            .parse()
+            .unwrap();
         let tip = Tip {
             network: NetworkId([1; 32]),
             count: u64::MAX,

@@ -12,9 +12,7 @@ use mesh_ledger::event::{Event, id_of};
 use mesh_ledger::ids::{EventId, NetworkId};
 use mesh_ledger::mirror::address::Permit;
 use mesh_ledger::mirror::letter::Letter;
-use mesh_ledger::mirror::message::{
-    Doors, Failure, MAX_EVENTS, Page, Pushed, Standing, Welcome,
-};
+use mesh_ledger::mirror::message::{Doors, Failure, MAX_EVENTS, Page, Pushed, Standing, Welcome};
 use mesh_ledger::mirror::{Refusal, Request, Response, Role};
 use mesh_ledger::wire::Index;
 
@@ -468,7 +466,10 @@ impl Session {
         effects: &mut Vec<Effect>,
     ) -> Result<(), End> {
         let ours = |ids: &[EventId]| -> BTreeSet<EventId> {
-            ids.iter().filter(|id| asked.contains(id)).copied().collect()
+            ids.iter()
+                .filter(|id| asked.contains(id))
+                .copied()
+                .collect()
         };
         let (stored, refused) = (ours(&pushed.stored), ours(&pushed.refused));
         self.trouble = None;

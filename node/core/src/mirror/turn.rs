@@ -76,6 +76,9 @@ mod tests {
                 )
             })
             .collect();
-        assert_eq!(pauses.into_iter().collect::<Vec<_>>(), [0, 300, 600, 900, 1_200]);
+        assert_eq!(
+            pauses.into_iter().collect::<Vec<_>>(),
+            [0, 300, 600, 900, 1_200]
+        );
     }
 }

@@ -313,10 +313,7 @@ impl Witness {
     pub fn acknowledged(&mut self, ids: &[EventId], tip: &SignedTip) {
         for id in ids {
             if !self.places.contains_key(id) && self.acknowledged.len() < MAX_ACKNOWLEDGED {
-                let earliest = self
-                    .acknowledged
-                    .entry(*id)
-                    .or_insert_with(|| tip.clone());
+                let earliest = self.acknowledged.entry(*id).or_insert_with(|| tip.clone());
                 if tip.tip.count < earliest.tip.count {
                     *earliest = tip.clone();
                 }
@@ -333,10 +330,7 @@ impl Witness {
     /// A member was shown this tip.
     pub fn hear(&mut self, device: DeviceId, tip: &SignedTip) -> Heard {
         let known = self.heard.get(&Some(device));
-        if known == Some(tip)
-            || tip.tip.time <= self.forgiven
-            || !self.is_ours(tip)
-        {
+        if known == Some(tip) || tip.tip.time <= self.forgiven || !self.is_ours(tip) {
             return Heard::Known;
         }
         // A tip that proves a lie is kept with the accusation alone, or every later one would seem to contradict it.

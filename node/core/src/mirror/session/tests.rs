@@ -135,8 +135,10 @@ impl Server {
             Request::Push(bytes) => {
                 self.hosted = true;
                 self.live = true;
-                let events: Vec<Event> =
-                    bytes.iter().map(|bytes| Event::decode(bytes).unwrap()).collect();
+                let events: Vec<Event> = bytes
+                    .iter()
+                    .map(|bytes| Event::decode(bytes).unwrap())
+                    .collect();
                 let stored = events.iter().map(Event::id).collect();
                 for event in events {
                     if !self.log.iter().any(|known| known.id() == event.id()) {
@@ -217,13 +219,33 @@ fn a_network_that_is_not_hosted_is_pushed_from_its_genesis_and_opened_again() {
     let mut server = Server::new(all[0].network(), &[]);
     let mut witness = server.witness();
     let (mut session, open) = Session::open(server.network, None, &witness, 0);
-    let effects = talk(&mut session, Some(open), &mut server, &mut witness, &mut index, 0);
+    let effects = talk(
+        &mut session,
+        Some(open),
+        &mut server,
+        &mut witness,
+        &mut index,
+        0,
+    );
     assert_eq!(ended(&effects), Some(End::Again));
     assert_eq!(server.log, all, "in causal order");
     let (mut session, open) = Session::open(server.network, None, &witness, 0);
-    let effects = talk(&mut session, Some(open), &mut server, &mut witness, &mut index, 0);
+    let effects = talk(
+        &mut session,
+        Some(open),
+        &mut server,
+        &mut witness,
+        &mut index,
+        0,
+    );
     assert!(session.is_live());
-    assert!(matches!(effects[..], [Effect::Live { permit: Some(_), .. }]));
+    assert!(matches!(
+        effects[..],
+        [Effect::Live {
+            permit: Some(_),
+            ..
+        }]
+    ));
     assert_eq!(witness.len(), 300);
     assert_eq!(session.unstored(), 0);
     assert!(witness.accusations().is_empty());
@@ -255,7 +277,14 @@ fn both_sides_get_what_they_lack_and_stay_the_same() {
     let mut server = Server::new(all[0].network(), &log);
     let mut witness = server.witness();
     let (mut session, open) = Session::open(server.network, None, &witness, 0);
-    talk(&mut session, Some(open), &mut server, &mut witness, &mut index, 0);
+    talk(
+        &mut session,
+        Some(open),
+        &mut server,
+        &mut witness,
+        &mut index,
+        0,
+    );
     assert_eq!(ids(&index), at(&server));
     assert_eq!(ids(&index).len(), 38);
     // News of the server's, with the event.
@@ -276,7 +305,10 @@ fn both_sides_get_what_they_lack_and_stay_the_same() {
         server.requests[before..],
         [
             Request::Push(vec![all[39].bytes().to_vec()]),
-            Request::Pull { from: 39, bodies: false }
+            Request::Pull {
+                from: 39,
+                bodies: false
+            }
         ]
     );
     assert_eq!(at(&server).len(), 40);
@@ -290,15 +322,35 @@ fn news_behind_a_gap_are_pulled_and_a_look_finds_what_was_kept_quiet() {
     let mut server = Server::new(all[0].network(), &all[..5]);
     let mut witness = server.witness();
     let (mut session, open) = Session::open(server.network, None, &witness, 0);
-    talk(&mut session, Some(open), &mut server, &mut witness, &mut index, 0);
+    talk(
+        &mut session,
+        Some(open),
+        &mut server,
+        &mut witness,
+        &mut index,
+        0,
+    );
     server.log = all[..9].to_vec();
     let page = server.page(8, true);
     let effects = session.receive(Response::News(page), &mut witness, &index, 0);
     let [Effect::Events(_), Effect::Send(pull)] = &effects[..] else {
         panic!("{effects:?}");
     };
-    assert_eq!(*pull, Request::Pull { from: 5, bodies: false });
-    talk(&mut session, Some(pull.clone()), &mut server, &mut witness, &mut index, 0);
+    assert_eq!(
+        *pull,
+        Request::Pull {
+            from: 5,
+            bodies: false
+        }
+    );
+    talk(
+        &mut session,
+        Some(pull.clone()),
+        &mut server,
+        &mut witness,
+        &mut index,
+        0,
+    );
     assert_eq!(ids(&index).len(), 9);
     server.log = all.clone();
     session.look();
@@ -321,7 +373,9 @@ fn an_event_that_the_log_lists_and_a_fetch_omits_is_asked_for_alone_before_anybo
             Request::Fetch(ids) => {
                 alone += usize::from(ids.len() == 1);
                 assert!(witness.accusations().is_empty());
-                let given = all.iter().filter(|e| ids.contains(&e.id()) && e.id() != all[3].id());
+                let given = all
+                    .iter()
+                    .filter(|e| ids.contains(&e.id()) && e.id() != all[3].id());
                 Response::Events(given.map(|event| event.bytes().to_vec()).collect())
             }
             _ => server.answer(request),
@@ -377,7 +431,14 @@ fn a_server_that_asks_to_wait_is_left_alone_and_one_that_cannot_write_is_tried_a
     assert_eq!(session.due(), Some(due + 5_000));
     assert_eq!(session.trouble(), None);
     // The refused one is not pushed again; the one that is left is.
-    let effects = talk(&mut session, None, &mut server, &mut witness, &mut index, due + 5_000);
+    let effects = talk(
+        &mut session,
+        None,
+        &mut server,
+        &mut witness,
+        &mut index,
+        due + 5_000,
+    );
     assert_eq!(effects, [Effect::Stored(vec![all[5].id()])]);
     assert!(session.refused().contains(&all[4].id()));
 }
@@ -448,7 +509,14 @@ fn a_reply_goes_out_once_the_admission_is_stored() {
     let mut server = Server::new(all[0].network(), &all[..3]);
     let mut witness = server.witness();
     let (mut session, open) = Session::open(server.network, None, &witness, 0);
-    talk(&mut session, Some(open), &mut server, &mut witness, &mut index, 0);
+    talk(
+        &mut session,
+        Some(open),
+        &mut server,
+        &mut witness,
+        &mut index,
+        0,
+    );
     let letter = Letter {
         id: 7,
         from: DeviceId([1; 32]),
@@ -466,7 +534,13 @@ fn a_reply_goes_out_once_the_admission_is_stored() {
     talk(&mut session, None, &mut server, &mut witness, &mut index, 0);
     let said = &server.requests[before..];
     assert!(matches!(said[0], Request::Push(_)));
-    assert_eq!(said[said.len() - 1], Request::Reply { letter: 7, body: vec![9] });
+    assert_eq!(
+        said[said.len() - 1],
+        Request::Reply {
+            letter: 7,
+            body: vec![9]
+        }
+    );
 }
 
 #[test]

@@ -382,7 +382,11 @@ fn an_acknowledged_event_that_a_pull_omits_is_found() {
     server.time = acknowledged.time;
     server.append(id(52));
     assert_eq!(pull(&mut witness, &server), Pulled::Lied);
-    assert!(lies(&witness).contains(&Lie::Withheld), "{:?}", lies(&witness));
+    assert!(
+        lies(&witness).contains(&Lie::Withheld),
+        "{:?}",
+        lies(&witness)
+    );
     // An empty page, though the tip says that there is more.
     let mut witness = server.witness();
     let mut page = server.page(0, 10);
