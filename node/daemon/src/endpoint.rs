@@ -232,12 +232,36 @@ impl Endpoint {
             .max_concurrent_uni_streams(VarInt::from_u32(0))
             .build();
         let options = ConnectOptions::new().with_transport_config(transport);
-        let connecting = self
-            .iroh
-            .connect_with_opts(address, mesh_ledger::mirror::ALPN, options)
+        // iroh tells whoever it is connected to all addresses of its sockets, those of mesh interfaces too, which a server must
+        // not learn: this socket has but the address from which the server is reached.
+        let source = addresses.iter().find_map(|to| source(*to, &inner));
+        let source = source.ok_or("no way leads to the server")?;
+        let own = iroh::Endpoint::builder(presets::Minimal)
+            .secret_key(self.iroh.secret_key().clone())
+            .relay_mode(RelayMode::Disabled)
+            .clear_address_lookup()
+            .portmapper_config(PortmapperConfig::Disabled)
+            .net_report_config(NetReportConfig::minimal())
+            .clear_ip_transports()
+            .bind_addr(SocketAddr::new(source, 0))
+            .map_err(|error| failed(&error))?
+            .bind()
             .await
             .map_err(|error| failed(&error))?;
-        connecting.await.map_err(|error| failed(&error))
+        let connected = async {
+            let connecting = own
+                .connect_with_opts(address, mesh_ledger::mirror::ALPN, options)
+                .await
+                .map_err(|error| failed(&error))?;
+            connecting.await.map_err(|error| failed(&error))
+        };
+        let connection = connected.await?;
+        let watched = connection.clone();
+        tokio::spawn(async move {
+            watched.closed().await;
+            own.close().await;
+        });
+        Ok(connection)
     }
 
     /// The next connection that somebody opens; `None` when the endpoint is closed.
@@ -309,6 +333,19 @@ fn outer_only(inner: &Arc<ArcSwap<BTreeSet<IpAddr>>>) -> AddrFilter {
             |a: &&TransportAddr| !matches!(a, TransportAddr::Ip(a) if inner.contains(&a.ip()));
         Cow::Owned(addresses.iter().filter(outer).cloned().collect())
     })
+}
+
+/// The address of this machine from which packets to `to` leave, unless that is one of a mesh interface.
+fn source(to: SocketAddr, inner: &BTreeSet<IpAddr>) -> Option<IpAddr> {
+    let any: IpAddr = match to {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    // Nothing is sent: connecting asks the system for the route alone.
+    let socket = std::net::UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(to).ok()?;
+    let source = socket.local_addr().ok()?.ip();
+    (!inner.contains(&source)).then_some(source)
 }
 
 /// Whether a packet to that address can reach another machine.
