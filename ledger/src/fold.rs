@@ -47,3 +47,13 @@ pub fn fold(graph: &Graph, opened: &[Opened]) -> Fold {
         order,
     }
 }
+
+/// Who may do what, from clear acts alone: the fold for those who hold no keys and need no state.
+#[must_use]
+pub fn authority(graph: &Graph) -> Authority {
+    let cast = Cast::of(graph);
+    let terms = Terms::settle(graph, &cast);
+    let (seals, void_seals) = seals(graph, &cast, &terms);
+    let order = order(graph, &seals);
+    walk(graph, &cast, &terms, &seals, &order, void_seals).authority
+}

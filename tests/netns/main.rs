@@ -11,6 +11,7 @@
 mod bad_input;
 mod clean;
 mod crash;
+mod dns;
 mod forge;
 mod join;
 mod kick;

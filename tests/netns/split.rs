@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mesh_tests::lab::{Cut, Lab, Lan, Link, stays};
 
-use crate::world::{LONG, Node, SOON, agree, create, invite, join, log, members, void_acts};
+use crate::world::{Node, SOON, agree, create, invite, join, log, members, void_acts};
 
 const SPLIT: Duration = Duration::from_secs(60);
 
@@ -79,7 +79,6 @@ fn split(how: Cut) {
         shared.len() == 3 && shared.iter().all(|entry| entry.void.is_none()),
         "{shared:?}"
     );
-    // The state is promised within seconds; a tunnel may be waiting for its next handshake.
-    b.reaches(d.addresses().0, LONG);
-    c.reaches(a.addresses().0, LONG);
+    b.reaches(d.addresses().0, SOON);
+    c.reaches(a.addresses().0, SOON);
 }

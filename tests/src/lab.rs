@@ -1,6 +1,6 @@
 //! A small internet in namespaces, for tests with real binaries.
 //!
-//! A [`Host`] is a network, mount, PID and host-name namespace with a private `/run`. Its first process does nothing but
+//! A [`Host`] is a network, mount, PID and host-name namespace with a private `/run` and `/etc/resolv.conf`. Its first process does nothing but
 //! wait for the test to let go of it; when that happens, by the end of the test, a panic or `kill -9`, the kernel ends
 //! every process of the host, and its interfaces, addresses and rules go with it. Nothing is made in the namespace the
 //! tests run in, no name is global, so tests run side by side and leave nothing behind but, when killed, a folder under

@@ -1,14 +1,15 @@
-//! What is wrong with names, subnets and tickets that were typed, told before any daemon is started for them.
+//! What is wrong with names, subnets, servers and tickets that were typed, told before any daemon is started for them.
 
 use std::net::Ipv4Addr;
 
 use mesh_control::{Code, Error, Secret};
 use mesh_ledger::event::attributes::Subnet;
+use mesh_ledger::mirror::address::{BadServer, ServerAddress};
 use mesh_ledger::text::Label;
 use mesh_ledger::ticket::{BadTicket, Ticket};
 
 use crate::context::Context;
-use crate::render;
+use crate::{parse, render};
 
 /// Whether a network or a host can be called so.
 ///
@@ -35,6 +36,17 @@ pub(crate) fn subnet(typed: &str, context: &Context) -> Result<(), Error> {
     };
     let right = nearest_subnet(typed).unwrap_or_else(|| "10.73.20.0/24".to_owned());
     Err(Error::new(Code::Usage, bad).hint(context.retyped("sudo mesh", typed, &right)))
+}
+
+/// What a server's text names.
+///
+/// # Errors
+/// Usage, with where to find the right text.
+pub(crate) fn server(server: &Secret) -> Result<ServerAddress, Error> {
+    server
+        .reveal()
+        .parse()
+        .map_err(|bad: BadServer| Error::new(Code::Usage, bad.to_string()).hint(parse::SERVER))
 }
 
 /// Whether a ticket is whole, of this release, and not expired by this machine's clock. `typed` is the argument it came

@@ -74,19 +74,26 @@ pub(crate) fn help_for(args: &[OsString]) -> String {
 }
 
 /// What each group is for, and its verbs in the order one comes to need them.
-const GROUPS: [(&str, &[&str]); 6] = [
+const GROUPS: [(&str, &[&str]); 7] = [
     (
         "Make a network, and get into one",
         &["create", "invite", "join", "leave"],
     ),
     (
         "Switch it on and off, and see how it is",
-        &["up", "down", "status", "networks", "ping"],
+        &["up", "down", "status", "networks", "ping", "dns"],
     ),
     ("Open ports to others", &["share", "unshare", "offers"]),
     ("Say who is in it", &["member", "kick", "admin"]),
+    (
+        "Let a server of yours connect and keep what you have",
+        &["server"],
+    ),
     ("Know what was done, by whom", &["log", "sync", "id"]),
-    ("This program", &["version", "completions", "help"]),
+    (
+        "This program",
+        &["service", "version", "completions", "help"],
+    ),
 ];
 
 fn groups(command: &Command) -> String {
@@ -180,12 +187,12 @@ impl Wait {
 }
 
 macro_rules! verbs {
-    ($($(#[$about:meta])* $variant:ident($module:ident),)*) => {
+    ($($variant:ident($module:ident),)*) => {
         /// What to do.
         #[derive(Subcommand)]
-        #[allow(missing_docs)] // The documentation is the help text.
+        #[allow(missing_docs)] // The help text stands with the arguments of each.
         pub enum Verb {
-            $($(#[$about])* $variant(verb::$module::Args),)*
+            $($variant(verb::$module::Args),)*
         }
 
         impl Verb {
@@ -197,45 +204,28 @@ macro_rules! verbs {
 }
 
 verbs! {
-    /// Make a network, with this machine as its first
     Create(create),
-    /// Join a network with a ticket
     Join(join),
-    /// Invite somebody: prints a ticket
     Invite(invite),
-    /// Bring a network up, or all
     Up(up),
-    /// Take a network down, or all; nothing of it stays on the machine
     Down(down),
-    /// Leave a network for good
     Leave(leave),
-    /// List the networks of this machine
     Networks(networks),
-    /// Show who is here and whether all is well
     Status(status),
-    /// List, show and kick members
     Member(member),
-    /// Remove a member: short for member kick
     Kick(kick),
-    /// List, grant and revoke admins
     Admin(admin),
-    /// Open a port of this machine to others in the network
     Share(share),
-    /// Close a port again
     Unshare(unshare),
-    /// List what is offered, by whom and to whom
     Offers(offers),
-    /// Show who did what, and verify it
+    Server(server),
     Log(log),
-    /// Measure the way to a device
     Ping(ping),
-    /// Compare notes with every peer online now
     Sync(sync),
-    /// Show the keys of this machine
     Id(id),
-    /// Show the versions of mesh and meshd
+    Dns(dns),
+    Service(service),
     Version(version),
-    /// Print completions for a shell
     Completions(completions),
 }
 

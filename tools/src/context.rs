@@ -322,6 +322,9 @@ impl Context {
             // Standard error may be a log, where a ticket is as good as spent.
             if hide && parse::begins_a_ticket(arg.trim_start()) {
                 "TICKET".to_owned()
+            } else if hide && parse::holds_a_permit(arg) {
+                let option = arg.split_once('=').map(|(option, _)| option);
+                option.map_or_else(|| "SERVER".to_owned(), |option| format!("{option}=SERVER"))
             } else {
                 quoted(arg)
             }

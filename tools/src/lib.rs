@@ -17,6 +17,7 @@ mod parse;
 pub mod render;
 mod start;
 mod suggest;
+mod unit;
 mod verb;
 
 use std::ffi::OsString;

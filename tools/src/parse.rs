@@ -8,6 +8,7 @@ use std::time::Duration;
 use mesh_control::call::Since;
 use mesh_control::view::Audience;
 use mesh_control::{Code, Error, Secret};
+use mesh_ledger::mirror::address::ServerAddress;
 use mesh_ledger::ticket::Ticket;
 
 /// A time span: `90`, `90s`, `30m`, `24h`, `7d`; at least a second, at most ten years.
@@ -82,35 +83,67 @@ pub(crate) fn ticket(typed: &str, input: &mut dyn Read) -> Result<Secret, Error>
     }
 }
 
+/// A server: `HOST:PORT#KEY/PERMIT` itself, `@FILE` for a file that holds it, or `-` for standard input.
+pub(crate) fn server(typed: &str, input: &mut dyn Read) -> Result<Secret, Error> {
+    let (text, name) = if typed == "-" {
+        (read_text(input, "standard input")?, "standard input")
+    } else if let Some(path) = typed.strip_prefix('@') {
+        let mut file = File::open(Path::new(path)).map_err(|error| {
+            Error::new(Code::Usage, format!("cannot read {path}: {error}"))
+                .hint("mesh server add --help")
+        })?;
+        (read_text(&mut file, path)?, path)
+    } else {
+        return Ok(Secret::new(typed.trim()));
+    };
+    // Nothing of it is shown: it may be another secret.
+    let server = text.filter(|text| text.reveal().parse::<ServerAddress>().is_ok());
+    server
+        .map(|text| Secret::new(text.reveal().trim()))
+        .ok_or_else(|| {
+            let message =
+                format!("{name} holds no server: HOST:PORT#KEY, as mesh-server prints it");
+            Error::new(Code::Usage, message).hint(SERVER)
+        })
+}
+
+/// Whether a text is a server with the right to have networks hosted there.
+pub(crate) fn holds_a_permit(text: &str) -> bool {
+    text.split_once('#')
+        .is_some_and(|(_, key)| key.contains('/'))
+}
+
 fn read_ticket(from: &mut dyn Read, name: &str) -> Result<Secret, Error> {
-    let mut text = String::with_capacity(TICKET);
-    let most = u64::try_from(TICKET).unwrap_or(u64::MAX);
+    if let Some(text) = read_text(from, name)? {
+        let ticket = text.reveal().trim();
+        if ticket.is_empty() {
+            let message = format!("{name} is empty: it should hold a ticket");
+            return Err(Error::new(Code::Usage, message).hint("mesh join --help"));
+        }
+        // White space may stand anywhere in a ticket, and words around it: it came by mail.
+        let tails = ticket.char_indices().filter_map(|(at, _)| ticket.get(at..));
+        if let Some(ticket) = tails.into_iter().find(|tail| begins_a_ticket(tail)) {
+            return Ok(Secret::new(whole(ticket)));
+        }
+    }
+    Err(Error::new(Code::Usage, format!("{name} holds no ticket")).hint("mesh join --help"))
+}
+
+/// All that a file or standard input holds; nothing if it is no text, or too long for a secret.
+fn read_text(from: &mut dyn Read, name: &str) -> Result<Option<Secret>, Error> {
+    let mut text = String::with_capacity(SECRET);
+    let most = u64::try_from(SECRET).unwrap_or(u64::MAX);
     let read = from.take(most).read_to_string(&mut text);
     // Takes the text over, so that it is wiped however this ends.
     let text = Secret::new(text);
     match read {
-        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {}
-        Err(error) => {
-            return Err(Error::new(
-                Code::Failed,
-                format!("cannot read {name}: {error}"),
-            ));
-        }
-        Ok(count) if count < TICKET => {
-            let ticket = text.reveal().trim();
-            if ticket.is_empty() {
-                let message = format!("{name} is empty: it should hold a ticket");
-                return Err(Error::new(Code::Usage, message).hint("mesh join --help"));
-            }
-            // White space may stand anywhere in a ticket, and words around it: it came by mail.
-            let tails = ticket.char_indices().filter_map(|(at, _)| ticket.get(at..));
-            if let Some(ticket) = tails.into_iter().find(|tail| begins_a_ticket(tail)) {
-                return Ok(Secret::new(whole(ticket)));
-            }
-        }
-        Ok(_) => {}
+        Ok(count) => Ok((count < SECRET).then_some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Ok(None),
+        Err(error) => Err(Error::new(
+            Code::Failed,
+            format!("cannot read {name}: {error}"),
+        )),
     }
-    Err(Error::new(Code::Usage, format!("{name} holds no ticket")).hint("mesh join --help"))
 }
 
 /// Whether a text begins as tickets do.
@@ -151,8 +184,10 @@ fn day(text: &str) -> Option<u64> {
     u64::try_from(era * 146_097 + of_cycle - 719_468).ok()
 }
 
-/// A ticket is far shorter; a call holds not much more.
-const TICKET: usize = 60 * 1024;
+/// Where to find the text that names a server.
+pub(crate) const SERVER: &str = "on the server: mesh-server address";
+/// A secret is far shorter; a call holds not much more.
+const SECRET: usize = 60 * 1024;
 /// Into so many words a ticket may have come apart.
 const WORDS: usize = 256;
 const DAY: u64 = 86_400;
@@ -245,8 +280,35 @@ mod tests {
     }
 
     #[test]
+    fn a_server_comes_from_the_argument_from_a_file_or_from_standard_input() {
+        let text = format!(
+            "vpn.example.org:7443#{}/{}",
+            "a".repeat(52),
+            "b".repeat(25) + "a"
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("server");
+        std::fs::write(&file, format!("{text}\n")).unwrap();
+        let path = format!("@{}", file.to_str().unwrap());
+        for typed in [text.as_str(), "-", path.as_str()] {
+            let mut input = text.as_bytes();
+            assert_eq!(server(typed, &mut input).unwrap().reveal(), text, "{typed}");
+        }
+        assert!(holds_a_permit(&text) && holds_a_permit(&format!("--server={text}")));
+        assert!(!holds_a_permit("vpn.example.org:7443#key") && !holds_a_permit("a/b"));
+    }
+
+    #[test]
+    fn what_a_file_holds_instead_of_a_server_is_not_shown() {
+        let mut input = &b"another secret"[..];
+        let error = server("-", &mut input).unwrap_err();
+        assert_eq!(error.code, Code::Usage);
+        assert!(!error.message.contains("another"), "{error}");
+    }
+
+    #[test]
     fn what_is_no_ticket_is_a_usage_error() {
-        let endless = vec![b'x'; 2 * TICKET];
+        let endless = vec![b'x'; 2 * SECRET];
         for (typed, input) in [
             ("-", &b""[..]),
             ("-", &b"\xff\xfe"[..]),

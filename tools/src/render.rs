@@ -3,22 +3,26 @@
 //! Text left, numbers right, two spaces between columns. Colour only repeats a word or a symbol. Whatever text comes in
 //! is stripped of control and bidi characters here, in [`Span`], and nowhere else.
 
+mod dns;
 mod invite;
 mod log;
 mod member;
 mod network;
 mod offer;
 mod outcome;
+mod server;
 mod table;
 mod text;
 mod units;
 
+pub(crate) use dns::{dns_answer, dns_statuses};
 pub(crate) use invite::{invite_revoked, invited, invites};
 pub(crate) use log::{log, older_left_out, verified};
 pub(crate) use member::{identity, kicked, member, members, signed};
 pub(crate) use network::{created, down, joined, left, networks, statuses, up};
 pub(crate) use offer::{offers, shared, unshared};
 pub(crate) use outcome::{PingSummary, echo, error, ping_summary, synced};
+pub(crate) use server::{server_added, server_is_well, server_removed, servers, servers_in_full};
 pub(crate) use text::escape_json;
 pub(crate) use units::{ago, duration};
 

@@ -39,7 +39,7 @@ pub(crate) async fn start(root: Option<&Path>) -> Result<Started, Error> {
             command
         }
         Started::Background => {
-            let mut command = Command::new(daemon()?);
+            let mut command = Command::new(program("meshd")?);
             command.arg("start");
             if let Some(root) = root {
                 command.arg("--root").arg(root);
@@ -67,20 +67,20 @@ fn how(root: Option<&Path>, machine: &Path) -> Started {
     }
 }
 
-/// The `meshd` beside this `mesh`, or the one in PATH.
-fn daemon() -> Result<PathBuf, Error> {
+/// The program of mesh's beside this `mesh`, or the one in PATH.
+pub(crate) fn program(name: &str) -> Result<PathBuf, Error> {
     let beside = std::env::current_exe()
         .ok()
-        .and_then(|exe| exe.parent().map(|folder| folder.join("meshd")));
+        .and_then(|exe| exe.parent().map(|folder| folder.join(name)));
     let path = std::env::var_os("PATH").unwrap_or_default();
     beside
         .into_iter()
-        .chain(std::env::split_paths(&path).map(|folder| folder.join("meshd")))
+        .chain(std::env::split_paths(&path).map(|folder| folder.join(name)))
         .find(|file| file.is_file())
         .ok_or_else(|| {
             Error::new(
                 Code::Failed,
-                "cannot start meshd: it is neither beside mesh nor in PATH",
+                format!("cannot start {name}: it is neither beside mesh nor in PATH"),
             )
         })
 }

@@ -1,6 +1,6 @@
 //! «Did you mean»: what a mistyped name was meant to be.
 
-use mesh_control::call::{Members, Networks};
+use mesh_control::call::{Members, Networks, ServerList};
 
 use crate::context::Context;
 
@@ -41,6 +41,25 @@ pub(crate) async fn meant(context: &mut Context, names: &[&str]) -> Option<(Stri
         .iter()
         .find(|name| !here.iter().any(|known| known == *name))?;
     nearest(wrong, &here).map(|right| ((*wrong).to_owned(), right))
+}
+
+/// The server of the list whose address or host is most like what was typed.
+pub(crate) async fn meant_server(context: &mut Context, typed: &str) -> Option<String> {
+    let list = ServerList {
+        network: context.network(),
+    };
+    let servers = context.call(list).await.ok()?.servers;
+    let here: Vec<String> = servers
+        .into_iter()
+        .flat_map(|server| {
+            let host = server
+                .address
+                .rsplit_once(':')
+                .map(|(host, _)| host.to_owned());
+            host.into_iter().chain([server.address])
+        })
+        .collect();
+    nearest(typed, &here)
 }
 
 /// An argument with the wrong name in it put right: the whole of it, what is behind `=`, or one in a list.

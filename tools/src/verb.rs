@@ -3,6 +3,7 @@
 pub(crate) mod admin;
 pub(crate) mod completions;
 pub(crate) mod create;
+pub(crate) mod dns;
 pub(crate) mod down;
 pub(crate) mod id;
 pub(crate) mod invite;
@@ -14,6 +15,8 @@ pub(crate) mod member;
 pub(crate) mod networks;
 pub(crate) mod offers;
 pub(crate) mod ping;
+pub(crate) mod server;
+pub(crate) mod service;
 pub(crate) mod share;
 pub(crate) mod status;
 pub(crate) mod sync;

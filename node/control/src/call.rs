@@ -84,6 +84,11 @@ verbs! {
     Ping "ping" => Pong,
     IdShow "id_show" => Identity,
     SyncNow "sync_now" => Synced,
+    ServerAdd "server_add" => ServerChanged,
+    ServerRemove "server_remove" => ServerChanged,
+    ServerList "server_list" => Servers,
+    DnsStatus "dns_status" => DnsStatuses,
+    DnsQuery "dns_query" => DnsAnswer,
 }
 
 /// Makes a network whose owner is this device's user, and brings it up. Errors: `conflict` when a network of that name
@@ -96,6 +101,9 @@ pub struct Create {
     pub host: Option<String>,
     /// An IPv4 subnet as `10.73.20.0/24`; absent, a free one is picked.
     pub subnet: Option<String>,
+    /// Its first servers, each as [`ServerAdd::server`].
+    #[serde(default)]
+    pub servers: Vec<Secret>,
 }
 
 /// Signs an invite and makes its ticket. Errors: `not_permitted` when this user is no admin.
@@ -337,4 +345,54 @@ pub struct IdShow {}
 pub struct SyncNow {
     /// Which network.
     pub network: Option<String>,
+}
+
+/// Lists a server that stores the network's events and relays for its members; one that is listed with the same key gets
+/// the new address and permit. Errors: `usage` when the text names no server; `not_permitted` when this user is no admin;
+/// `conflict` when it is listed just so, or the list is full.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerAdd {
+    /// Which network.
+    pub network: Option<String>,
+    /// `HOST:PORT#KEY/PERMIT` as `mesh-server run` prints it, or `HOST:PORT#KEY` where the server hosts the network
+    /// already or hosts anybody's.
+    pub server: Secret,
+    /// See the module.
+    pub wait_ms: Option<u64>,
+}
+
+/// Takes a server off the list. It keeps what it has, which is sealed, and gets no more. Errors: `not_found`;
+/// `not_permitted` when this user is no admin; `usage` when several are meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerRemove {
+    /// Which network.
+    pub network: Option<String>,
+    /// The start (≥ 4 hex digits) of its key, its `HOST` or its `HOST:PORT`.
+    pub server: String,
+    /// See the module.
+    pub wait_ms: Option<u64>,
+}
+
+/// The servers of a network, in the order of the list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerList {
+    /// Which network.
+    pub network: Option<String>,
+}
+
+/// How names of a network are answered, or of all networks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsStatus {
+    /// Which network; absent, all.
+    pub network: Option<String>,
+}
+
+/// Looks a name or a mesh address up as this device's name server answers it, with the domains that the system tries behind
+/// a short name. Errors: `not_found` when it is nothing in the networks that are up; `unreachable` when none is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsQuery {
+    /// Which network; absent, all that are up.
+    pub network: Option<String>,
+    /// Such as `bob`, `bob.home`, `bob.home.mesh.internal` or `10.73.20.2`; at most 253 characters.
+    pub name: String,
 }

@@ -24,6 +24,7 @@ mod ports;
 pub mod reply;
 mod secret;
 pub mod server;
+mod servers;
 pub mod state;
 pub mod view;
 

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
 use crate::view::{
-    EventRef, InviteView, LogEntry, MemberView, NetworkIdentity, NetworkStatus, NetworkView,
-    OfferView, Reach, Spread,
+    DnsView, EventRef, InviteView, LogEntry, MemberView, NetworkIdentity, NetworkStatus,
+    NetworkView, OfferView, Reach, ServerView, Spread,
 };
 
 /// The answer to a call, on the wire `{"created":{..}}`.
@@ -53,6 +53,14 @@ pub enum Reply {
     Identity(Identity),
     /// Peers were asked.
     Synced(Synced),
+    /// The list of servers was changed.
+    ServerChanged(ServerChanged),
+    /// Servers of a network.
+    Servers(Servers),
+    /// How names are answered.
+    DnsStatuses(DnsStatuses),
+    /// What a name means.
+    DnsAnswer(DnsAnswer),
 }
 
 /// Answers [`Create`](crate::call::Create).
@@ -77,6 +85,9 @@ pub struct Invited {
     pub spread: Spread,
     /// The addresses in the ticket, those most likely to work first.
     pub reach: Vec<Reach>,
+    /// The servers in the ticket, as `HOST:PORT`: through them it works while this device is off.
+    #[serde(default)]
+    pub servers: Vec<String>,
     /// Sentences that say where the ticket will not work and what would help, such as `off this LAN it needs …`.
     pub limits: Vec<String>,
 }
@@ -296,4 +307,42 @@ pub struct Synced {
     pub received: u64,
     /// Events that went.
     pub sent: u64,
+}
+
+/// Answers [`ServerAdd`](crate::call::ServerAdd) and [`ServerRemove`](crate::call::ServerRemove).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerChanged {
+    /// The network's name.
+    pub network: String,
+    /// The server, as it is after it was added, as it was before it was taken off.
+    pub server: ServerView,
+    /// What was signed.
+    pub event: EventRef,
+    /// How many other devices have it.
+    pub spread: Spread,
+}
+
+/// Answers [`ServerList`](crate::call::ServerList).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Servers {
+    /// The network's name.
+    pub network: String,
+    /// In the order of the list.
+    pub servers: Vec<ServerView>,
+}
+
+/// Answers [`DnsStatus`](crate::call::DnsStatus).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsStatuses {
+    /// By the networks' names.
+    pub networks: Vec<DnsView>,
+}
+
+/// Answers [`DnsQuery`](crate::call::DnsQuery).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsAnswer {
+    /// The full name, without the dot at its end.
+    pub name: String,
+    /// Its addresses, IPv4 first; for an address that was looked up, that one.
+    pub addresses: Vec<String>,
 }

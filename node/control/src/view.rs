@@ -8,6 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use crate::ports::{BadPorts, Ports, Proto};
+pub use crate::servers::{AccusationView, RelayUse, ServerState, ServerView, TipView};
 
 /// A network of this device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +86,9 @@ pub struct NetworkStatus {
     pub problems: Vec<Problem>,
     /// Every other device in it, those online first, then by name.
     pub peers: Vec<PeerView>,
+    /// Its servers, in the order of the list. What is wrong with one stands there, not among the problems.
+    #[serde(default)]
+    pub servers: Vec<ServerView>,
 }
 
 /// One thing that is checked all the time.
@@ -120,9 +124,9 @@ pub struct PeerView {
     pub address6: String,
     /// How packets reach it.
     pub reach: PeerReach,
-    /// The path and why it is this one, such as `direct, same LAN`; empty when offline.
+    /// The path and why it is this one, such as `direct, same LAN` or `relay vpn.example.org`; empty when offline.
     pub path: String,
-    /// The UDP address it is reached at.
+    /// The UDP address it is reached at; absent through a relay.
     pub endpoint: Option<String>,
     /// Time there and back, in microseconds.
     pub rtt_us: Option<u64>,
@@ -390,4 +394,25 @@ pub struct NetworkIdentity {
     pub address6: String,
     /// Its WireGuard public key there, base64 as `wg` shows it.
     pub wireguard: String,
+}
+
+/// How names of a network are answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsView {
+    /// The network's name.
+    pub network: String,
+    /// The network's id.
+    pub id: String,
+    /// Whether it is up; names of others are not answered.
+    pub up: bool,
+    /// The domain of its names, such as `home.mesh.internal`; absent as long as the network's name is sealed.
+    pub domain: Option<String>,
+    /// Where this device answers.
+    pub servers: Vec<String>,
+    /// What points other programs there: `systemd-resolved`, or the path of a file; absent, nothing does.
+    pub through: Option<String>,
+    /// The domains that are tried behind a short name, in this order.
+    pub search: Vec<String>,
+    /// What is wrong, if something is.
+    pub problem: Option<String>,
 }

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mesh_control::call::{Call, Create, Invite, Join, Networks};
+use mesh_control::call::{Call, Create, Invite, Join, Networks, ServerAdd};
 use mesh_control::client::Client;
 use mesh_control::fake::{Fake, Listening, examples};
 use mesh_control::frame::{FromDaemon, FromTool, PROTOCOL};
 use mesh_control::reply::{self, Reply};
 use mesh_control::server::{Limits, PeerCredentials, Service, serve_within};
 use mesh_control::state::{State, Update, Watch};
-use mesh_control::view::PeerReach;
+use mesh_control::view::{NetworkStatus, PeerReach};
 use mesh_control::{Code, Error, MAX_CALL, Secret};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -48,6 +48,7 @@ fn create() -> Create {
         name: "home".to_owned(),
         host: None,
         subnet: None,
+        servers: Vec::new(),
     }
 }
 
@@ -424,6 +425,18 @@ async fn calls_are_frozen_on_the_wire() {
         serde_json::to_string(&line).unwrap(),
         r#"{"call":{"id":3,"call":{"invite":{"network":null,"uses":1,"expires_seconds":86400,"to":null,"note":null,"wait_ms":null}}}}"#
     );
+    let add = FromTool::Call {
+        id: 4,
+        call: Call::ServerAdd(ServerAdd {
+            network: None,
+            server: Secret::new("vpn.example.org:7443#key/permit"),
+            wait_ms: None,
+        }),
+    };
+    assert_eq!(
+        serde_json::to_string(&add).unwrap(),
+        r#"{"call":{"id":4,"call":{"server_add":{"network":null,"server":"vpn.example.org:7443#key/permit","wait_ms":null}}}}"#
+    );
     let error = FromDaemon::Error {
         id: 3,
         error: Error::new(Code::NotPermitted, "no").hint("mesh admin ls"),
@@ -431,5 +444,28 @@ async fn calls_are_frozen_on_the_wire() {
     assert_eq!(
         serde_json::to_string(&error).unwrap(),
         r#"{"error":{"id":3,"error":{"code":"not_permitted","message":"no","hint":"mesh admin ls"}}}"#
+    );
+}
+
+#[test]
+fn what_was_said_before_there_were_servers_is_still_understood() {
+    let mut status = serde_json::to_value(examples::status()).unwrap();
+    status.as_object_mut().unwrap().remove("servers").unwrap();
+    let status: NetworkStatus = serde_json::from_value(status).unwrap();
+    assert_eq!(status.servers, []);
+    let invited = reply::Invited {
+        network: "home".to_owned(),
+        ticket: Secret::new("MESH:1:4KQ7RZ"),
+        invite: examples::invite(),
+        spread: examples::spread(),
+        reach: Vec::new(),
+        servers: Vec::new(),
+        limits: Vec::new(),
+    };
+    let mut old = serde_json::to_value(&invited).unwrap();
+    old.as_object_mut().unwrap().remove("servers").unwrap();
+    assert_eq!(
+        serde_json::from_value::<reply::Invited>(old).unwrap(),
+        invited
     );
 }

@@ -1,7 +1,8 @@
 //! Beacons: "I am here, this is my head", flooded over the control links.
 //!
 //! One per device every [`EVERY`] milliseconds. Each device passes on a beacon of a live member once per (device, counter), and keeps
-//! the newest of each. They give presence beyond one's own links and compare heads. A beacon is signed by its device and
+//! the newest of each. They give presence beyond one's own links, compare heads, and let members compare what servers have
+//! signed. A beacon is signed by its device and
 //! sealed under the newest epoch key that device holds, so that what carries it learns nothing; nothing of it enters the
 //! ledger.
 //!
@@ -10,21 +11,25 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use chacha20poly1305::aead::{Aead, KeyInit};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use mesh_ledger::ids::{DeviceId, NetworkId};
 use mesh_ledger::keys::{DeviceSecret, Domain, EpochKey, Signature};
+use mesh_ledger::mirror::SignedTip;
 use serde::{Deserialize, Serialize};
+
+use crate::mirror::MAX_SERVERS;
 
 /// How often a device sends one, in milliseconds.
 pub const EVERY: u64 = 10_000;
-/// After so many milliseconds without one, a device that has no link counts as offline.
-pub const LIFETIME: u64 = 35_000;
+/// After so long without one, a device that has no link counts as offline.
+pub const LIFETIME: Duration = Duration::from_secs(35);
 /// The most addresses in one.
 pub const MAX_ADDRESSES: usize = 6;
 /// The most bytes of one.
-pub const MAX_BEACON: usize = 1024;
+pub const MAX_BEACON: usize = 1536;
 
 /// What a device says of itself now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +42,8 @@ pub struct Beacon {
     pub heads: [u8; 16],
     /// Where it may be reached.
     pub addresses: Vec<SocketAddr>,
+    /// The newest tip that each of the network's servers has shown it.
+    pub tips: Vec<SignedTip>,
 }
 
 impl Beacon {
@@ -85,6 +92,7 @@ impl Beacon {
         let signature = Signature::from_bytes(signature);
         let good = rest.is_empty()
             && beacon.addresses.len() <= MAX_ADDRESSES
+            && beacon.tips.len() <= MAX_SERVERS
             && beacon
                 .device
                 .verifies(Domain::Beacon, &signed(network, plain), &signature);
@@ -101,15 +109,17 @@ fn signed(network: &NetworkId, plain: &[u8]) -> Vec<u8> {
     [network.0.as_slice(), plain].concat()
 }
 
-/// The newest beacon of each device, and when it came.
+/// The newest beacon of each device, and when it came: time since any fixed moment, the same in every call, so that a wall
+/// clock that is set makes nobody appear or vanish.
 #[derive(Debug, Default)]
-pub struct Presence(BTreeMap<DeviceId, (Beacon, u64)>);
+pub struct Presence(BTreeMap<DeviceId, (Beacon, Duration)>);
 
 impl Presence {
-    /// Takes a beacon of a live member at `now` (milliseconds). Whether it is news, and so to be passed on.
-    pub fn take(&mut self, beacon: Beacon, now: u64) -> bool {
+    /// Takes a beacon of a live member that came `now`, when it was `wall` milliseconds since 1970. Whether it is news, and so
+    /// to be passed on.
+    pub fn take(&mut self, beacon: Beacon, wall: u64, now: Duration) -> bool {
         // A counter that runs ahead of the clock would silence the device's later ones.
-        if beacon.counter > now.saturating_add(24 * 3_600_000) {
+        if beacon.counter > wall.saturating_add(24 * 3_600_000) {
             return false;
         }
         match self.0.get_mut(&beacon.device) {
@@ -123,13 +133,13 @@ impl Presence {
 
     /// When a device was last heard of by a beacon.
     #[must_use]
-    pub fn heard(&self, device: &DeviceId) -> Option<u64> {
+    pub fn heard(&self, device: &DeviceId) -> Option<Duration> {
         self.0.get(device).map(|(_, at)| *at)
     }
 
     /// Whether a beacon of that device is fresh at `now`.
     #[must_use]
-    pub fn fresh(&self, device: &DeviceId, now: u64) -> bool {
+    pub fn fresh(&self, device: &DeviceId, now: Duration) -> bool {
         self.heard(device)
             .is_some_and(|at| now.saturating_sub(at) < LIFETIME)
     }
@@ -138,14 +148,6 @@ impl Presence {
     #[must_use]
     pub fn of(&self, device: &DeviceId) -> Option<&Beacon> {
         self.0.get(device).map(|(beacon, _)| beacon)
-    }
-
-    /// The beacons that are fresh.
-    pub fn all_fresh(&self, now: u64) -> impl Iterator<Item = &Beacon> {
-        self.0
-            .values()
-            .filter(move |(_, at)| now.saturating_sub(*at) < LIFETIME)
-            .map(|(beacon, _)| beacon)
     }
 
     /// Forgets who is no member any more.
@@ -159,18 +161,30 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use mesh_ledger::keys::ServerSecret;
+    use mesh_ledger::mirror::{Chain, Tip};
 
     fn secret() -> DeviceSecret {
         DeviceSecret::from_seed(&[1; 32])
     }
 
     fn beacon(counter: u64) -> Beacon {
-        let address = "192.0.2.1:51820".parse().unwrap();
+        let address = "[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:51820"
+            .parse()
+            .unwrap();
+        let tip = Tip {
+            network: NetworkId([1; 32]),
+            count: u64::MAX,
+            chain: Chain([5; 32]),
+            time: u64::MAX,
+        };
+        let tip = SignedTip::sign(tip, &ServerSecret::from_seed(&[6; 32]));
         Beacon {
             device: secret().public(),
             counter,
             heads: [4; 16],
             addresses: vec![address; MAX_ADDRESSES],
+            tips: vec![tip; MAX_SERVERS],
         }
     }
 
@@ -212,14 +226,17 @@ mod tests {
     #[test]
     fn a_beacon_is_news_once_and_never_after_a_later_one() {
         let mut presence = Presence::default();
-        assert!(presence.take(beacon(5), 1_000));
-        assert!(!presence.take(beacon(5), 1_000));
-        assert!(!presence.take(beacon(4), 1_000));
-        assert!(presence.take(beacon(6), 2_000));
-        assert!(presence.fresh(&beacon(0).device, 2_000 + LIFETIME - 1));
-        assert!(!presence.fresh(&beacon(0).device, 2_000 + LIFETIME));
+        let at = Duration::from_secs;
+        assert!(presence.take(beacon(5), 1_000, at(1)));
+        assert!(!presence.take(beacon(5), 1_000, at(1)));
+        assert!(!presence.take(beacon(4), 1_000, at(1)));
+        // The wall clock was set back meanwhile: the beacon is as fresh as it is.
+        assert!(presence.take(beacon(6), 10, at(2)));
+        let last = at(2) + LIFETIME - Duration::from_millis(1);
+        assert!(presence.fresh(&beacon(0).device, last));
+        assert!(!presence.fresh(&beacon(0).device, at(2) + LIFETIME));
         assert!(
-            !presence.take(beacon(u64::MAX), 2_000),
+            !presence.take(beacon(u64::MAX), 2_000, at(2)),
             "a counter far ahead would silence the device"
         );
     }

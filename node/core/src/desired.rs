@@ -9,10 +9,13 @@ use std::net::IpAddr;
 use mesh_ledger::event::attributes::{Audience as OfferedTo, Protocol as OfferedProtocol, Service};
 use mesh_ledger::ids::{DeviceId, EventId};
 use mesh_ledger::state::{Device, State};
+use mesh_ledger::text::Label;
 
+use crate::names;
 use crate::peer::PeerId;
 use crate::plan::{
-    Audience, InterfaceName, MTU, Open, Plan, PortRange, Protocol, Refusal, Ruleset, Subnet,
+    Audience, InterfaceName, MTU, Open, Plan, PortRange, Protocol, Refusal, Resolver, Ruleset,
+    Subnet,
 };
 
 /// Another device, as the tunnel must know it.
@@ -48,12 +51,14 @@ pub fn device_id(peer: &PeerId) -> DeviceId {
 }
 
 /// What `me` must be; `None` if it is no live device of the network, or the network's attributes are not open yet.
-/// `ended` are own offers that were seen to end, whatever the clock says now.
+/// `alias` is what this device calls the network in names; without one, there are none. `ended` are own offers that were
+/// seen to end, whatever the clock says now.
 #[must_use]
 pub fn desired(
     state: &State,
     me: &DeviceId,
     interface: InterfaceName,
+    alias: Option<&Label>,
     ended: &BTreeSet<EventId>,
     now: u64,
 ) -> Option<Desired> {
@@ -102,6 +107,7 @@ pub fn desired(
         refusal: Refusal::Reject,
         ..Ruleset::default()
     };
+    let resolver = alias.and_then(|alias| resolver(alias, &addresses));
     Some(Desired {
         plan: Plan {
             interface,
@@ -109,8 +115,19 @@ pub fn desired(
             addresses,
             routes: Vec::new(),
             rules,
+            resolver,
         },
         peers,
+    })
+}
+
+/// This device answers for its networks' names itself, on its own addresses. HOST.NET is tried before a name below NET: a
+/// host that is called as the network is would else be asked for the names of all others, since its subtree is its own.
+fn resolver(alias: &Label, addresses: &[Subnet]) -> Option<Resolver> {
+    Some(Resolver {
+        servers: addresses.iter().map(Subnet::address).collect(),
+        search: vec![names::ROOT.parse().ok()?, names::domain(alias)?],
+        routed: addresses.iter().flat_map(names::reverse_domains).collect(),
     })
 }
 

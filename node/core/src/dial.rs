@@ -3,8 +3,9 @@
 //! A device keeps a control link to every peer it has traffic with, and besides to some chosen by hash, so that a small
 //! network is a full mesh and a large one is not: [`wanted`]. An attempt that fails is repeated after a pause that grows
 //! from a quarter of a second to [`RECENT`] for peers that were linked or announced within [`LIVELY`], and to [`IDLE`]
-//! for others. Any hint that a peer may be reachable (it was seen on the LAN, an interface changed, there is traffic for
-//! it) makes it due at once.
+//! for others. Any hint that a peer may be reachable (it was seen on the LAN, others heard it, an interface changed, there is
+//! traffic for it) makes it due at once. A sign of life also ends an attempt that began [`STALE`] before: that one may wait
+//! seconds until it sends again, and a fresh one sends now.
 //!
 //! Of two devices that want each other, the one with the smaller id dials at once and the other [`YIELD`] later, so that
 //! as a rule only one does. If both did, [`keeps_new`] tells both which connection to keep. A device that dials while it
@@ -31,6 +32,9 @@ pub const LIVELY: Duration = Duration::from_secs(600);
 pub const SIMULTANEOUS: Duration = Duration::from_millis(1500);
 /// The most attempts under way at once.
 pub const AT_ONCE: usize = 16;
+
+/// From when on an attempt under way is worth less than a fresh one, if there is a sign of life.
+pub const STALE: Duration = Duration::from_secs(1);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
@@ -84,14 +88,16 @@ fn pair_hash(a: &PeerId, b: &PeerId) -> [u8; 32] {
 pub struct Dialler {
     me: PeerId,
     attempts: BTreeMap<PeerId, Attempt>,
+    /// Peers whose attempt under way took the place of a stale one.
+    fresh: BTreeSet<PeerId>,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Attempt {
     /// To be dialled at a time; the pause before it.
     Due(Duration, Duration),
-    /// Under way; the pause to follow a failure.
-    Dialling(Duration),
+    /// Under way since a time; the pause to follow a failure.
+    Dialling(Duration, Duration),
     /// Linked.
     Linked,
 }
@@ -103,6 +109,7 @@ impl Dialler {
         Self {
             me,
             attempts: BTreeMap::new(),
+            fresh: BTreeSet::new(),
         }
     }
 
@@ -110,6 +117,7 @@ impl Dialler {
     pub fn want(&mut self, wanted: &BTreeSet<PeerId>, now: Duration) {
         self.attempts
             .retain(|peer, attempt| wanted.contains(peer) || matches!(attempt, Attempt::Linked));
+        self.fresh.retain(|peer| wanted.contains(peer));
         for peer in wanted {
             let first = if self.me < *peer { now } else { now + YIELD };
             self.attempts
@@ -123,7 +131,7 @@ impl Dialler {
         let under_way = self
             .attempts
             .values()
-            .filter(|a| matches!(a, Attempt::Dialling(_)))
+            .filter(|a| matches!(a, Attempt::Dialling(..)))
             .count();
         let mut due = Vec::new();
         for (peer, attempt) in &mut self.attempts {
@@ -131,7 +139,7 @@ impl Dialler {
                 && at <= now
                 && under_way + due.len() < AT_ONCE
             {
-                *attempt = Attempt::Dialling(pause);
+                *attempt = Attempt::Dialling(now, pause);
                 due.push(*peer);
             }
         }
@@ -155,8 +163,9 @@ impl Dialler {
 
     /// An attempt failed. `last_heard`: when the peer was last heard of, in any way.
     pub fn failed(&mut self, peer: &PeerId, last_heard: Option<Duration>, now: Duration) {
+        self.fresh.remove(peer);
         if let Some(attempt) = self.attempts.get_mut(peer)
-            && let Attempt::Dialling(pause) = *attempt
+            && let Attempt::Dialling(_, pause) = *attempt
         {
             let lately = last_heard.is_some_and(|heard| now.saturating_sub(heard) < LIVELY);
             let longest = if lately { RECENT } else { IDLE };
@@ -166,6 +175,7 @@ impl Dialler {
 
     /// There is a link.
     pub fn linked(&mut self, peer: PeerId) {
+        self.fresh.remove(&peer);
         self.attempts.insert(peer, Attempt::Linked);
     }
 
@@ -181,6 +191,22 @@ impl Dialler {
         if let Some(attempt @ Attempt::Due(..)) = self.attempts.get_mut(peer) {
             *attempt = Attempt::Due(now, FIRST_PAUSE);
         }
+    }
+
+    /// The peer lives: it was heard of just now. True if an attempt under way is to be given up for a fresh one, which is due
+    /// at once; such a fresh one is not given up in turn.
+    #[must_use]
+    pub fn alive(&mut self, peer: &PeerId, now: Duration) -> bool {
+        if let Some(attempt) = self.attempts.get_mut(peer)
+            && let Attempt::Dialling(since, pause) = *attempt
+            && now.saturating_sub(since) >= STALE
+            && self.fresh.insert(*peer)
+        {
+            *attempt = Attempt::Due(now, pause);
+            return true;
+        }
+        self.hint(peer, now);
+        false
     }
 
     /// Everybody may be reachable now: an interface changed.
@@ -269,6 +295,24 @@ mod tests {
         assert_eq!(dialler.next(), None);
         dialler.lost(&peer(2), seconds(3));
         assert_eq!(dialler.due(seconds(4)), [peer(2)]);
+    }
+
+    #[test]
+    fn a_sign_of_life_ends_an_attempt_that_is_stale_once() {
+        let mut dialler = Dialler::new(peer(1));
+        dialler.want(&[peer(2)].into(), seconds(1));
+        dialler.due(seconds(1));
+        let early = seconds(1) + STALE - Duration::from_millis(1);
+        assert!(!dialler.alive(&peer(2), early), "it may be answered yet");
+        assert!(dialler.alive(&peer(2), seconds(1) + STALE));
+        assert_eq!(dialler.due(seconds(3)), [peer(2)]);
+        assert!(
+            !dialler.alive(&peer(2), seconds(9)),
+            "a slow peer must not be interrupted for ever"
+        );
+        dialler.failed(&peer(2), Some(seconds(9)), seconds(9));
+        assert!(!dialler.alive(&peer(2), seconds(9)), "a pause just ends");
+        assert_eq!(dialler.due(seconds(9)), [peer(2)]);
     }
 
     #[test]

@@ -8,7 +8,8 @@
 //!    takes away is gone from the next value.
 //! 2. `mesh-os` makes the machine be what the plan says; `mesh-tunnel` gives every peer a tunnel and a
 //!    [`filter`], which judges each packet that [`packet`] could read by the same rules as the native firewall has.
-//! 3. [`dial`] says whom to be linked with and when to try; [`link`] is what two devices then say to each other;
+//! 3. [`names`] says what each network's names mean; the daemon answers for them.
+//! 4. [`dial`] says whom to be linked with and when to try; [`link`] is what two devices then say to each other;
 //!    [`beacon`]s carry presence and heads beyond one's own links. [`peer`] is a device's name in all of it.
 //!
 //! # Invariants, each with tests
@@ -32,14 +33,16 @@
 //! # What it refuses to do
 //!
 //! No sockets, files, threads, clock or ambient randomness: what it needs to know, the moment included, is an argument.
-//! No knowledge of any operating system: a plan says what is wanted, never how. No names that somebody else chose in a
-//! plan: it holds numbers and our own identifiers, so nothing in it needs quoting.
+//! No knowledge of any operating system: a plan says what is wanted, never how. Nothing in
+//! a plan needs quoting: it holds numbers, our own identifiers and checked domains.
 
 pub mod beacon;
 pub mod desired;
 pub mod dial;
 pub mod filter;
 pub mod link;
+pub mod mirror;
+pub mod names;
 pub mod packet;
 pub mod peer;
 pub mod plan;

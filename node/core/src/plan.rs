@@ -1,15 +1,18 @@
 //! What mesh wants of the machine for one network, as a value.
 //!
 //! The core computes a [`Plan`]; `mesh-os` makes it so, and undoes it. A plan can be shown before it is carried out, and
-//! two plans can be compared: whatever is equal is left alone. It holds numbers and our own identifiers only, never a
-//! name that somebody else chose, so nothing in it needs quoting on its way to a firewall or a shell.
+//! two plans can be compared: whatever is equal is left alone. It holds numbers and our own identifiers, so nothing in it
+//! needs quoting on its way to a firewall or a shell; the one name that somebody else chose, the network's in the
+//! resolver's [`Domain`]s, is of letters, digits and `-` by its type.
 
+mod resolver;
 mod rules;
 
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::resolver::{BadDomain, Domain, Resolver};
 pub use self::rules::{Audience, Open, PeerPolicy, PortRange, Ports, Protocol, Refusal, Ruleset};
 
 /// The inner MTU that every path carries: the least that IPv6 allows.
@@ -28,6 +31,8 @@ pub struct Plan {
     pub routes: Vec<Subnet>,
     /// Who may reach what on this device.
     pub rules: Ruleset,
+    /// Where to ask for the network's names, if this device answers for them.
+    pub resolver: Option<Resolver>,
 }
 
 /// The name of an interface: ours are `mesh0`, `mesh1`, … and nothing else.
@@ -165,6 +170,7 @@ mod tests {
             addresses: vec![Subnet::new("10.7.0.3".parse().unwrap(), 24).unwrap()],
             routes: vec![],
             rules: Ruleset::default(),
+            resolver: None,
         };
         let bytes = postcard::to_stdvec(&plan).unwrap();
         assert_eq!(postcard::from_bytes::<Plan>(&bytes).unwrap(), plan);

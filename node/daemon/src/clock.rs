@@ -15,3 +15,8 @@ pub(crate) fn steady() -> Duration {
     static START: OnceLock<Instant> = OnceLock::new();
     START.get_or_init(Instant::now).elapsed()
 }
+
+/// The same in milliseconds.
+pub(crate) fn steady_ms() -> u64 {
+    u64::try_from(steady().as_millis()).unwrap_or(u64::MAX)
+}

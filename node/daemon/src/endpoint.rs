@@ -1,29 +1,44 @@
 //! The iroh endpoint: how this device reaches others and is reached.
 //!
-//! It contacts nobody but peers: no relay, no public DNS or DHT lookups, no port mapping. Others are found by the addresses
-//! in tickets, by those remembered, and on the LAN ([`crate::discovery`]).
+//! It contacts nobody but peers and the servers of this device's networks ([`relays`]): no public relay, DNS or DHT lookups, no
+//! port mapping. Others are found by the addresses in tickets, by those remembered, on the LAN ([`crate::discovery`]), and
+//! through the servers' relays, over which iroh arranges a direct path if the routers between let one through.
+
+mod pin;
+mod relays;
+mod tend;
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use iroh::address_lookup::AddrFilter;
+use iroh::dns::DnsResolver;
 use iroh::endpoint::{
-    BindOpts, Connection, IdleTimeout, Incoming, NetReportConfig, PortmapperConfig,
+    BindOpts, ConnectOptions, Connection, IdleTimeout, Incoming, NetReportConfig, PortmapperConfig,
     QuicTransportConfig, RelayMode, VarInt, presets,
 };
-use iroh::{EndpointAddr, EndpointId, SecretKey, TransportAddr};
+use iroh::{EndpointAddr, EndpointId, RelayMap, RelayUrl, SecretKey, TransportAddr, Watcher};
 use mesh_core::link::ALPN;
 use mesh_core::peer::PeerId;
-use tracing::warn;
+use mesh_ledger::ids::ServerKey;
+use tokio::sync::Notify;
+use tracing::{info, warn};
+
+use pin::Pin;
+pub(crate) use relays::RelayServer;
+use relays::{Names, Relay, Relays};
 
 /// The UDP port of control links, if it is free.
 pub(crate) const DEFAULT_PORT: u16 = 51820;
 const IDLE: Duration = Duration::from_secs(12);
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
+/// A server that is gone is noticed after so long.
+const SERVER_IDLE: Duration = Duration::from_secs(9);
+const SERVER_KEEP_ALIVE: Duration = Duration::from_secs(3);
 const DATAGRAM_BUFFER: usize = 512 << 10;
 const DATAGRAM_RECEIVE_BUFFER: usize = 4 << 20;
 
@@ -41,23 +56,39 @@ pub(crate) struct Endpoint {
     iroh: iroh::Endpoint,
     /// Addresses of mesh interfaces: never a way to reach a peer, or a tunnel would run in itself.
     inner: Arc<ArcSwap<BTreeSet<IpAddr>>>,
+    relays: Relays,
+    relays_changed: Arc<Notify>,
+    relays_used: Arc<ArcSwap<BTreeSet<RelayUrl>>>,
 }
 
 impl Endpoint {
     /// Opens the sockets: on `port` if one is named, else on the default port or, if it is taken, on any.
     pub(crate) async fn bind(seed: &[u8; 32], port: Option<u16>) -> Result<Self, BindError> {
         let inner = Arc::new(ArcSwap::from_pointee(BTreeSet::new()));
+        let relays = Relays::default();
         let iroh = match port {
-            Some(port) => bind_on(seed, port, &inner).await?,
-            None => match bind_on(seed, DEFAULT_PORT, &inner).await {
+            Some(port) => bind_on(seed, port, &inner, &relays).await?,
+            None => match bind_on(seed, DEFAULT_PORT, &inner, &relays).await {
                 Ok(iroh) => iroh,
                 Err(error) => {
                     warn!("{error}; taking any free port");
-                    bind_on(seed, 0, &inner).await?
+                    bind_on(seed, 0, &inner, &relays).await?
                 }
             },
         };
-        Ok(Self { iroh, inner })
+        let relays_changed = Arc::new(Notify::new());
+        tokio::spawn(tend::tend(
+            iroh.clone(),
+            relays.clone(),
+            relays_changed.clone(),
+        ));
+        Ok(Self {
+            iroh,
+            inner,
+            relays,
+            relays_changed,
+            relays_used: Arc::default(),
+        })
     }
 
     /// The UDP ports of the sockets: what leaves from them must never enter a tunnel.
@@ -85,23 +116,128 @@ impl Endpoint {
         self.inner.store(Arc::new(inner));
     }
 
-    /// Connects to a peer at these addresses.
+    /// Sets the servers whose relays and address discoveries are used. Connections to others are not made any more.
+    pub(crate) async fn set_servers(&self, servers: &[RelayServer]) {
+        let old = self.relays.get();
+        let kept = |server: &RelayServer| {
+            let known = old.get(&server.key)?;
+            (known.server == *server).then(|| known.clone())
+        };
+        let wanted = servers.iter().filter_map(|server| {
+            let relay = kept(server).or_else(|| Relay::new(server.clone(), 0))?;
+            Some((server.key, relay))
+        });
+        self.set_relays(&old, wanted.collect()).await;
+    }
+
+    /// A server has just accepted this device: its relay, which may have denied it or been away, is tried again now, unless it
+    /// works. iroh would wait up to 16 s, and only forgets that when the relay has another name.
+    pub(crate) async fn relay_retry(&self, server: &ServerKey) {
+        let old = self.relays.get();
+        let Some(relay) = old.get(server) else {
+            return;
+        };
+        let home = self.iroh.home_relay_status().get();
+        let works = match home.iter().find(|status| *status.url() == relay.url) {
+            Some(status) => status.last_error().is_none(),
+            None => self.relays_used.load().contains(&relay.url),
+        };
+        if let Some(renamed) = relay.renamed()
+            && !works
+        {
+            let mut relays = BTreeMap::clone(&old);
+            relays.insert(*server, renamed);
+            self.set_relays(&old, relays).await;
+        }
+    }
+
+    /// Tells which relays links run over, and are heard from.
+    pub(crate) fn set_relays_used(&self, used: BTreeSet<RelayUrl>) {
+        self.relays_used.store(Arc::new(used));
+    }
+
+    async fn set_relays(&self, old: &BTreeMap<ServerKey, Relay>, new: BTreeMap<ServerKey, Relay>) {
+        // Known before iroh uses them, and no longer known before it is told to leave them.
+        self.relays.set(new.clone());
+        for (key, relay) in old {
+            if new.get(key).is_none_or(|new| new.url != relay.url) {
+                self.iroh.remove_relay(&relay.url).await;
+            }
+        }
+        for (key, relay) in &new {
+            if old.get(key) != Some(relay) {
+                info!(host = relay.server.host, "uses a server's relay");
+                self.iroh
+                    .insert_relay(relay.url.clone(), relay.config())
+                    .await;
+                self.relays_changed.notify_one();
+            }
+        }
+    }
+
+    /// The host of the server whose relay that is.
+    pub(crate) fn relay_host(&self, url: &RelayUrl) -> Option<String> {
+        let relays = self.relays.get();
+        let same = |relay: &&Relay| {
+            relay.url.host_str() == url.host_str() && relay.url.port() == url.port()
+        };
+        relays
+            .values()
+            .find(same)
+            .map(|relay| relay.server.host.clone())
+    }
+
+    /// Connects to a peer at these addresses, and through the relays of these servers.
     pub(crate) async fn connect(
         &self,
         peer: &PeerId,
         addresses: &[SocketAddr],
+        servers: &BTreeSet<ServerKey>,
     ) -> Result<Connection, String> {
         let id = EndpointId::from_bytes(&peer.0).map_err(|error| error.to_string())?;
         let inner = self.inner.load();
         let addresses = addresses
             .iter()
             .filter(|a| usable(a.ip()) && !inner.contains(&a.ip()))
-            .copied();
-        let address = EndpointAddr::from_parts(id, addresses.map(TransportAddr::Ip));
+            .copied()
+            .map(TransportAddr::Ip);
+        let relays = self.relays.get();
+        let relays = relays.iter().filter(|(key, _)| servers.contains(key));
+        let relays = relays.map(|(_, relay)| TransportAddr::Relay(relay.url.clone()));
+        let address = EndpointAddr::from_parts(id, addresses.chain(relays));
         self.iroh
             .connect(address, ALPN)
             .await
             .map_err(|error| error.to_string())
+    }
+
+    /// Connects to a server's mirror: whoever answers has that key. A server may run on this very machine.
+    pub(crate) async fn connect_server(
+        &self,
+        key: &ServerKey,
+        addresses: &[SocketAddr],
+    ) -> Result<Connection, String> {
+        let failed = |error: &dyn std::fmt::Display| error.to_string();
+        let id = EndpointId::from_bytes(&key.0).map_err(|error| failed(&error))?;
+        let inner = self.inner.load();
+        let outer = addresses.iter().filter(|a| !inner.contains(&a.ip()));
+        let address = EndpointAddr::from_parts(id, outer.copied().map(TransportAddr::Ip));
+        let idle = IdleTimeout::try_from(SERVER_IDLE).map_err(|error| failed(&error))?;
+        let transport = QuicTransportConfig::builder()
+            .max_idle_timeout(Some(idle))
+            .keep_alive_interval(SERVER_KEEP_ALIVE)
+            .default_path_max_idle_timeout(SERVER_IDLE)
+            .default_path_keep_alive_interval(SERVER_KEEP_ALIVE)
+            .max_concurrent_bidi_streams(VarInt::from_u32(0))
+            .max_concurrent_uni_streams(VarInt::from_u32(0))
+            .build();
+        let options = ConnectOptions::new().with_transport_config(transport);
+        let connecting = self
+            .iroh
+            .connect_with_opts(address, mesh_ledger::mirror::ALPN, options)
+            .await
+            .map_err(|error| failed(&error))?;
+        connecting.await.map_err(|error| failed(&error))
     }
 
     /// The next connection that somebody opens; `None` when the endpoint is closed.
@@ -125,9 +261,13 @@ async fn bind_on(
     seed: &[u8; 32],
     port: u16,
     inner: &Arc<ArcSwap<BTreeSet<IpAddr>>>,
+    relays: &Relays,
 ) -> Result<iroh::Endpoint, BindError> {
     let failed = |why: String| BindError { port, why };
     let optional = BindOpts::default().set_is_required(false);
+    // A relay is found by its address discovery, or by HTTPS where UDP does not get through.
+    let mut probes = NetReportConfig::minimal();
+    probes.https_probes = true;
     let idle = IdleTimeout::try_from(IDLE).map_err(|error| failed(error.to_string()))?;
     let transport = QuicTransportConfig::builder()
         .initial_mtu(1400)
@@ -143,10 +283,12 @@ async fn bind_on(
     iroh::Endpoint::builder(presets::Minimal)
         .secret_key(SecretKey::from_bytes(seed))
         .alpns(vec![ALPN.to_vec()])
-        .relay_mode(RelayMode::Disabled)
+        .relay_mode(RelayMode::Custom(RelayMap::empty()))
+        .ca_tls_config(Pin::config(relays.clone()))
+        .dns_resolver(DnsResolver::custom(Names(relays.clone())))
         .clear_address_lookup()
         .portmapper_config(PortmapperConfig::Disabled)
-        .net_report_config(NetReportConfig::minimal())
+        .net_report_config(probes)
         .transport_config(transport)
         .addr_filter(outer_only(inner))
         .clear_ip_transports()
@@ -179,6 +321,8 @@ pub(crate) fn usable(address: IpAddr) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
     #[tokio::test]
@@ -200,5 +344,166 @@ mod tests {
         let connection = a.iroh.connect(address, ALPN).await.unwrap();
         assert_eq!(accept.await.unwrap(), a.iroh.id());
         drop(connection);
+    }
+
+    /// A relay with address discovery on loopback, that lets in whom `open` says.
+    struct Server {
+        _running: iroh_relay::server::Server,
+        told: RelayServer,
+    }
+
+    #[derive(Debug)]
+    struct Door(Arc<AtomicBool>);
+
+    impl iroh_relay::server::AccessControl for Door {
+        async fn on_connect(
+            &self,
+            _: &iroh_relay::server::ClientRequest,
+        ) -> iroh_relay::server::Access {
+            if self.0.load(Ordering::Relaxed) {
+                iroh_relay::server::Access::Allow
+            } else {
+                iroh_relay::server::Access::Deny { reason: None }
+            }
+        }
+    }
+
+    async fn server(open: Arc<AtomicBool>) -> Server {
+        use iroh_relay::server::{CertConfig, QuicConfig, RelayConfig, ServerConfig, TlsConfig};
+        use rcgen::PublicKeyData;
+        let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let params = rcgen::CertificateParams::new(vec!["mesh".to_owned()]).unwrap();
+        let certificate = params.self_signed(&pair).unwrap().der().clone();
+        let secret = rustls::pki_types::PrivatePkcs8KeyDer::from(pair.serialize_der());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = rustls::ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], secret.into())
+            .unwrap();
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let mut relay = RelayConfig::new(any);
+        let server_config = tls.clone();
+        relay.tls = Some(TlsConfig::new(any, CertConfig::Manual { server_config }));
+        relay.access = Arc::new(Door(open));
+        let mut quic = QuicConfig::new(any);
+        quic.server_config = Some(tls);
+        let mut config = ServerConfig::default();
+        config.relay = Some(relay);
+        config.quic = Some(quic);
+        let running = iroh_relay::server::Server::spawn(config).await.unwrap();
+        let told = RelayServer {
+            key: ServerKey(pair.der_bytes().try_into().unwrap()),
+            host: Ipv4Addr::LOCALHOST.to_string(),
+            relay: running.https_addr().map(|a| a.port()),
+            discovery: running.quic_addr().map(|a| a.port()),
+        };
+        Server {
+            _running: running,
+            told,
+        }
+    }
+
+    /// Two endpoints; the second says who connected to it.
+    async fn pair() -> (Endpoint, Endpoint, PeerId) {
+        let seed = |n| [n; 32];
+        let (a, b) = (seed(3), seed(4));
+        let (a, b) = tokio::join!(Endpoint::bind(&a, Some(0)), Endpoint::bind(&b, Some(0)));
+        let (a, b) = (a.unwrap(), b.unwrap());
+        let peer = PeerId(*b.iroh.id().as_bytes());
+        let accepting = b.clone();
+        tokio::spawn(async move {
+            while let Some(incoming) = accepting.accept().await {
+                tokio::spawn(async move { incoming.await.unwrap().closed().await });
+            }
+        });
+        (a, b, peer)
+    }
+
+    /// Dials until it works, as the dialler does.
+    async fn reach(a: &Endpoint, peer: &PeerId, server: &ServerKey) -> Connection {
+        let servers = [*server].into();
+        let dialled = async {
+            loop {
+                let dial = a.connect(peer, &[], &servers);
+                match tokio::time::timeout(Duration::from_secs(2), dial).await {
+                    Ok(Ok(connection)) => return connection,
+                    Ok(Err(_)) | Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), dialled)
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn two_endpoints_meet_through_the_relay_of_a_server_and_not_of_one_with_another_key() {
+        let server = server(Arc::new(AtomicBool::new(true))).await;
+        let (a, b, peer) = pair().await;
+        let mut posing = server.told.clone();
+        posing.key = ServerKey([1; 32]);
+        for endpoint in [&a, &b] {
+            endpoint.set_servers(std::slice::from_ref(&posing)).await;
+        }
+        let servers = [posing.key].into();
+        let none = a.connect(&peer, &[], &servers);
+        assert!(
+            !matches!(
+                tokio::time::timeout(Duration::from_secs(3), none).await,
+                Ok(Ok(_))
+            ),
+            "a relay with another key was believed"
+        );
+        for endpoint in [&a, &b] {
+            endpoint
+                .set_servers(std::slice::from_ref(&server.told))
+                .await;
+        }
+        let connection = reach(&a, &peer, &server.told.key).await;
+        let paths = connection.paths();
+        let relay = paths.iter().find_map(|path| match path.remote_addr() {
+            TransportAddr::Relay(url) => a.relay_host(url),
+            _ => None,
+        });
+        assert_eq!(relay.as_deref(), Some("127.0.0.1"));
+        assert!(
+            connection.max_datagram_size().is_some_and(|max| max > 1000),
+            "{:?}",
+            connection.max_datagram_size()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_relay_that_denied_this_device_is_used_soon_after_it_has_learnt_of_it() {
+        let open = Arc::new(AtomicBool::new(false));
+        let server = server(open.clone()).await;
+        let (a, b, peer) = pair().await;
+        for endpoint in [&a, &b] {
+            endpoint
+                .set_servers(std::slice::from_ref(&server.told))
+                .await;
+        }
+        let denied = |endpoint: &Endpoint| {
+            let status = endpoint.iroh.home_relay_status().get();
+            status.iter().any(|status| status.last_error().is_some())
+        };
+        // So often that iroh waits for seconds until the next time.
+        tokio::time::timeout(Duration::from_secs(20), async {
+            tokio::time::sleep(Duration::from_secs(6)).await;
+            while !(denied(&a) && denied(&b)) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await
+        .unwrap();
+        open.store(true, Ordering::Relaxed);
+        let begun = std::time::Instant::now();
+        a.relay_retry(&server.told.key).await;
+        b.relay_retry(&server.told.key).await;
+        reach(&a, &peer, &server.told.key).await;
+        println!("reached after {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(5));
     }
 }

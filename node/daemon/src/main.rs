@@ -6,9 +6,11 @@ mod carrier;
 mod clock;
 mod control;
 mod discovery;
+mod dns;
 mod endpoint;
 mod identity;
 mod link;
+mod mirror;
 mod node;
 mod ping;
 mod random;
@@ -24,6 +26,7 @@ use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use mesh_os::dirs::Dirs;
+use mesh_os::{machine, resolver, tun};
 use serde::Deserialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
@@ -47,7 +50,13 @@ struct Arguments {
 #[derive(Subcommand)]
 enum What {
     /// Run in the foreground
-    Run(At),
+    Run {
+        #[command(flatten)]
+        at: At,
+        /// Tell a systemd-resolved on this message bus, instead of the system's
+        #[arg(long, value_name = "ADDRESS", hide = true)]
+        resolved_bus: Option<String>,
+    },
     /// Run in the background, started again when it crashes; returns once it answers
     Start(At),
     /// Run and watch over the daemon (what `start` leaves behind)
@@ -74,7 +83,7 @@ struct Taste {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().what {
-        What::Run(at) => run(at.root.as_deref()),
+        What::Run { at, resolved_bus } => run(at.root.as_deref(), resolved_bus),
         What::Start(at) => start(at.root.as_deref()),
         What::Supervise(at) => {
             supervise::supervise(at.root.as_deref()).map_err(Failure::from_error)
@@ -140,7 +149,7 @@ fn taste(dirs: &Dirs) -> Result<Taste, Failure> {
     }
 }
 
-fn run(root: Option<&Path>) -> Result<(), Failure> {
+fn run(root: Option<&Path>, resolved_bus: Option<String>) -> Result<(), Failure> {
     // The supervisor waits for signals with them blocked, and a child inherits that.
     nix::sys::signal::SigSet::empty()
         .thread_set_mask()
@@ -161,16 +170,29 @@ fn run(root: Option<&Path>) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(Failure::from_error)?;
-    let result = runtime.block_on(serve(dirs, taste));
+    let machine = machine::Options {
+        run: dirs.run.clone(),
+        tun: tun::Options::default(),
+        firewall: true,
+        resolver: Some(resolver::Options {
+            root: root.unwrap_or(Path::new("/")).to_owned(),
+            bus: match (resolved_bus, root) {
+                (Some(address), _) => resolver::Bus::At(address),
+                (None, None) => resolver::Bus::System,
+                (None, Some(_)) => resolver::Bus::None,
+            },
+        }),
+    };
+    let result = runtime.block_on(serve(dirs, taste, machine));
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     result
 }
 
-async fn serve(dirs: Dirs, taste: Taste) -> Result<(), Failure> {
+async fn serve(dirs: Dirs, taste: Taste, machine: machine::Options) -> Result<(), Failure> {
     let listener = control::listen(&dirs.socket())
         .await
         .map_err(Failure::from_error)?;
-    match mesh_os::machine::recover(&dirs.run).await {
+    match machine::recover(&machine).await {
         Ok(left) if left.is_empty() => {}
         Ok(left) => info!(
             "removed what a daemon that was killed left: {}",
@@ -182,7 +204,7 @@ async fn serve(dirs: Dirs, taste: Taste) -> Result<(), Failure> {
     let endpoint = Endpoint::bind(&identity.device.seed(), taste.port)
         .await
         .map_err(Failure::from_error)?;
-    let node = Node::open(identity, dirs.clone(), endpoint);
+    let node = Node::open(identity, dirs.clone(), machine, endpoint);
     let events = node.sender();
     let service = Arc::new(Control {
         events: events.clone(),

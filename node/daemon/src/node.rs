@@ -7,8 +7,11 @@ mod change;
 mod frames;
 mod join;
 mod links;
+mod mirrors;
+mod names;
 mod net;
 mod report;
+mod servers;
 mod spread;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,17 +27,21 @@ use mesh_control::reply::Reply;
 use mesh_control::state::State as Watched;
 use mesh_core::link::Hello;
 use mesh_core::peer::PeerId;
-use mesh_ledger::ids::NetworkId;
+use mesh_ledger::ids::{NetworkId, ServerKey};
 use mesh_os::dirs::Dirs;
+use mesh_os::machine;
 use mesh_tunnel::Tunnel;
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
 use crate::clock::steady;
 use crate::discovery::{Discovery, Seen};
+use crate::dns;
 use crate::endpoint::Endpoint;
 use crate::identity::Identity;
 use crate::link::{Greeting, LinkEvent, LinkId, Wire};
+use crate::mirror::MirrorEvent;
 
 use calls::Respond;
 use join::Joining;
@@ -53,6 +60,8 @@ const MAX_INTRODUCTIONS: usize = 4;
 const WATCH_EVERY: Duration = Duration::from_millis(250);
 /// How often settings are written if they changed, and offers that have ended are looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
+/// How often it is looked whether relays are alive, while there are links.
+const LISTEN: Duration = Duration::from_secs(1);
 
 /// What happens to a node.
 pub(crate) enum Event {
@@ -74,6 +83,10 @@ pub(crate) enum Event {
     Joined(Box<join::Outcome>),
     /// This device has left a network, and the others were told as far as they could be.
     Left(NetworkId, Result<Reply, Error>, Respond),
+    /// Something from a server's connection.
+    Mirror(ServerKey, MirrorEvent),
+    /// Whether the servers of a network that is to be created answer.
+    Reached(Box<mirrors::Reached>),
     /// The machine's interfaces or addresses changed.
     Machine,
     /// Stop.
@@ -84,19 +97,30 @@ pub(crate) enum Event {
 pub(crate) struct Node {
     identity: Arc<Identity>,
     dirs: Dirs,
+    machine: machine::Options,
+    /// What this device's name server answers from.
+    names: dns::Shared,
     endpoint: Endpoint,
     me: PeerId,
     nets: BTreeMap<NetworkId, Net>,
     links: BTreeMap<LinkId, Linked>,
+    /// The dials under way.
+    dials: BTreeMap<(NetworkId, PeerId), AbortHandle>,
     next_link: u64,
     discovery: Option<Discovery>,
     lan: BTreeMap<PeerId, Seen>,
     joining: Vec<Joining>,
     pending: Vec<Pending>,
+    servers: BTreeMap<ServerKey, mirrors::Served>,
+    next_stream: u64,
+    letters: Vec<mirrors::Waiting>,
+    hosting: Vec<mirrors::Hosting>,
     events: mpsc::Sender<Event>,
     incoming: mpsc::Receiver<Event>,
     watched: watch::Sender<Arc<Watched>>,
     housekeeping: Duration,
+    /// When it is looked next whether relays are alive.
+    listen: Duration,
     /// Before this, watching tools are told nothing more.
     next_watch: Duration,
     /// Unknown devices that tell who they are at the moment.
@@ -107,26 +131,39 @@ pub(crate) struct Node {
 
 impl Node {
     /// Opens every network of this device. None is up yet.
-    pub(crate) fn open(identity: Identity, dirs: Dirs, endpoint: Endpoint) -> Self {
+    pub(crate) fn open(
+        identity: Identity,
+        dirs: Dirs,
+        machine: machine::Options,
+        endpoint: Endpoint,
+    ) -> Self {
         let (events, incoming) = mpsc::channel(QUEUE);
         let me = PeerId(identity.device.public().0);
         let (watched, _) = watch::channel(Arc::new(Watched::default()));
         let mut node = Self {
             identity: Arc::new(identity),
             dirs,
+            machine,
+            names: dns::Shared::default(),
             endpoint,
             me,
             nets: BTreeMap::new(),
             links: BTreeMap::new(),
+            dials: BTreeMap::new(),
             next_link: 0,
             discovery: None,
             lan: BTreeMap::new(),
             joining: Vec::new(),
             pending: Vec::new(),
+            servers: BTreeMap::new(),
+            next_stream: 0,
+            letters: Vec::new(),
+            hosting: Vec::new(),
             events,
             incoming,
             watched,
             housekeeping: Duration::ZERO,
+            listen: Duration::ZERO,
             next_watch: Duration::ZERO,
             introductions: Arc::new(Semaphore::new(MAX_INTRODUCTIONS)),
             broken: Vec::new(),
@@ -216,6 +253,8 @@ impl Node {
                 drop(permit);
             }
             Event::Link(link, LinkEvent::Closed(why)) => self.link_closed(link, &why),
+            Event::Mirror(server, event) => self.mirror_event(server, event).await,
+            Event::Reached(reached) => self.reached(*reached).await,
             Event::Seen(seen) => self.seen(seen),
             Event::Tunnel(network, event) => self.tunnel_event(network, event),
             Event::Joined(outcome) => self.joined(*outcome).await,
@@ -232,8 +271,12 @@ impl Node {
             .flat_map(|net| [net.dialler.next(), Some(net.next_beacon)])
             .flatten();
         let pending = self.pending.iter().map(|pending| pending.deadline);
+        let servers = [self.mirrors_due(), self.letters_due(), self.hosting_due()];
+        let servers = servers.into_iter().flatten().map(Duration::from_millis);
         nets.chain(pending)
+            .chain(servers)
             .chain([self.housekeeping])
+            .chain((!self.links.is_empty()).then_some(self.listen))
             .min()
             .unwrap_or(self.housekeeping)
     }
@@ -241,6 +284,7 @@ impl Node {
     async fn on_time(&mut self) {
         let now = steady();
         self.settle_spreads(now);
+        self.mirrors_on_time().await;
         let ids: Vec<NetworkId> = self
             .nets
             .values()
@@ -251,13 +295,21 @@ impl Node {
             self.dial_due(*id, now);
             self.beacon_due(*id, now);
         }
+        if now >= self.listen {
+            self.listen = now + LISTEN;
+            self.leave_silent_relays(now);
+        }
         if now >= self.housekeeping {
             self.housekeeping = now + HOUSEKEEPING;
             for id in ids {
                 self.end_offers(id).await;
+                self.answer_names(id, now).await;
             }
             for net in self.nets.values_mut() {
                 if let Err(error) = net.settings.save_lazily(now) {
+                    warn!("{error}");
+                }
+                if let Err(error) = net.save_mirrors() {
                     warn!("{error}");
                 }
             }
@@ -277,16 +329,18 @@ impl Node {
     async fn machine_changed(&mut self) {
         self.endpoint.network_change().await;
         self.announce_on_lan();
+        self.retry_mirrors();
         let now = steady();
         for net in self.nets.values_mut() {
             net.dialler.hint_all(now);
         }
+        self.mend().await;
     }
 
     fn seen(&mut self, seen: Seen) {
-        let now = steady();
-        for net in self.nets.values_mut() {
-            net.dialler.hint(&seen.peer, now);
+        let ids: Vec<NetworkId> = self.nets.keys().copied().collect();
+        for id in ids {
+            self.alive(id, &seen.peer);
         }
         for joining in &self.joining {
             joining.seen(&seen);

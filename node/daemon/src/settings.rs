@@ -5,6 +5,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use mesh_ledger::ids::ServerKey;
+use mesh_ledger::mirror::message::Doors;
+use mesh_ledger::text::Label;
 use mesh_os::dirs::{DirsError, write_durably};
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +26,9 @@ struct Contents {
     version: u32,
     /// Whether the network is to be up.
     up: bool,
+    /// What this device calls the network in names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    alias: Option<Label>,
     /// Where each device was last reached, the latest first.
     #[serde(default)]
     addresses: BTreeMap<String, Vec<SocketAddr>>,
@@ -32,6 +38,9 @@ struct Contents {
     /// Own offers that have ended: they stay so, whatever the clock says.
     #[serde(default)]
     ended: BTreeSet<String>,
+    /// The ports of each server's relay and address discovery, as it last told them.
+    #[serde(default)]
+    doors: BTreeMap<String, Doors>,
 }
 
 /// The settings could not be read or kept.
@@ -70,9 +79,11 @@ impl Settings {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Contents {
                 version: 1,
                 up: false,
+                alias: None,
                 addresses: BTreeMap::new(),
                 seen: BTreeMap::new(),
                 ended: BTreeSet::new(),
+                doors: BTreeMap::new(),
             },
             Err(error) => return Err(failed(error.to_string())),
         };
@@ -99,6 +110,18 @@ impl Settings {
     /// Sets that, and keeps it at once.
     pub(crate) fn set_up(&mut self, up: bool) -> Result<(), SettingsError> {
         self.contents.up = up;
+        self.dirty = true;
+        self.save()
+    }
+
+    /// What this device calls the network in names, if that is settled.
+    pub(crate) fn alias(&self) -> Option<&Label> {
+        self.contents.alias.as_ref()
+    }
+
+    /// Settles that, for good: names that somebody wrote down go on to mean the same.
+    pub(crate) fn set_alias(&mut self, alias: Label) -> Result<(), SettingsError> {
+        self.contents.alias = Some(alias);
         self.dirty = true;
         self.save()
     }
@@ -157,6 +180,24 @@ impl Settings {
         Ok(())
     }
 
+    /// The last known doors of the network's servers.
+    pub(crate) fn doors(&self) -> BTreeMap<ServerKey, Doors> {
+        let doors = self.contents.doors.iter();
+        doors
+            .filter_map(|(key, doors)| Some((key.parse().ok()?, *doors)))
+            .collect()
+    }
+
+    /// Sets them; they are written with what else changed.
+    pub(crate) fn set_doors(&mut self, doors: &BTreeMap<ServerKey, Doors>) {
+        let doors = doors.iter().map(|(key, doors)| (key.to_string(), *doors));
+        let doors: BTreeMap<String, Doors> = doors.collect();
+        if self.contents.doors != doors {
+            self.contents.doors = doors;
+            self.dirty = true;
+        }
+    }
+
     /// Forgets ended offers that no longer stand, and devices that are gone.
     pub(crate) fn retain(&mut self, offer: impl Fn(&str) -> bool, device: impl Fn(&str) -> bool) {
         self.contents.ended.retain(|id| offer(id));
@@ -208,12 +249,20 @@ mod tests {
         }
         settings.reached("aa".to_owned(), addresses[4]);
         settings.end("bb".to_owned()).unwrap();
+        let doors = Doors {
+            relay: Some(7443),
+            discovery: None,
+        };
+        settings.set_doors(&[(ServerKey([7; 32]), doors)].into());
+        settings.set_alias("home-2".parse().unwrap()).unwrap();
         settings.set_up(true).unwrap();
         let read = Settings::load(folder.path()).unwrap();
         assert!(read.up());
+        assert_eq!(read.alias().unwrap().as_str(), "home-2");
         assert_eq!(read.addresses("aa").len(), MAX_ADDRESSES);
         assert_eq!(read.addresses("aa")[0], addresses[4]);
         assert!(read.ended().contains("bb"));
+        assert_eq!(read.doors(), [(ServerKey([7; 32]), doors)].into());
     }
 
     #[test]
@@ -222,6 +271,7 @@ mod tests {
         for text in [
             r#"{"version":2,"up":true}"#,
             r#"{"version":1,"up":true,"upp":1}"#,
+            r#"{"version":1,"up":true,"alias":"a.b"}"#,
             "{",
         ] {
             std::fs::write(folder.path().join("settings.json"), text).unwrap();

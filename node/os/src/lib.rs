@@ -8,5 +8,6 @@ pub mod dirs;
 pub mod firewall;
 pub mod link;
 pub mod machine;
+pub mod resolver;
 pub mod tun;
 pub mod watch;

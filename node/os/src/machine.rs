@@ -1,11 +1,14 @@
 //! A plan, carried out; changed; undone.
 //!
 //! The order is that of safety: rules before addresses, addresses before the interface is up; and the journal before the
-//! rules, since those alone outlive a killed process. [`recover`] reads the journal and removes what is left.
+//! rules, since those outlive a killed process; and last the system's resolver, which is told of a name server only when it
+//! can be reached, and has notes of its own. Taking back goes the other way. [`recover`] reads the journal and the notes and
+//! removes what is left.
 
 mod journal;
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use mesh_core::plan::Plan;
@@ -14,6 +17,7 @@ use self::journal::Journal;
 use crate::dirs::DirsError;
 use crate::firewall::{self, FirewallError};
 use crate::link::{LinkError, Links};
+use crate::resolver::{self, ResolverError, ResolverState, Way};
 use crate::tun::{self, Tun, TunError};
 
 /// How to carry plans out.
@@ -25,6 +29,8 @@ pub struct Options {
     pub tun: tun::Options,
     /// Whether to write rules into the native firewall. Without, the filter in the process is all there is.
     pub firewall: bool,
+    /// Which resolver is ours to change; none is without.
+    pub resolver: Option<resolver::Options>,
 }
 
 /// Why a plan could not be carried out.
@@ -42,6 +48,9 @@ pub enum MachineError {
     /// The native firewall could not be cleared.
     #[error(transparent)]
     Firewall(#[from] FirewallError),
+    /// The system's resolver could not be put back.
+    #[error(transparent)]
+    Resolver(#[from] ResolverError),
 }
 
 /// Whether the native firewall follows the plan.
@@ -62,12 +71,14 @@ pub struct Applied {
     plan: Plan,
     links: Links,
     journal: Journal,
-    write_rules: bool,
+    options: Options,
     firewall: FirewallState,
+    resolver: ResolverState,
 }
 
 /// Carries a plan out: an interface, its rules, its addresses, its routes. Needs a tokio runtime. If it fails, nothing is
-/// left. That the native firewall does not follow is no failure: see [`Applied::firewall`].
+/// left. That the native firewall or the resolver does not follow is no failure: see [`Applied::firewall`] and
+/// [`Applied::resolver`].
 ///
 /// # Errors
 /// See [`MachineError`].
@@ -80,12 +91,14 @@ pub async fn apply(plan: &Plan, options: &Options) -> Result<Applied, MachineErr
         plan: Plan {
             addresses: vec![],
             routes: vec![],
+            resolver: None,
             ..plan.clone()
         },
         links,
         journal,
-        write_rules: options.firewall,
+        options: options.clone(),
         firewall: FirewallState::Off,
+        resolver: ResolverState::Off,
     };
     let wanted = Plan {
         interface: applied.plan.interface,
@@ -98,7 +111,8 @@ pub async fn apply(plan: &Plan, options: &Options) -> Result<Applied, MachineErr
         let up = applied.links.up(applied.tun.index(), wanted.mtu).await;
         up?;
         // Routes can only be made once the interface is up.
-        applied.routes(&wanted).await
+        applied.routes(&wanted).await?;
+        applied.names(&wanted).await
     };
     match done.await {
         Ok(()) => Ok(applied),
@@ -114,25 +128,31 @@ pub async fn apply(plan: &Plan, options: &Options) -> Result<Applied, MachineErr
     }
 }
 
-/// Removes what a process that was killed left of the plans in this run folder, and says of which interfaces. To be
+/// Removes what a process that was killed left of plans carried out with these options, and says of which interfaces. To be
 /// called before anything else is applied, by the only daemon that uses the folder.
 ///
 /// # Errors
 /// See [`MachineError`]. What was not removed stays in the journal.
-pub async fn recover(run: &Path) -> Result<Vec<String>, MachineError> {
-    let mut removed = Vec::new();
-    for journal in Journal::left(run)? {
+pub async fn recover(options: &Options) -> Result<Vec<String>, MachineError> {
+    let mut removed = BTreeSet::new();
+    let names = match &options.resolver {
+        Some(resolver) => resolver::recover(resolver, &options.run).await,
+        None => Ok(vec![]),
+    };
+    for journal in Journal::left(&options.run)? {
         // If an interface has the name, it is somebody else's by now, and so is the table: ours went with our process.
         if Links::open()?.find(journal.interface()).await?.is_none() {
             match firewall::remove(journal.interface()).await {
-                Ok(()) => removed.push(journal.interface().to_owned()),
+                Ok(()) => drop(removed.insert(journal.interface().to_owned())),
                 Err(FirewallError::Missing) => {}
                 Err(error) => return Err(error.into()),
             }
         }
         journal.clear()?;
     }
-    Ok(removed)
+    // Last, so that one damaged file does not keep the rules where they are.
+    removed.extend(names?);
+    Ok(removed.into_iter().collect())
 }
 
 impl Applied {
@@ -160,6 +180,12 @@ impl Applied {
         &self.firewall
     }
 
+    /// Whether the system's resolver follows.
+    #[must_use]
+    pub const fn resolver(&self) -> &ResolverState {
+        &self.resolver
+    }
+
     /// Goes over to another plan; what is equal is left alone. The interface keeps its name.
     ///
     /// # Errors
@@ -173,15 +199,17 @@ impl Applied {
             self.links.up(self.tun.index(), plan.mtu).await?;
             self.plan.mtu = plan.mtu;
         }
-        self.routes(plan).await
+        self.routes(plan).await?;
+        self.names(plan).await
     }
 
-    /// Takes everything back: addresses, routes, the interface, and last the rules. The packet threads must have been
-    /// stopped.
+    /// Takes everything back: names, addresses, routes, the interface, and last the rules. The packet threads must have
+    /// been stopped.
     ///
     /// # Errors
     /// See [`MachineError`]; [`recover`] can finish what failed.
-    pub async fn undo(self) -> Result<(), MachineError> {
+    pub async fn undo(mut self) -> Result<(), MachineError> {
+        let names = self.forget_names().await;
         self.links.delete(self.tun.index()).await?;
         if !matches!(self.firewall, FirewallState::Off) {
             match firewall::remove(self.tun.name()).await {
@@ -190,12 +218,12 @@ impl Applied {
             }
         }
         self.journal.clear()?;
-        Ok(())
+        Ok(names?)
     }
 
     async fn rules(&mut self, plan: &Plan) {
         self.plan.rules = plan.rules.clone();
-        if self.write_rules {
+        if self.options.firewall {
             self.firewall = match firewall::replace(self.tun.name(), &plan.rules).await {
                 Ok(()) => FirewallState::InForce,
                 Err(error) => FirewallState::Absent(error),
@@ -234,6 +262,35 @@ impl Applied {
                 self.plan.routes.push(*new);
             }
         }
+        Ok(())
+    }
+
+    /// Points the system's resolver at what the plan names, and back to it if somebody changed that.
+    async fn names(&mut self, plan: &Plan) -> Result<(), MachineError> {
+        let (Some(options), Some(wanted)) = (&self.options.resolver, &plan.resolver) else {
+            return Ok(self.forget_names().await?);
+        };
+        let (name, index) = (self.tun.name(), self.tun.index());
+        let told = matches!(self.resolver, ResolverState::InForce(Way::Resolved));
+        if told && self.plan.resolver == plan.resolver {
+            return Ok(());
+        }
+        self.plan.resolver.clone_from(&plan.resolver);
+        self.resolver = match resolver::set(options, &self.options.run, name, index, wanted).await {
+            Ok(way) => ResolverState::InForce(way),
+            Err(error) => ResolverState::Failed(error),
+        };
+        Ok(())
+    }
+
+    async fn forget_names(&mut self) -> Result<(), ResolverError> {
+        if let Some(options) = &self.options.resolver
+            && self.plan.resolver.is_some()
+        {
+            resolver::unset(options, &self.options.run, self.tun.name()).await?;
+        }
+        self.plan.resolver = None;
+        self.resolver = ResolverState::Off;
         Ok(())
     }
 }

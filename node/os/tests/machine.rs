@@ -65,7 +65,7 @@ fn a_plan_is_carried_out_changed_and_undone_without_trace() {
         assert_eq!(second.interface(), "mesh1");
         second.undo().await.unwrap();
         applied.undo().await.unwrap();
-        assert!(recover(folder.path()).await.unwrap().is_empty());
+        assert!(recover(&options(folder.path())).await.unwrap().is_empty());
     });
     assert_eq!(state(), before);
 }
@@ -84,9 +84,9 @@ fn what_a_killed_process_left_is_removed_at_the_next_start() {
         // As when the process dies: the interface goes, nobody undoes anything.
         drop(applied);
         assert_ne!(state(), before, "the rules are still there");
-        assert_eq!(recover(folder.path()).await.unwrap(), ["mesh0"]);
+        assert_eq!(recover(&options(folder.path())).await.unwrap(), ["mesh0"]);
         assert_eq!(state(), before);
-        assert!(recover(folder.path()).await.unwrap().is_empty());
+        assert!(recover(&options(folder.path())).await.unwrap().is_empty());
     });
 }
 
@@ -101,7 +101,7 @@ fn recovery_leaves_the_rules_of_an_interface_that_is_somebody_elses_by_now() {
         drop(apply(&plan(), &options(dead.path())).await.unwrap());
         let applied = apply(&plan(), &options(living.path())).await.unwrap();
         assert_eq!(applied.interface(), "mesh0");
-        assert!(recover(dead.path()).await.unwrap().is_empty());
+        assert!(recover(&options(dead.path())).await.unwrap().is_empty());
         run("nft list table inet mesh_mesh0");
         applied.undo().await.unwrap();
     });
@@ -312,6 +312,7 @@ fn plan() -> Plan {
             refusal: Refusal::Reject,
             underlay: [].into(),
         },
+        resolver: None,
     }
 }
 
@@ -320,6 +321,7 @@ fn options(run: &Path) -> Options {
         run: run.to_owned(),
         tun: tun::Options::default(),
         firewall: true,
+        resolver: None,
     }
 }
 

@@ -57,6 +57,8 @@ pub(crate) struct State {
     wished: Option<Duration>,
     /// Since when handshakes are unanswered.
     asked: Option<Duration>,
+    /// Since when that is so over this carrier, and how many of the [`SOON`] are over.
+    hurry: (Duration, usize),
     /// When that was last told.
     told: Option<Duration>,
     /// We answered an initiation; the first message that opens completes the handshake.
@@ -107,6 +109,7 @@ impl Slot {
                 waiting: VecDeque::new(),
                 wished: None,
                 asked: None,
+                hurry: (Duration::ZERO, 0),
                 told: None,
                 answered: false,
                 established: None,
@@ -211,9 +214,11 @@ impl State {
         wishes
     }
 
-    /// Seals what has waited for a carrier, after a fresh initiation if one went unanswered.
+    /// Seals what has waited for a carrier, after a fresh initiation if a handshake was under way: whichever of its messages
+    /// went over the carrier before this one may be lost.
     pub(crate) fn resume(&mut self, turn: &mut Turn<'_>) {
-        if self.asked.is_some() {
+        if self.asked.is_some() || self.answered {
+            self.hurry = (turn.now, 0);
             self.initiate(turn, true);
         }
         for (since, packet) in std::mem::take(&mut self.waiting) {
@@ -282,6 +287,15 @@ impl State {
             // Its sessions are gone already; the next packet makes a new one.
             TunnResult::Err(WireGuardError::ConnectionExpired) => self.reset(),
             _ => {}
+        }
+        if self.asked.is_some()
+            && self.carrier.is_some()
+            && let (since, done) = self.hurry
+            && let Some(after) = SOON.get(done)
+            && now.saturating_sub(since) >= *after
+        {
+            self.hurry.1 += 1;
+            self.initiate(turn, true);
         }
         if let Some(asked) = self.asked
             && self.carrier.is_some()
@@ -367,8 +381,9 @@ impl State {
     fn put(&mut self, turn: &mut Turn<'_>, length: Option<usize>) {
         let Some(length) = length else { return };
         let kind = turn.arena.room(length).first().copied();
-        if kind == Some(INITIATION) {
-            self.asked.get_or_insert(turn.now);
+        if kind == Some(INITIATION) && self.asked.is_none() {
+            self.asked = Some(turn.now);
+            self.hurry = (turn.now, 0);
         }
         let Some(carrier) = &self.carrier else { return };
         if length > carrier.max_message() {
@@ -401,6 +416,9 @@ const MAX_WAITING: usize = 64;
 const WAIT: Duration = Duration::from_secs(10);
 /// How often a link is asked for.
 const WISH_EVERY: Duration = Duration::from_secs(1);
+/// After these times an unanswered initiation is repeated, before WireGuard's own timer does it every five seconds: on a link
+/// that has just come up, the first may be lost with the connection that is given up for another.
+const SOON: [Duration; 2] = [Duration::from_secs(1), Duration::from_millis(2500)];
 /// How often failing handshakes are told.
 const FAILING_EVERY: Duration = Duration::from_secs(15);
 /// Enough for any packet that waits inside a session.

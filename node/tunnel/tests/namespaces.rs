@@ -155,11 +155,13 @@ impl Host {
             addresses: vec![Subnet::new(v4, 24).unwrap(), Subnet::new(v6, 64).unwrap()],
             routes: vec![],
             rules: rules.clone(),
+            resolver: None,
         };
         let options = Options {
             run: folder.path().to_owned(),
             tun: tun::Options { offload },
             firewall: true,
+            resolver: None,
         };
         let runtime = runtime();
         let applied = runtime.block_on(apply(&plan, &options)).unwrap();

@@ -23,7 +23,10 @@ pub struct Host {
 
 impl Host {
     pub(super) fn new(name: &str, dir: PathBuf) -> Self {
-        let namespace = Arc::new(Namespace::new(name));
+        let resolv_conf = dir.join(RESOLV_CONF);
+        std::fs::create_dir(dir.join("etc")).unwrap();
+        std::fs::write(&resolv_conf, FOUND).unwrap();
+        let namespace = Arc::new(Namespace::new(name, Some(&resolv_conf)));
         // An address must be usable at once: duplicate address detection takes a second.
         set(&namespace, "net/ipv6/conf/default/accept_dad", "0");
         set(&namespace, "net/ipv6/conf/all/accept_dad", "0");
@@ -167,7 +170,14 @@ impl Host {
         Capture::new(&self.namespace)
     }
 
-    /// All that `mesh` may change on a machine, as text: links, addresses, routes, policy rules, nft rules, forwarding.
+    /// What its processes find as `/etc/resolv.conf`. It is mounted on its own: to be written in place.
+    #[must_use]
+    pub fn resolv_conf(&self) -> PathBuf {
+        self.dir.join(RESOLV_CONF)
+    }
+
+    /// All that `mesh` may change on a machine, as text: links, addresses, routes, policy rules, nft rules, forwarding,
+    /// name servers.
     #[must_use]
     pub fn machine_state(&self) -> String {
         let rules = self.run("nft", &["list", "ruleset"]).ok().stdout;
@@ -188,6 +198,7 @@ impl Host {
             self.ip("-6 rule"),
             rules,
             sysctls.join("\n"),
+            std::fs::read_to_string(self.resolv_conf()).unwrap(),
         ]
         .join("\n")
     }
@@ -201,6 +212,10 @@ impl Host {
         format!("eth{}", self.interfaces.fetch_add(1, Ordering::Relaxed))
     }
 }
+
+const RESOLV_CONF: &str = "etc/resolv.conf";
+/// What stands in it at first: a name server that nobody is, so that an attempt to ask it fails at once.
+const FOUND: &str = "# the host's own\nnameserver 127.0.0.1\noptions timeout:1";
 
 const COMMAND_LIMIT: Duration = Duration::from_secs(30);
 

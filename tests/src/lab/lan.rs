@@ -46,7 +46,7 @@ pub enum Nat {
 
 impl Lan {
     pub(super) fn new(name: &str, net: [u8; 3]) -> Self {
-        let namespace = Arc::new(Namespace::new(name));
+        let namespace = Arc::new(Namespace::new(name, None));
         // No forwarding delay, no snooping: multicast reaches every port from the first packet on.
         ip(
             &namespace,

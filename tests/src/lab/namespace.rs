@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
@@ -23,9 +24,10 @@ pub(super) struct Namespace {
 }
 
 impl Namespace {
-    pub(super) fn new(name: &str) -> Self {
+    /// `resolv_conf` is what its processes find as `/etc/resolv.conf`.
+    pub(super) fn new(name: &str, resolv_conf: Option<&Path>) -> Self {
         // In a thread of its own, because `unshare` moves the calling thread.
-        let mut keeper = thread::scope(|scope| scope.spawn(|| keeper(name)).join())
+        let mut keeper = thread::scope(|scope| scope.spawn(|| keeper(name, resolv_conf)).join())
             .unwrap()
             .unwrap_or_else(|error| {
                 panic!("namespaces for {name}: {error} (they need root and CAP_SYS_ADMIN)")
@@ -111,7 +113,7 @@ impl Drop for Namespace {
 }
 
 /// Runs on a thread that ends right after, so that only the keeper is left in the new namespaces.
-fn keeper(name: &str) -> std::io::Result<Child> {
+fn keeper(name: &str, resolv_conf: Option<&Path>) -> std::io::Result<Child> {
     unshare(
         CloneFlags::CLONE_FS
             | CloneFlags::CLONE_NEWNET
@@ -134,6 +136,9 @@ fn keeper(name: &str) -> std::io::Result<Child> {
         MsFlags::MS_NOSUID,
         Some("mode=755"),
     )?;
+    if let Some(file) = resolv_conf {
+        mount_resolv_conf(file)?;
+    }
     // /proc must be mounted from inside the new PID namespace, which the keeper is the first to enter. It ignores
     // SIGCHLD so that the kernel reaps orphans; a daemon that ended must not look alive.
     Command::new("/bin/sh")
@@ -142,4 +147,26 @@ fn keeper(name: &str) -> std::io::Result<Child> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
+}
+
+/// As in a container: the file is mounted on its own, on `/etc/resolv.conf` and on itself, so that a `meshd` that keeps to
+/// its root writes what every process of the host reads.
+fn mount_resolv_conf(file: &Path) -> std::io::Result<()> {
+    let everywhere = Path::new("/etc/resolv.conf");
+    if let Ok(to) = std::fs::read_link(everywhere) {
+        // A link into the machine's /run, in the place of which is an empty one.
+        let to = Path::new("/etc").join(to);
+        std::fs::create_dir_all(to.parent().unwrap_or(Path::new("/run")))?;
+        File::options().create(true).append(true).open(to)?;
+    }
+    for target in [everywhere, file] {
+        mount(
+            Some(file),
+            target,
+            None::<&str>,
+            MsFlags::MS_BIND,
+            None::<&str>,
+        )?;
+    }
+    Ok(())
 }

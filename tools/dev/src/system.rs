@@ -35,6 +35,11 @@ pub(crate) const NC: Tool = Tool {
     command: "nc",
     package: "netcat-openbsd",
 };
+/// `dbus-daemon`, the message bus on which a test plays a service of the system.
+pub(crate) const DBUS: Tool = Tool {
+    command: "dbus-daemon",
+    package: "dbus",
+};
 /// `git`, which knows what belongs to the tree.
 pub(crate) const GIT: Tool = Tool {
     command: "git",

@@ -7,7 +7,7 @@ use super::network::or_none;
 use super::outcome::spread;
 use super::table::Table;
 use super::units::{age, lasting, remaining};
-use super::{Line, Look, Role};
+use super::{Line, Look, Role, listed};
 
 /// What stands beside a new ticket: its limits, and how it reaches its network.
 pub(crate) fn invited(invited: &Invited, _: &Look) -> Vec<Line> {
@@ -31,6 +31,14 @@ pub(crate) fn invited(invited: &Invited, _: &Look) -> Vec<Line> {
             reach(line.and(Role::Plain, "  "), address)
         }));
     }
+    lines.push(Line::plain(if invited.servers.is_empty() {
+        "works while this device or another member can be reached".to_owned()
+    } else {
+        format!(
+            "works while this device is off too, through {}",
+            listed(&invited.servers)
+        )
+    }));
     lines.extend(
         invited
             .limits

@@ -9,8 +9,12 @@ use super::units::{age, bytes, round_trip};
 use super::{Line, Look, Role, counted, listed};
 use crate::start::Started;
 
-/// A network was made: what it is, and the recovery words.
-pub(crate) fn created(created: &Created, started: Option<Started>) -> Vec<Line> {
+/// A network was made: what it is, where its servers are, and the recovery words.
+pub(crate) fn created(
+    created: &Created,
+    servers: &[String],
+    started: Option<Started>,
+) -> Vec<Line> {
     let network = &created.network;
     let service = match started {
         Some(Started::Service) => "; meshd runs at boot",
@@ -18,15 +22,21 @@ pub(crate) fn created(created: &Created, started: Option<Started>) -> Vec<Line> 
         None => "",
     };
     let what = format!("created {} {}; this is ", network.name, network.subnet);
-    vec![
+    let mut lines = vec![
         Line::plain(what)
             .and(Role::Me, me(network))
             .and(Role::Plain, format!(", {}{service}", network.rank)),
-        Line::new(Role::Care, "recovery words, shown once:").and(
-            Role::Plain,
-            format!("  {}", created.recovery_words.reveal()),
-        ),
-    ]
+    ];
+    match servers {
+        [] => {}
+        [one] => lines.push(Line::plain(format!("server {one}"))),
+        several => lines.push(Line::plain(format!("servers {}", listed(several)))),
+    }
+    lines.push(Line::new(Role::Care, "recovery words, shown once:").and(
+        Role::Plain,
+        format!("  {}", created.recovery_words.reveal()),
+    ));
+    lines
 }
 
 /// A network was joined.
@@ -161,6 +171,9 @@ fn status(status: &NetworkStatus, look: &Look) -> Vec<Line> {
             .and(Role::Plain, &problem.text)
             .cut(look.width)
     }));
+    if status.network.member {
+        lines.extend(super::server::in_status(&status.servers, look));
+    }
     let mut table = Table::new()
         .name("  NAME")
         .name("ADDRESS")

@@ -26,7 +26,8 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> 
         .networks
         .iter()
         .flat_map(|status| &status.problems)
-        .find_map(|problem| problem.hint.clone());
+        .find_map(|problem| problem.hint.clone())
+        .or_else(|| server_hint(&statuses.networks));
     let sick: Vec<&str> = statuses
         .networks
         .iter()
@@ -54,4 +55,18 @@ fn is_well(status: &NetworkStatus) -> bool {
         && status.network.member
         && status.problems.is_empty()
         && status.checks.iter().all(|check| check.ok)
+        && status.servers.iter().all(render::server_is_well)
+}
+
+/// Where to read more about the first server that is not well.
+fn server_hint(networks: &[NetworkStatus]) -> Option<String> {
+    let sick = |status: &&NetworkStatus| {
+        status.network.member && !status.servers.iter().all(render::server_is_well)
+    };
+    let network = &networks.iter().find(sick)?.network;
+    Some(if networks.len() == 1 {
+        "mesh server status".to_owned()
+    } else {
+        format!("mesh server status -n {}", network.name)
+    })
 }

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use mesh_cli::output::{Stream, Symbols, Terminal};
 use mesh_control::fake::{Fake, Listening, examples};
-use mesh_ledger::ids::NetworkId;
+use mesh_ledger::ids::{NetworkId, ServerKey};
+use mesh_ledger::mirror::{Permit, ServerAddress};
 use mesh_ledger::ticket::Ticket;
 
 /// Where a person sits: a daemon of paper below a root of its own, and a record of what was typed and seen.
@@ -96,7 +97,8 @@ impl Desk {
         let record = self
             .record
             .replace(self.folder.path().to_str().unwrap(), "/ROOT")
-            .replace(&ticket(DAY), "MESH:1:4KQ7RZ...");
+            .replace(&ticket(DAY), "MESH:1:4KQ7RZ...")
+            .replace(&server(), "vpn.example.org:7443#KEY/PERMIT");
         let file =
             PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/transcripts/{name}.txt"));
         if std::env::var_os("MESH_BLESS").is_some() {
@@ -122,6 +124,17 @@ pub(crate) fn ticket(expires_in: i64) -> String {
     let expires = examples::NOW_MS.saturating_add_signed(expires_in * 1_000);
     let ticket = Ticket::new(NetworkId([1; 32]), [2; 16], false, expires, &[]);
     ticket.text().to_string()
+}
+
+/// A server as it prints itself.
+pub(crate) fn server() -> String {
+    let server = ServerAddress {
+        host: "vpn.example.org".to_owned(),
+        port: 7443,
+        key: ServerKey([0x5e; 32]),
+        permit: Some(Permit([7; 16])),
+    };
+    server.to_string()
 }
 
 /// What a command wrote.

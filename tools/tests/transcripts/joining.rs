@@ -6,7 +6,7 @@ use mesh_control::reply::{self, Reply};
 use mesh_control::view::{InviteState, Reach, ReachScope, Spread};
 use mesh_control::{Code, Error, Secret};
 
-use crate::desk::{DAY, Desk, ticket};
+use crate::desk::{DAY, Desk, server, ticket};
 
 #[tokio::test]
 async fn create() {
@@ -18,15 +18,24 @@ async fn create() {
     let fake = Fake::default().on("create", Ok(Reply::Created(created.clone())));
     let fake = fake
         .on("create", Ok(Reply::Created(created.clone())))
+        .on("create", Ok(Reply::Created(created.clone())))
         .on("create", Ok(Reply::Created(created)));
     let mut desk = Desk::new(fake.on("create", Err(taken)));
     desk.pipe("create home --as alice").await;
     desk.tty(100, "create home --as alice --subnet 10.73.20.0/24")
         .await;
+    desk.pipe(&format!("create home --server {}", server()))
+        .await;
     desk.pipe("create home --json").await;
     desk.pipe("create home").await;
     desk.pipe("create").await;
     desk.compare("create");
+    let asked = desk.fake.asked().into_iter().filter_map(|call| match call {
+        Call::Create(create) => Some(create.servers),
+        _ => None,
+    });
+    let servers = asked.flatten().map(|server| server.reveal().to_owned());
+    assert_eq!(servers.collect::<Vec<_>>(), [server()]);
 }
 
 #[tokio::test]
@@ -91,12 +100,21 @@ async fn what_is_malformed_is_refused_before_any_daemon_is_looked_for() {
     desk.pipe("create home --as Alice").await;
     desk.pipe("create home --subnet 10.73.20.1/24").await;
     desk.pipe("create home --subnet 300.0.0.0/24 --json").await;
+    desk.pipe("create home --server vpn.example.org:7443").await;
+    desk.pipe(&format!("create home --server {}x", server()))
+        .await;
+    desk.pipe(&format!("create My_Home --server={}", server()))
+        .await;
+    desk.pipe(&format!("create home --server @{}", file.display()))
+        .await;
+    desk.pipe("create home --server @/nowhere/server").await;
+    desk.pipe("create home --server -").await;
     desk.compare("malformed");
     let left: Vec<_> = std::fs::read_dir(desk.folder.path()).unwrap().collect();
     assert_eq!(left.len(), 1, "nothing but the ticket's file: {left:?}");
 }
 
-fn invited(spread: Spread) -> Reply {
+fn invited(spread: Spread, server: Option<&str>) -> Reply {
     let reach = |address: &str, scope, confirmed| Reach {
         address: address.to_owned(),
         scope,
@@ -111,9 +129,15 @@ fn invited(spread: Spread) -> Reply {
             reach("192.168.1.5:51820", ReachScope::Lan, true),
             reach("203.0.113.9:51820", ReachScope::Public, false),
         ],
-        limits: vec![
-            "off this LAN it needs a reachable member, or UDP 51820 and 51821 forwarded".to_owned(),
-        ],
+        servers: server.map(str::to_owned).into_iter().collect(),
+        limits: if server.is_some() {
+            Vec::new()
+        } else {
+            vec![
+                "off this LAN it needs a reachable member, or UDP 51820 and 51821 forwarded"
+                    .to_owned(),
+            ]
+        },
     })
 }
 
@@ -134,11 +158,14 @@ async fn invite() {
         "only an admin can invite; you are a member",
     );
     let fake = Fake::default()
-        .on("invite", Ok(invited(alone.clone())))
-        .on("invite", Ok(invited(alone.clone())))
-        .on("invite", Ok(invited(examples::spread())))
-        .on("invite", Ok(invited(alone)))
-        .on("invite", Ok(invited(nobody)))
+        .on("invite", Ok(invited(alone.clone(), None)))
+        .on(
+            "invite",
+            Ok(invited(alone.clone(), Some("vpn.example.org:7443"))),
+        )
+        .on("invite", Ok(invited(examples::spread(), None)))
+        .on("invite", Ok(invited(alone, None)))
+        .on("invite", Ok(invited(nobody, None)))
         .on("invite", Err(not_admin.hint("mesh admin ls")));
     let mut desk = Desk::new(fake);
     desk.pipe("invite").await;

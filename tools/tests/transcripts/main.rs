@@ -8,8 +8,10 @@
 mod desk;
 mod joining;
 mod members;
+mod names;
 mod networks;
 mod offers;
 mod offline;
 mod others;
+mod servers;
 mod start;

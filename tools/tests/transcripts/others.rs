@@ -215,6 +215,15 @@ async fn id_sync_version_and_completions() {
 }
 
 #[tokio::test]
+async fn only_the_machines_own_daemon_is_a_service() {
+    let mut desk = Desk::without_daemon();
+    desk.pipe("service install").await;
+    desk.pipe("service remove mesh-server").await;
+    desk.pipe("service").await;
+    desk.compare("service");
+}
+
+#[tokio::test]
 async fn without_a_daemon_a_verb_says_what_to_type() {
     let mut desk = Desk::without_daemon();
     for typed in [

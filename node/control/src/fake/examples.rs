@@ -2,9 +2,9 @@
 
 use crate::state::NetworkState;
 use crate::view::{
-    Admitted, Audience, Check, EventRef, InviteState, InviteView, LogEntry, MemberDevice,
-    MemberView, NetworkStatus, NetworkView, OfferView, PeerReach, PeerView, Ports, Proto, Rank,
-    Spread, Verdict,
+    AccusationView, Admitted, Audience, Check, EventRef, InviteState, InviteView, LogEntry,
+    MemberDevice, MemberView, NetworkStatus, NetworkView, OfferView, PeerReach, PeerView, Ports,
+    Proto, Rank, RelayUse, ServerState, ServerView, Spread, TipView, Verdict,
 };
 
 /// The clock of the examples: 2026-11-22 12:00:00 UTC, in milliseconds since 1970.
@@ -56,10 +56,10 @@ pub fn peer(name: &str, key: &str, last: u8, reach: PeerReach) -> PeerView {
         reach,
         path: match reach {
             PeerReach::Direct => "direct, same LAN".to_owned(),
-            PeerReach::Relay => "relay eu1, both NATs symmetric".to_owned(),
+            PeerReach::Relay => "relay vpn.example.org".to_owned(),
             PeerReach::Offline => String::new(),
         },
-        endpoint: online.then(|| format!("192.168.1.{last}:51820")),
+        endpoint: (reach == PeerReach::Direct).then(|| format!("192.168.1.{last}:51820")),
         rtt_us: online.then_some(600),
         last_seen_ms: Some(if online {
             NOW_MS
@@ -92,6 +92,41 @@ pub fn status() -> NetworkStatus {
         checks: vec![check("dns"), check("fw")],
         problems: Vec::new(),
         peers: vec![bob, carol, peer("dave", "dda7e001", 4, PeerReach::Offline)],
+        servers: vec![server()],
+    }
+}
+
+/// The server of `home`, which holds all its events.
+pub fn server() -> ServerView {
+    ServerView {
+        key: id("5e77e401"),
+        short: "5e77e401".to_owned(),
+        address: "vpn.example.org:7443".to_owned(),
+        state: ServerState::Connected,
+        since_ms: NOW_MS - 2 * 3_600_000,
+        events: Some(48),
+        lacking: 0,
+        rtt_us: Some(21_400),
+        relay: RelayUse::Home,
+        accusations: Vec::new(),
+    }
+}
+
+/// The server of `home` after it told bob something else than alice.
+pub fn lying_server() -> ServerView {
+    let tip = |chain: &str, seconds: u64, heard_from: Option<&str>| TipView {
+        events: 47,
+        chain: id(chain),
+        time_ms: NOW_MS - seconds * 1_000,
+        heard_from: heard_from.map(str::to_owned),
+    };
+    ServerView {
+        accusations: vec![AccusationView {
+            what: "it showed two different logs".to_owned(),
+            at_ms: NOW_MS - 60_000,
+            tips: vec![tip("9c11d0aa", 75, None), tip("e204b7f3", 71, Some("bob"))],
+        }],
+        ..server()
     }
 }
 

@@ -115,7 +115,15 @@ impl World {
 
     fn desired_after(&self, n: u8, ended: &BTreeSet<EventId>, now: u64) -> Option<Desired> {
         let interface = InterfaceName::Number(0);
-        desired(self.ledger.state(), &id(n), interface, ended, now)
+        let alias = "home".parse().unwrap();
+        desired(
+            self.ledger.state(),
+            &id(n),
+            interface,
+            Some(&alias),
+            ended,
+            now,
+        )
     }
 
     fn open(&self, n: u8) -> Vec<Open> {
@@ -188,6 +196,19 @@ fn a_device_gets_its_addresses_its_peers_and_nothing_open() {
     assert_eq!(plan.mtu, MTU);
     assert_eq!(plan.routes, []);
     assert_eq!(plan.rules.open, []);
+    let resolver = plan.resolver.unwrap();
+    assert_eq!(
+        resolver.servers,
+        ["10.7.0.2".parse().unwrap(), v6.into()] as [IpAddr; 2]
+    );
+    let search: Vec<&str> = resolver
+        .search
+        .iter()
+        .map(|domain| domain.as_str())
+        .collect();
+    assert_eq!(search, ["mesh.internal", "home.mesh.internal"]);
+    assert_eq!(resolver.routed.len(), 2);
+    assert_eq!(resolver.routed[0].as_str(), "0.7.10.in-addr.arpa");
     assert_eq!(
         plan.rules.own,
         BTreeSet::from(["10.7.0.2".parse().unwrap(), v6.into()])

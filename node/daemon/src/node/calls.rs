@@ -1,11 +1,13 @@
 //! What tools ask for: one function per call, answered at once or when others have confirmed.
 
 mod create;
+mod dns;
 mod invites;
 mod log;
 mod members;
 mod networks;
 mod offers;
+mod servers;
 
 use mesh_control::call::Call;
 use mesh_control::error::{Code, Error};
@@ -36,6 +38,9 @@ impl Node {
     /// Does what a tool asks.
     pub(crate) async fn call(&mut self, call: Call, respond: Respond) {
         let result = match call {
+            Call::Create(call) if !call.servers.is_empty() => {
+                return self.create_with_servers(call, respond);
+            }
             Call::Create(call) => self.create(&call).await,
             Call::Join(call) => return self.join_call(&call, respond),
             Call::Ping(call) => return self.ping(&call, respond),
@@ -66,6 +71,13 @@ impl Node {
             }
             Call::Share(call) => return self.signed(respond, |node| node.share(&call)).await,
             Call::Unshare(call) => return self.signed(respond, |node| node.unshare(&call)).await,
+            Call::ServerList(call) => self.server_list(call.network.as_deref()),
+            Call::ServerAdd(call) => return self.server_add(&call, respond),
+            Call::ServerRemove(call) => {
+                return self.signed(respond, |node| node.server_remove(&call)).await;
+            }
+            Call::DnsStatus(call) => self.dns_status(call.network.as_deref()),
+            Call::DnsQuery(call) => self.dns_query(&call),
         };
         let _ = respond.send(result);
     }
@@ -142,19 +154,18 @@ impl Node {
     }
 
     fn net(&self, name: Option<&str>) -> Result<&Net, Error> {
-        let id = self.find_network(name)?;
+        self.net_of(&self.find_network(name)?)
+    }
+
+    fn net_of(&self, id: &NetworkId) -> Result<&Net, Error> {
         self.nets
-            .get(&id)
+            .get(id)
             .ok_or_else(|| Error::new(Code::NotFound, "the network is gone"))
     }
 
     /// The network that a call means, if this device is in it.
-    fn member_net(&mut self, name: Option<&str>) -> Result<&mut Net, Error> {
-        let id = self.find_network(name)?;
-        let net = self
-            .nets
-            .get_mut(&id)
-            .ok_or_else(|| Error::new(Code::NotFound, "the network is gone"))?;
+    fn member_net(&self, name: Option<&str>) -> Result<&Net, Error> {
+        let net = self.net(name)?;
         if net.is_member() {
             Ok(net)
         } else {
@@ -167,7 +178,7 @@ impl Node {
     }
 
     /// Signs an act in a network.
-    fn author(
+    pub(super) fn author(
         &mut self,
         id: NetworkId,
         act: Act,
@@ -218,8 +229,12 @@ impl Node {
                     .send(mesh_core::link::Frame::Sync(message.encode()));
             }
         }
-        if synced.peers == 0 {
-            return Err(Error::new(Code::Unreachable, "no peer is online").hint("mesh status"));
+        let asked = self.look_at_mirrors(id);
+        if synced.peers == 0 && asked == 0 {
+            return Err(
+                Error::new(Code::Unreachable, "no peer is online, and no server")
+                    .hint("mesh status"),
+            );
         }
         Ok(Reply::Synced(synced))
     }
@@ -250,7 +265,7 @@ fn authoring(error: &AuthorError) -> Error {
     }
 }
 
-fn event_ref(id: &EventId) -> EventRef {
+pub(super) fn event_ref(id: &EventId) -> EventRef {
     crate::view::event_ref(id)
 }
 

@@ -13,7 +13,6 @@ use mesh_ledger::ids::NetworkId;
 use mesh_ledger::ticket::topic;
 use mesh_ledger::wire::Sync;
 use mesh_os::machine::{self, FirewallState};
-use mesh_os::tun;
 use mesh_tunnel::{Config, Peer, Table, Tunnel};
 use tracing::{info, warn};
 use x25519_dalek::{PublicKey, StaticSecret};
@@ -64,7 +63,7 @@ impl Node {
         if net.applied.is_some() {
             return Ok(());
         }
-        let result = Self::start(net, &self.dirs, &self.events, ports).await;
+        let result = Self::start(net, &self.machine, &self.events, ports).await;
         net.problem = result.as_ref().err().map(ToString::to_string);
         result?;
         info!(network = %net.name(), interface = net.applied.as_ref().map(machine::Applied::interface), "up");
@@ -75,7 +74,7 @@ impl Node {
 
     async fn start(
         net: &mut Net,
-        dirs: &mesh_os::dirs::Dirs,
+        machine: &machine::Options,
         events: &tokio::sync::mpsc::Sender<Event>,
         ports: std::collections::BTreeSet<u16>,
     ) -> Result<(), UpError> {
@@ -83,12 +82,9 @@ impl Node {
             return Err(UpError::NotAMember);
         };
         wanted.plan.rules.underlay = ports;
-        let options = machine::Options {
-            run: dirs.run.clone(),
-            tun: tun::Options::default(),
-            firewall: true,
-        };
-        let applied = machine::apply(&wanted.plan, &options).await?;
+        // There is nobody to ask before the addresses are there.
+        wanted.plan.resolver = None;
+        let applied = machine::apply(&wanted.plan, machine).await?;
         let (id, events) = (net.id, events.clone());
         let config = Config {
             key: StaticSecret::from(*net.wireguard),
@@ -122,6 +118,8 @@ impl Node {
         }
         let links: Vec<LinkId> = std::mem::take(&mut net.links).into_values().collect();
         let applied = net.applied.take();
+        let dns = net.dns.take();
+        net.dns_problem = None;
         for link in links {
             if let Some(linked) = self.links.remove(&link) {
                 linked.link.send(Frame::Goodbye);
@@ -131,12 +129,24 @@ impl Node {
         if let Some(net) = self.nets.get_mut(&id) {
             net.dialler = mesh_core::dial::Dialler::new(self.me);
             net.settings.save()?;
+            if let Err(error) = net.save_mirrors() {
+                warn!("{error}");
+            }
         }
+        let mut undone = Ok(());
         if let Some(applied) = applied {
-            applied.undo().await?;
+            undone = applied.undo().await;
             info!(network = %id, "down");
         }
+        // Only now that nobody is sent to it.
+        if let Some(dns) = dns {
+            dns.stop().await;
+        }
+        self.publish_names();
+        undone?;
         self.endpoint.set_inner(self.machine_addresses());
+        self.use_servers().await;
+        self.use_mirrors();
         self.announce_on_lan();
         Ok(())
     }
@@ -163,12 +173,15 @@ impl Node {
     /// All that is not urgent after a change.
     async fn settle(&mut self, id: NetworkId) {
         let ports = self.endpoint.ports();
+        self.settle_alias(id);
+        self.publish_names();
         let Some(net) = self.nets.get_mut(&id) else {
             return;
         };
         let wanted = net.desired(now_ms());
         if let (Some(applied), Some(mut wanted)) = (&mut net.applied, wanted) {
             wanted.plan.rules.underlay = ports;
+            Self::narrow_resolver(&mut wanted.plan, net.dns.as_ref());
             if let Err(error) = applied.update(&wanted.plan).await {
                 warn!(network = %id, "{error}");
                 net.problem = Some(error.to_string());
@@ -178,9 +191,15 @@ impl Node {
             }
             net.want_links(steady());
         }
+        self.answer_names(id, steady()).await;
+        let Some(net) = self.nets.get_mut(&id) else {
+            return;
+        };
         net.forget_gone();
         self.publish_table(id);
         self.endpoint.set_inner(self.machine_addresses());
+        self.use_servers().await;
+        self.use_mirrors();
         self.announce_on_lan();
         self.ask_for_keys(id);
         self.set_own_key(id);
@@ -252,6 +271,7 @@ impl Node {
         net.next_beacon = net
             .next_beacon
             .min(steady() + std::time::Duration::from_secs(1));
+        self.tell_mirrors(id, &news);
     }
 
     /// Ends the links of devices that are no members any more. They still get what was queued, the removal included.

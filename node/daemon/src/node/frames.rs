@@ -1,7 +1,7 @@
 //! What peers say on their links.
 
 use mesh_core::beacon::Beacon;
-use mesh_core::desired::device_id;
+use mesh_core::desired::{device_id, peer_id};
 use mesh_core::link::{Frame, Refusal, event_frames};
 use mesh_core::peer::PeerId;
 use mesh_ledger::ids::{EventId, NetworkId};
@@ -11,7 +11,7 @@ use mesh_ledger::wire::{Message, Sync};
 use tracing::{debug, info, warn};
 
 use super::Node;
-use crate::clock::now_ms;
+use crate::clock::{now_ms, steady};
 use crate::link::LinkId;
 use crate::random;
 
@@ -119,6 +119,7 @@ impl Node {
                 linked.link.send(Frame::Stored(stored));
             }
         }
+        self.want_from_mirrors(id, &receipt.missing);
         if !receipt.added.is_empty() {
             self.changed(id, Some(link)).await;
         }
@@ -151,10 +152,19 @@ impl Node {
             return;
         }
         let heads = beacon.heads;
-        if !net.presence.take(beacon, now_ms()) {
+        let tips = beacon.tips.clone();
+        if !net.presence.take(beacon, now_ms(), steady()) {
             return;
         }
+        self.alive(id, &peer_id(&device));
+        let Some(net) = self.nets.get_mut(&id) else {
+            return;
+        };
         net.settings.heard(device.to_string(), now_ms());
+        self.hear_tips(id, device, &tips);
+        let Some(net) = self.nets.get(&id) else {
+            return;
+        };
         let mine = net.ledger.heads_digest();
         for (other, linked) in self
             .links

@@ -1,5 +1,7 @@
 //! Joining: a task of its own asks every member it can find until one admits this device, and hands what that one sent to
-//! the node, which checks all of it before anything counts.
+//! the node, which checks all of it before anything counts. What the ticket's servers bring, a [`letter`] asks for.
+
+mod letter;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -38,6 +40,8 @@ const ATTEMPT: Duration = Duration::from_secs(10);
 const HEAD_START: Duration = Duration::from_millis(1200);
 /// Before a member that did not answer is asked again.
 const AGAIN: Duration = Duration::from_millis(700);
+/// Before a server that did not help is asked again.
+const REWRITE: Duration = Duration::from_millis(1500);
 /// The most bytes of a ledger that is taken over.
 const MAX_LEDGER: usize = 1 << 30;
 /// The longest wait between two frames of it.
@@ -69,7 +73,8 @@ pub(crate) struct Outcome {
 
 /// A member admitted this device.
 struct Admitted {
-    wire: Wire,
+    /// The link to the member; none if it answered by letter.
+    wire: Option<Wire>,
     answer: Answer,
     events: Vec<Vec<u8>>,
 }
@@ -89,6 +94,7 @@ struct Attempt {
     ticket: Ticket,
     identity: Arc<Identity>,
     endpoint: Endpoint,
+    servers: Vec<letter::Letterbox>,
     wishes: Wishes,
 }
 
@@ -147,9 +153,10 @@ impl Node {
         self.lan.values().for_each(|seen| joining.seen(seen));
         self.joining.push(joining);
         let attempt = Attempt {
-            ticket,
             identity: self.identity.clone(),
             endpoint: self.endpoint.clone(),
+            servers: self.letterboxes(&ticket),
+            ticket,
             wishes,
         };
         let events = self.events.clone();
@@ -214,7 +221,6 @@ impl Node {
             events,
         } = admitted;
         let count = events.len() as u64;
-        let sponsor = device_id(&wire.peer());
         if self.nets.contains_key(&id) {
             self.rejoin(id, &answer, &events)?;
         } else {
@@ -228,7 +234,9 @@ impl Node {
         }
         let up = self.bring_up(id).await;
         self.changed(id, None).await;
-        self.link_up(id, wire, true).await;
+        if let Some(wire) = wire {
+            self.link_up(id, wire, true).await;
+        }
         up.map_err(|error| {
             Error::new(
                 Code::Failed,
@@ -239,6 +247,8 @@ impl Node {
         let Some(net) = self.nets.get(&id) else {
             return Err(Error::new(Code::Failed, "the network went away"));
         };
+        let admit = net.ledger.event(&answer.admit);
+        let sponsor = admit.map_or(net.my_device(), mesh_ledger::event::Event::author);
         let by = net.state().member_of(&sponsor);
         info!(network = %net.name(), events = count, "joined");
         Ok(Reply::Joined(reply::Joined {
@@ -333,6 +343,10 @@ impl Attempt {
         let mut asking: JoinSet<(PeerId, Result<Admitted, Failure>)> = JoinSet::new();
         let mut last =
             "none is known to be online; the ticket's contacts did not answer".to_owned();
+        let mut letters: JoinSet<(usize, Result<Admitted, Failure>)> = JoinSet::new();
+        for at in 0..attempt.servers.len() {
+            attempt.clone().write_to(&mut letters, at, HEAD_START);
+        }
         loop {
             tokio::select! {
                 () = tokio::time::sleep_until(deadline) => return Err(Failure::Nobody(last)),
@@ -349,6 +363,15 @@ impl Attempt {
                         attempt.clone().ask(&mut asking, peer, &known, start);
                     }
                 }
+                Some(Ok((at, result))) = letters.join_next() => match result {
+                    Ok(admitted) => return Ok(admitted),
+                    Err(Failure::Nobody(why)) => {
+                        debug!("by letter: {why}");
+                        last = why;
+                        attempt.clone().write_to(&mut letters, at, REWRITE);
+                    }
+                    Err(failure) => return Err(failure),
+                },
                 Some(Ok((peer, result))) = asking.join_next() => match result {
                     Ok(admitted) => return Ok(admitted),
                     Err(Failure::Nobody(why)) => {
@@ -395,7 +418,7 @@ impl Attempt {
         let nobody = |why: String| Failure::Nobody(why);
         let connection = self
             .endpoint
-            .connect(peer, addresses)
+            .connect(peer, addresses, &BTreeSet::new())
             .await
             .map_err(nobody)?;
         let nonce = random::bytes().map_err(|error| Failure::Here(error.to_string()))?;
@@ -470,7 +493,7 @@ impl Attempt {
             }
         }
         Ok(Admitted {
-            wire,
+            wire: Some(wire),
             answer,
             events,
         })
@@ -478,7 +501,7 @@ impl Attempt {
 }
 
 /// Refusals of one member that another, or the same a moment later, may not repeat.
-fn passing(error: &RedeemError) -> bool {
+pub(crate) fn passing(error: &RedeemError) -> bool {
     matches!(
         error,
         RedeemError::UnknownInvite

@@ -1,14 +1,17 @@
 //! Links: dialling, being dialled, and which of two connections to keep.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use iroh::TransportAddr;
 use mesh_core::beacon::{Beacon, EVERY, MAX_ADDRESSES};
 use mesh_core::desired::device_id;
 use mesh_core::dial::{Standing, keeps_new};
 use mesh_core::link::{Frame, Hello, Refusal, Role, event_frames};
 use mesh_core::peer::PeerId;
-use mesh_ledger::ids::{DeviceId, NetworkId};
+use mesh_ledger::ids::{DeviceId, NetworkId, ServerKey};
 use mesh_ledger::network::Ledger;
 use mesh_ledger::network::redeem::{Challenge, Reply};
 use mesh_ledger::parking::Source;
@@ -23,6 +26,10 @@ use crate::link::{Greeting, Link, LinkId, MAX_INTRODUCTION, Wire};
 
 /// How long one attempt may take.
 const DIAL: Duration = Duration::from_millis(3500);
+/// How long one attempt may take that can go through a relay, which may have to be connected to first.
+const DIAL_RELAYED: Duration = Duration::from_secs(5);
+/// A relay through which nothing came for so long is taken for dead. Both ends of a link send something every four seconds.
+const SILENCE: Duration = Duration::from_millis(5500);
 /// How long a joiner may stay without being admitted.
 const JOINER: Duration = Duration::from_secs(60);
 /// The most joiners at once.
@@ -37,6 +44,8 @@ pub(crate) struct Linked {
     /// Whether the other end is a member; else it is a joiner.
     pub(crate) member: bool,
     pub(crate) since: Duration,
+    /// How many packets have come, and when that last changed.
+    heard: (u64, Duration),
     pub(crate) sync: Sync,
     /// The digest of the other end's heads, when last heard.
     pub(crate) heads: Option<[u8; 16]>,
@@ -44,15 +53,20 @@ pub(crate) struct Linked {
 }
 
 impl Linked {
-    /// The address of the path in use, and its round-trip time.
-    pub(crate) fn path(&self) -> Option<(std::net::SocketAddr, Duration)> {
+    /// The path in use, and its round-trip time.
+    pub(crate) fn path(&self) -> Option<(TransportAddr, Duration)> {
         let paths = self.link.connection.paths();
         let path = paths
             .iter()
             .find(iroh::endpoint::Path::is_selected)
             .or_else(|| paths.iter().next())?;
-        match path.remote_addr() {
-            iroh::TransportAddr::Ip(address) => Some((*address, path.rtt())),
+        Some((path.remote_addr().clone(), path.rtt()))
+    }
+
+    /// The address of the path in use, if it is a direct one.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        match self.path()? {
+            (TransportAddr::Ip(address), _) => Some(address),
             _ => None,
         }
     }
@@ -75,10 +89,17 @@ impl Node {
                         .collect::<Vec<_>>(),
                 );
             }
+            let servers: BTreeSet<ServerKey> =
+                net.relay_servers().map(|server| server.key).collect();
             let (endpoint, events) = (self.endpoint.clone(), self.events.clone());
-            tokio::spawn(async move {
+            let dial = tokio::spawn(async move {
+                let limit = if servers.is_empty() {
+                    DIAL
+                } else {
+                    DIAL_RELAYED
+                };
                 let dialled = async {
-                    let connection = endpoint.connect(&peer, &addresses).await?;
+                    let connection = endpoint.connect(&peer, &addresses, &servers).await?;
                     let hello = Hello {
                         network: id,
                         role: Role::Member,
@@ -87,13 +108,26 @@ impl Node {
                         .await
                         .map_err(|error| error.to_string())
                 };
-                let result = match tokio::time::timeout(DIAL, dialled).await {
+                let result = match tokio::time::timeout(limit, dialled).await {
                     Ok(result) => result,
                     Err(_) => Err("no answer".to_owned()),
                 };
                 // The node is gone if this fails.
                 let _ = events.send(Event::Dialled(id, peer, result)).await;
             });
+            self.dials.insert((id, peer), dial.abort_handle());
+        }
+    }
+
+    /// A peer was heard of just now: dials it at once if it is wanted and not linked, even if a dial is under way for long.
+    pub(crate) fn alive(&mut self, id: NetworkId, peer: &PeerId) {
+        let Some(net) = self.nets.get_mut(&id) else {
+            return;
+        };
+        if net.dialler.alive(peer, steady())
+            && let Some(stale) = self.dials.remove(&(id, *peer))
+        {
+            stale.abort();
         }
     }
 
@@ -105,6 +139,7 @@ impl Node {
         result: Result<Greeting, String>,
     ) {
         let now = steady();
+        self.dials.remove(&(id, peer));
         let Some(net) = self.nets.get_mut(&id) else {
             return;
         };
@@ -237,7 +272,7 @@ impl Node {
         let missing = net.ledger.missing();
         if let Some(linked) = self.links.get_mut(&link) {
             linked.member = true;
-            if let Some((address, _)) = linked.path() {
+            if let Some(address) = linked.address() {
                 net.settings.reached(device_id(&peer).to_string(), address);
             }
             // The side that dialled begins; the other answers.
@@ -278,6 +313,7 @@ impl Node {
             dialled_here,
             member,
             since: steady(),
+            heard: (0, steady()),
             sync: Sync::new(),
             heads: None,
             carrier: IrohCarrier::spawn(connection),
@@ -307,6 +343,32 @@ impl Node {
         self.publish_table(id);
     }
 
+    /// Gives up links over a relay that is silent, so that they are dialled again over another: iroh would wait for it for half
+    /// a minute, as it may come back.
+    pub(crate) fn leave_silent_relays(&mut self, now: Duration) {
+        let (mut silent, mut used) = (Vec::new(), BTreeSet::new());
+        for (id, linked) in &mut self.links {
+            let received = linked.link.connection.stats().udp_rx.datagrams;
+            if received != linked.heard.0 {
+                linked.heard = (received, now);
+            }
+            if let Some((TransportAddr::Relay(url), _)) = linked.path() {
+                if now.saturating_sub(linked.heard.1) >= SILENCE {
+                    silent.push(*id);
+                } else {
+                    used.insert(url);
+                }
+            }
+        }
+        self.endpoint.set_relays_used(used);
+        for link in silent {
+            if let Some(linked) = self.links.get(&link) {
+                linked.link.cut();
+            }
+            self.link_closed(link, "its relay is silent");
+        }
+    }
+
     /// Ends the links of joiners that take too long.
     pub(crate) fn drop_idle_joiners(&mut self, now: Duration) {
         self.links
@@ -327,6 +389,7 @@ impl Node {
             counter: net.beacon_counter,
             heads: net.ledger.heads_digest(),
             addresses,
+            tips: net.tips(),
         };
         let Some(key) = net.ledger.newest_key() else {
             return;

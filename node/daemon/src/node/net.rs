@@ -14,7 +14,9 @@ use mesh_core::peer::PeerId;
 use mesh_core::plan::InterfaceName;
 use mesh_ledger::event::Event;
 use mesh_ledger::graph::Idx;
-use mesh_ledger::ids::{DeviceId, EventId, NetworkId};
+use mesh_ledger::ids::{DeviceId, EventId, NetworkId, ServerKey};
+use mesh_ledger::mirror::ServerAddress;
+use mesh_ledger::mirror::message::Doors;
 use mesh_ledger::network::{Ledger, OpenError};
 use mesh_ledger::state::State;
 use mesh_ledger::store::StoreError;
@@ -24,6 +26,8 @@ use mesh_os::machine::Applied;
 use zeroize::Zeroizing;
 
 use super::SharedTunnel;
+use super::mirrors::{self, Watched};
+use crate::dns::Server;
 use crate::identity::{Identity, IdentityError, seed};
 use crate::link::LinkId;
 use crate::settings::{Settings, SettingsError};
@@ -66,10 +70,22 @@ pub(crate) struct Net {
     pub(crate) failing: BTreeMap<PeerId, Duration>,
     pub(crate) beacon_counter: u64,
     pub(crate) next_beacon: Duration,
+    /// The name server on its addresses, while it is up and the port is free.
+    pub(crate) dns: Option<Server>,
+    /// Why names are not answered, if they are not, and when to try again.
+    pub(crate) dns_problem: Option<(String, Duration)>,
     /// What keeps it from working, if something does.
     pub(crate) problem: Option<String>,
     /// Peers that say this device was removed.
     pub(crate) shut_out: BTreeSet<PeerId>,
+    /// The doors of the network's servers, as each last told them. Who changes them calls [`super::Node::doors_changed`].
+    pub(crate) doors: BTreeMap<ServerKey, Doors>,
+    /// Its servers, and what they can be held to.
+    pub(crate) mirrors: BTreeMap<ServerKey, Watched>,
+    /// Whether what is kept of them has changed.
+    pub(crate) mirrors_dirty: bool,
+    /// Servers that it is to have, and that the ledger does not list yet.
+    pub(crate) offered: BTreeMap<ServerKey, ServerAddress>,
     me: PeerId,
 }
 
@@ -117,6 +133,8 @@ impl Net {
     ) -> Result<Self, NetError> {
         let wireguard = seed(&folder.join("wireguard.key"))?;
         let settings = Settings::load(folder)?;
+        let doors = settings.doors();
+        let mirrors = mirrors::load(folder, ledger.network());
         Ok(Self {
             id: ledger.network(),
             folder: folder.to_owned(),
@@ -133,8 +151,14 @@ impl Net {
             failing: BTreeMap::new(),
             beacon_counter: 0,
             next_beacon: Duration::ZERO,
+            dns: None,
+            dns_problem: None,
             problem: None,
             shut_out: BTreeSet::new(),
+            doors,
+            mirrors,
+            mirrors_dirty: false,
+            offered: BTreeMap::new(),
             me,
         })
     }
@@ -179,6 +203,7 @@ impl Net {
             self.state(),
             &self.my_device(),
             InterfaceName::FirstFree,
+            self.settings.alias(),
             &ended,
             now,
         )
@@ -227,7 +252,7 @@ impl Net {
         addresses
     }
 
-    /// When a peer was last heard of, on the steady clock, if that was since the daemon started.
+    /// When a peer was last heard of, on the steady clock; before the daemon started counts as when it did.
     pub(crate) fn heard_lately(
         &self,
         peer: &PeerId,
@@ -235,12 +260,11 @@ impl Net {
         now: Duration,
     ) -> Option<Duration> {
         let device = device_id(peer);
-        let by_beacon = self.presence.heard(&device);
-        let heard = by_beacon
-            .into_iter()
-            .chain(self.settings.seen(&device.to_string()))
-            .max()?;
-        Some(now.saturating_sub(Duration::from_millis(now_ms.saturating_sub(heard))))
+        let before = self
+            .settings
+            .seen(&device.to_string())
+            .map(|seen| now.saturating_sub(Duration::from_millis(now_ms.saturating_sub(seen))));
+        self.presence.heard(&device).max(before)
     }
 
     /// Forgets what concerns devices and offers that are gone.
@@ -258,5 +282,10 @@ impl Net {
         );
         self.presence
             .retain(|device| state.devices.contains_key(device));
+        for watched in self.mirrors.values_mut() {
+            watched
+                .witness
+                .retain(|device| state.devices.contains_key(device));
+        }
     }
 }

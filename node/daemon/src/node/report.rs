@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use iroh::TransportAddr;
 use mesh_control::state::{NetworkState, State as Watched};
 use mesh_control::view::{Check, NetworkStatus, NetworkView, PeerReach, Problem, Rank};
 use mesh_core::desired::{device_id, peer_id};
@@ -12,7 +13,7 @@ use mesh_os::machine::{Applied, FirewallState};
 use mesh_tunnel::PeerStats;
 
 use super::{Net, Node};
-use crate::clock::now_ms;
+use crate::clock::{now_ms, steady};
 use crate::subnets::on_link;
 use crate::view::state::{Live, Viewer, rank};
 
@@ -55,15 +56,24 @@ impl Node {
         {
             live.last_seen_ms = Some(now);
             live.reach = PeerReach::Direct;
+            live.path = "direct".to_owned();
             if let Some((address, rtt)) = linked.path() {
-                let lan = on_link(address.ip());
-                live.path = if lan { "direct, same LAN" } else { "direct" }.to_owned();
-                live.endpoint = Some(address.to_string());
                 live.rtt_us = u64::try_from(rtt.as_micros()).ok();
-            } else {
-                live.path = "direct".to_owned();
+                match address {
+                    TransportAddr::Ip(address) => {
+                        let lan = on_link(address.ip());
+                        live.path = if lan { "direct, same LAN" } else { "direct" }.to_owned();
+                        live.endpoint = Some(address.to_string());
+                    }
+                    TransportAddr::Relay(url) => {
+                        let host = self.endpoint.relay_host(&url);
+                        live.reach = PeerReach::Relay;
+                        live.path = format!("relay {}", host.as_deref().unwrap_or("(left)"));
+                    }
+                    _ => {}
+                }
             }
-        } else if net.is_up() && net.presence.fresh(device, now) {
+        } else if net.is_up() && net.presence.fresh(device, steady()) {
             live.reach = PeerReach::Direct;
             live.path = "on demand: heard of through others".to_owned();
         }
@@ -78,12 +88,11 @@ impl Node {
     /// A network in short.
     pub(crate) fn network_view(&self, net: &Net) -> NetworkView {
         let (state, me) = (net.state(), net.my_device());
-        let now = now_ms();
         let own = state.devices.get(&me);
         let online = state.devices.keys().filter(|device| {
             **device == me
                 || net.links.contains_key(&peer_id(device))
-                || (net.is_up() && net.presence.fresh(device, now))
+                || (net.is_up() && net.presence.fresh(device, steady()))
         });
         let ula = net.id.ula();
         let mut subnet6 = [0; 16];
@@ -137,11 +146,12 @@ impl Node {
             checks: checks(net),
             problems: self.problems(net),
             peers: self.with_viewer(net, |viewer| viewer.peers()),
+            servers: self.server_views(net),
         }
     }
 
     fn problems(&self, net: &Net) -> Vec<Problem> {
-        let mut problems = Vec::new();
+        let mut problems = self.server_problems(net);
         let mut problem = |text: String, hint: Option<&str>| {
             problems.push(Problem {
                 text,
@@ -191,6 +201,9 @@ impl Node {
                 format!("the native firewall does not follow ({error}); the filter in meshd holds"),
                 None,
             );
+        }
+        if let Some(text) = super::names::problem(net) {
+            problem(text, Some("mesh dns status"));
         }
         let pending = net.state().pending;
         if pending > 0 {
@@ -287,10 +300,8 @@ impl Node {
         net: &Net,
     ) -> Vec<(DeviceId, Option<std::net::SocketAddr>)> {
         let path = |link| {
-            self.links
-                .get(link)
-                .and_then(super::links::Linked::path)
-                .map(|(address, _)| address)
+            let linked = self.links.get(link)?;
+            linked.address()
         };
         net.links
             .iter()
@@ -300,13 +311,17 @@ impl Node {
 }
 
 fn checks(net: &Net) -> Vec<Check> {
-    net.applied
-        .iter()
-        .map(|applied| Check {
-            name: "fw".to_owned(),
-            ok: matches!(applied.firewall(), FirewallState::InForce),
-        })
-        .collect()
+    let Some(applied) = &net.applied else {
+        return Vec::new();
+    };
+    let check = |name: &str, ok| Check {
+        name: name.to_owned(),
+        ok,
+    };
+    vec![
+        check("dns", super::names::is_well(net)),
+        check("fw", matches!(applied.firewall(), FirewallState::InForce)),
+    ]
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -1,4 +1,5 @@
-//! How far an event got: the reply to a command that signs waits a moment for other devices to confirm it.
+//! How far an event got: the reply to a command that signs waits a moment for other devices to confirm it, and for servers
+//! to store it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -93,7 +94,9 @@ impl Node {
             let awaited = others
                 .iter()
                 .filter(|device| pending.patient || net.links.contains_key(&PeerId(device.id.0)));
-            if now < pending.deadline && awaited.clone().any(|device| lacks(&device.id)) {
+            let unstored = self.mirror_lacks(pending.network, &pending.event);
+            let lacked = awaited.clone().any(|device| lacks(&device.id));
+            if now < pending.deadline && (lacked || unstored) {
                 waiting.push(pending);
                 continue;
             }

@@ -19,6 +19,44 @@ fn unanswered_handshakes_are_told_every_fifteen_seconds() {
 }
 
 #[test]
+fn an_unanswered_initiation_is_repeated_soon_and_then_left_to_wireguards_timer() {
+    let (mut world, sent) = (World::new(), Counting::default());
+    world.slot.lock().carrier = Some(Arc::new(Nowhere));
+    world.at(0, |state, turn| state.seal(turn, &[0x45; 32]));
+    world.sent(&sent);
+    assert_eq!(sent.take(), 1);
+    let mut seconds = Vec::new();
+    for second in 1..=4 {
+        world.at(second, State::tick);
+        world.sent(&sent);
+        seconds.push(sent.take());
+    }
+    assert_eq!(seconds, [1, 0, 1, 0]);
+}
+
+#[test]
+fn a_new_carrier_starts_the_handshake_anew_whichever_side_began_it() {
+    let (mut world, sent) = (World::new(), Counting::default());
+    world.slot.lock().carrier = Some(Arc::new(Nowhere));
+    world.at(0, State::resume);
+    world.sent(&sent);
+    assert_eq!(sent.take(), 0, "nobody wants anything");
+    let initiation = world.initiation();
+    let mut buffer = vec![0; 4096];
+    world.at(1, |state, turn| {
+        assert!(matches!(
+            state.open(turn, &initiation, &mut buffer),
+            Opened::Nothing
+        ));
+    });
+    world.sent(&sent);
+    assert_eq!(sent.take(), 1, "the response, which the old carrier loses");
+    world.at(1, State::resume);
+    world.sent(&sent);
+    assert_eq!(sent.take(), 1, "an initiation of our own");
+}
+
+#[test]
 fn a_peer_without_a_carrier_keeps_a_few_packets_for_a_few_seconds() {
     let mut world = World::new();
     for _ in 0..MAX_WAITING + 6 {
@@ -72,6 +110,27 @@ fn cutting_a_peer_leaves_nothing_of_it() {
 
 struct Nowhere;
 
+/// Counts what it is given to send.
+#[derive(Default)]
+struct Counting(AtomicU64);
+
+impl Counting {
+    fn take(&self) -> u64 {
+        self.0.swap(0, Ordering::Relaxed)
+    }
+}
+
+impl Carrier for Counting {
+    fn send(&self, batch: SealedBatch) -> usize {
+        self.0.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        0
+    }
+
+    fn max_message(&self) -> usize {
+        4096
+    }
+}
+
 impl Carrier for Nowhere {
     fn send(&self, _: SealedBatch) -> usize {
         0
@@ -113,6 +172,25 @@ impl World {
         };
         what(&mut self.slot.lock(), &mut turn);
         events
+    }
+
+    /// Hands what stands in the arena to a carrier.
+    fn sent(&mut self, carrier: &Counting) {
+        if !self.arena.is_empty() {
+            carrier.send(self.arena.take());
+        }
+    }
+
+    /// What the peer sends to begin a handshake.
+    fn initiation(&self) -> Vec<u8> {
+        let (own, index) = (PublicKey::from(&StaticSecret::from([1; 32])), Index::take());
+        let index = index.unwrap();
+        let peer = StaticSecret::from([2; 32]);
+        let mut tunn = Tunn::new(peer, own, None, None, index.number(), None);
+        let mut buffer = vec![0; HANDSHAKE];
+        let length = outgoing(&tunn.format_handshake_initiation(&mut buffer, false)).unwrap();
+        buffer.truncate(length);
+        buffer
     }
 
     fn dropped(&self, reason: Dropped) -> u64 {

@@ -28,7 +28,7 @@ const TRIES: usize = 256;
 const LONGEST_JOIN: u32 = 86_400;
 
 impl Node {
-    pub(super) async fn create(&mut self, call: &Create) -> Result<Reply, Error> {
+    pub(in crate::node) async fn create(&mut self, call: &Create) -> Result<Reply, Error> {
         let name = label(&call.name)?;
         let host = host_label(call.host.as_deref())?;
         if self

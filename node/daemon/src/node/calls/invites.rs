@@ -68,13 +68,23 @@ impl Node {
             tags: Vec::new(),
         });
         let event = self.author(id, act, Some(attributes))?;
-        let net = self.net(Some(&id.to_string()))?;
+        let net = self.net_of(&id)?;
         let standing = net.state().invites.get(&event);
         let standing =
             standing.ok_or_else(|| Error::new(Code::Failed, "the invite does not count"))?;
         let invite = self.with_viewer(net, |viewer| viewer.invite(&event, standing));
         let network = net.name();
-        let limits = limits(&reach);
+        let servers: Vec<String> = ticket
+            .contacts()
+            .iter()
+            .filter(|contact| contact.kind == ContactKind::Server)
+            .filter_map(|contact| contact.address.map(|address| address.to_string()))
+            .collect();
+        let limits = if servers.is_empty() {
+            limits(&reach)
+        } else {
+            Vec::new()
+        };
         let finish = move |spread| {
             Reply::Invited(reply::Invited {
                 network,
@@ -82,6 +92,7 @@ impl Node {
                 invite,
                 spread,
                 reach,
+                servers,
                 limits,
             })
         };
@@ -112,16 +123,18 @@ impl Node {
             .collect()
     }
 
-    /// Whom a ticket names: this device, and a linked one that helps when this one is off.
+    /// Whom a ticket names: a server of the network, this device, and without a server a linked one that helps when this one
+    /// is off.
     fn contacts(&self, id: mesh_ledger::ids::NetworkId, reach: &[Reach]) -> Vec<Contact> {
         let own = reach
             .first()
             .and_then(|reach| reach.address.parse::<SocketAddr>().ok());
-        let mut contacts = vec![Contact {
+        let mut contacts: Vec<Contact> = self.server_contact(id).into_iter().collect();
+        contacts.push(Contact {
             kind: ContactKind::Device,
             key: self.me.0,
             address: own,
-        }];
+        });
         if let Some(net) = self.nets.get(&id) {
             let other = self.linked_devices(net).into_iter().next();
             contacts.extend(other.map(|(device, address)| Contact {
@@ -134,8 +147,8 @@ impl Node {
     }
 
     pub(super) fn invite_revoke(&mut self, call: &InviteRevoke) -> Result<Signed, Error> {
-        let id = self.member_net(call.network.as_deref())?.id;
-        let net = self.net(Some(&id.to_string()))?;
+        let net = self.member_net(call.network.as_deref())?;
+        let id = net.id;
         let network = net.name();
         let mut found = net
             .state()

@@ -76,9 +76,9 @@ impl Node {
     }
 
     pub(super) fn kick(&mut self, call: &Kick) -> Result<Signed, Error> {
-        let id = self.member_net(call.network.as_deref())?.id;
+        let net = self.member_net(call.network.as_deref())?;
+        let id = net.id;
         let reason = call.reason.as_deref().map(note).transpose()?;
-        let net = self.net(Some(&id.to_string()))?;
         let user = self.find_user(net, &call.name)?;
         let state = net.state();
         if state
@@ -142,8 +142,8 @@ impl Node {
     }
 
     pub(super) fn admin_grant(&mut self, call: &AdminGrant) -> Result<Signed, Error> {
-        let id = self.member_net(call.network.as_deref())?.id;
-        let net = self.net(Some(&id.to_string()))?;
+        let net = self.member_net(call.network.as_deref())?;
+        let id = net.id;
         let user = self.find_user(net, &call.name)?;
         let name = member_name(net, &user);
         if net
@@ -161,8 +161,8 @@ impl Node {
     }
 
     pub(super) fn admin_revoke(&mut self, call: &AdminRevoke) -> Result<Signed, Error> {
-        let id = self.member_net(call.network.as_deref())?.id;
-        let net = self.net(Some(&id.to_string()))?;
+        let net = self.member_net(call.network.as_deref())?;
+        let id = net.id;
         let user = self.find_user(net, &call.name)?;
         let name = member_name(net, &user);
         let grant = match net.state().members.get(&user).map(|member| member.rank) {
@@ -196,7 +196,7 @@ impl Node {
         name: String,
         wait_ms: Option<u64>,
     ) -> Result<Signed, Error> {
-        let before = voids(self.net(Some(&id.to_string()))?);
+        let before = voids(self.net_of(&id)?);
         let event = self.author(id, act, None)?;
         let (network, acts_voided) = self.after(id, before);
         let finish = move |spread| {

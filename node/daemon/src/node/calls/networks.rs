@@ -29,7 +29,7 @@ impl Node {
         Reply::Networks(reply::Networks { networks })
     }
 
-    fn meant(&self, name: Option<&str>) -> Result<Vec<NetworkId>, Error> {
+    pub(super) fn meant(&self, name: Option<&str>) -> Result<Vec<NetworkId>, Error> {
         match name {
             Some(name) => Ok(vec![self.find_network(Some(name))?]),
             None if self.nets.is_empty() => Err(self.no_network("this device is in no network")),
@@ -167,7 +167,7 @@ impl Node {
         let _ = respond.send(forgotten.and(reply));
     }
 
-    async fn forget(&mut self, id: NetworkId) -> Result<(), Error> {
+    pub(in crate::node) async fn forget(&mut self, id: NetworkId) -> Result<(), Error> {
         let failed = |error: &dyn std::error::Error| Error::new(Code::Failed, error.to_string());
         self.take_down(id).await.map_err(|error| failed(&error))?;
         if let Some(net) = self.nets.remove(&id) {

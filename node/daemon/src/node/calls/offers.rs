@@ -26,9 +26,9 @@ impl Node {
     }
 
     pub(super) fn share(&mut self, call: &Share) -> Result<Signed, Error> {
-        let id = self.member_net(call.network.as_deref())?.id;
+        let net = self.member_net(call.network.as_deref())?;
+        let id = net.id;
         let what = service(call.ports)?;
-        let net = self.net(Some(&id.to_string()))?;
         let (device, network) = (net.my_device(), net.name());
         let audience = self.audience(net, &call.to)?;
         let name = call.name.as_deref().map(label).transpose()?;
@@ -74,9 +74,9 @@ impl Node {
     }
 
     pub(super) fn unshare(&mut self, call: &Unshare) -> Result<Signed, Error> {
-        let id = self.member_net(call.network.as_deref())?.id;
+        let net = self.member_net(call.network.as_deref())?;
+        let id = net.id;
         let what = service(call.ports)?;
-        let net = self.net(Some(&id.to_string()))?;
         let (device, network) = (net.my_device(), net.name());
         let Some((slot, _)) = standing(net, &device, &what) else {
             let error = format!("this device does not offer {} in {network}", call.ports);
@@ -111,7 +111,7 @@ impl Node {
         device: &DeviceId,
         slot: u32,
     ) -> Result<OfferView, Error> {
-        let net = self.net(Some(&id.to_string()))?;
+        let net = self.net_of(&id)?;
         let standing = net.state().offers.get(&(*device, slot));
         let view = standing
             .and_then(|standing| self.with_viewer(net, |viewer| viewer.offer(device, standing)));

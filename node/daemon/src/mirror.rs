@@ -1,0 +1,286 @@
+//! Connections to servers: a task for each server that dials it, and one for each stream on it.
+//!
+//! The tasks carry frames; what they mean is decided by `mesh_core::mirror` where the ledger is, in the node.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
+use mesh_core::mirror::Backoff;
+use mesh_ledger::ids::ServerKey;
+use mesh_ledger::mirror::message::{BadFrame, MAX_FRAME, Request, Response, body_length};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::clock::steady_ms;
+use crate::endpoint::Endpoint;
+
+/// How long a dial may take, the name's lookup included.
+pub(crate) const DIAL: Duration = Duration::from_secs(5);
+/// How long a new stream may take.
+const OPEN: Duration = Duration::from_secs(5);
+/// The most addresses of one server.
+const MAX_ADDRESSES: usize = 8;
+/// How many answers of one stream wait for the node; its reader waits then.
+const MAX_WAITING: usize = 2;
+/// A connection that lasted so long was well: the next dial is at once.
+const WELL: Duration = Duration::from_secs(20);
+
+/// Where a server is: host and port.
+pub(crate) type Place = (String, u16);
+
+/// What a server's tasks tell the node.
+pub(crate) enum MirrorEvent {
+    /// The server answers; it was found at these addresses.
+    Connected(Connection, Vec<SocketAddr>),
+    /// The connection ended, or none came about.
+    Lost(String),
+    /// The server said something on a stream. The next but few is read when this one is done with and dropped.
+    Said(u64, Response, OwnedSemaphorePermit),
+    /// A stream ended.
+    Ended(u64, String),
+}
+
+/// A server that the node wants to be connected with. Dropping it ends that.
+pub(crate) struct Mirror {
+    places: watch::Sender<BTreeSet<Place>>,
+    retry: Arc<Notify>,
+    task: JoinHandle<()>,
+}
+
+impl Mirror {
+    /// Starts to dial.
+    pub(crate) fn spawn<E: Send + 'static>(
+        key: ServerKey,
+        places: BTreeSet<Place>,
+        endpoint: Endpoint,
+        events: mpsc::Sender<E>,
+        wrap: impl Fn(MirrorEvent) -> E + Send + Sync + 'static,
+    ) -> Self {
+        let (places, wanted) = watch::channel(places);
+        let retry = Arc::new(Notify::new());
+        let task = tokio::spawn(keep(key, wanted, retry.clone(), endpoint, events, wrap));
+        Self {
+            places,
+            retry,
+            task,
+        }
+    }
+
+    /// The server is to be found at these places.
+    pub(crate) fn set_places(&self, places: BTreeSet<Place>) {
+        self.places.send_if_modified(|old| {
+            let changed = *old != places;
+            *old = places;
+            changed
+        });
+    }
+
+    /// Something changed: a dial that waits is due at once.
+    pub(crate) fn retry(&self) {
+        self.retry.notify_waiters();
+    }
+}
+
+impl Drop for Mirror {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn keep<E: Send + 'static>(
+    key: ServerKey,
+    mut places: watch::Receiver<BTreeSet<Place>>,
+    retry: Arc<Notify>,
+    endpoint: Endpoint,
+    events: mpsc::Sender<E>,
+    wrap: impl Fn(MirrorEvent) -> E + Send + Sync + 'static,
+) {
+    let mut backoff = Backoff::default();
+    loop {
+        let wanted = places.borrow_and_update().clone();
+        let why = match connect(&endpoint, &key, &wanted).await {
+            Ok((connection, addresses)) => {
+                let since = tokio::time::Instant::now();
+                let connected = MirrorEvent::Connected(connection.clone(), addresses);
+                if events.send(wrap(connected)).await.is_err() {
+                    return;
+                }
+                let why = tokio::select! {
+                    error = connection.closed() => error.to_string(),
+                    changed = places.changed() => {
+                        connection.close(VarInt::from_u32(0), b"moved");
+                        if changed.is_err() {
+                            return;
+                        }
+                        "its address changed".to_owned()
+                    }
+                };
+                if since.elapsed() > WELL {
+                    backoff.at_once();
+                }
+                why
+            }
+            Err(why) => why,
+        };
+        if events.send(wrap(MirrorEvent::Lost(why))).await.is_err() {
+            return;
+        }
+        backoff.failed(steady_ms());
+        let pause = Duration::from_millis(backoff.due().saturating_sub(steady_ms()));
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = retry.notified() => backoff.at_once(),
+            changed = places.changed() => match changed {
+                Ok(()) => backoff.at_once(),
+                Err(_) => return,
+            },
+        }
+    }
+}
+
+/// Looks the places up and dials them all, once.
+pub(crate) async fn connect(
+    endpoint: &Endpoint,
+    key: &ServerKey,
+    places: &BTreeSet<Place>,
+) -> Result<(Connection, Vec<SocketAddr>), String> {
+    let dialled = async {
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        let mut unknown = None;
+        for (host, port) in places {
+            match tokio::net::lookup_host((host.as_str(), *port)).await {
+                Ok(found) => addresses.extend(found),
+                Err(error) => unknown = Some(format!("{host} is not found: {error}")),
+            }
+        }
+        addresses.truncate(MAX_ADDRESSES);
+        if addresses.is_empty() {
+            return Err(unknown.unwrap_or_else(|| "it has no address".to_owned()));
+        }
+        let connection = endpoint.connect_server(key, &addresses).await?;
+        Ok((connection, addresses))
+    };
+    match tokio::time::timeout(DIAL, dialled).await {
+        Ok(result) => result,
+        Err(_) => Err("no answer".to_owned()),
+    }
+}
+
+/// A stream before or without tasks of its own.
+pub(crate) struct Talk {
+    send: SendStream,
+    recv: RecvStream,
+}
+
+impl Talk {
+    /// Opens a stream.
+    pub(crate) async fn open(connection: &Connection) -> Result<Self, String> {
+        match tokio::time::timeout(OPEN, connection.open_bi()).await {
+            Ok(Ok((send, recv))) => Ok(Self { send, recv }),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("the server opens no stream".to_owned()),
+        }
+    }
+
+    /// Says something.
+    pub(crate) async fn say(&mut self, request: &Request) -> Result<(), String> {
+        say(&mut self.send, request).await
+    }
+
+    /// What the server says next.
+    pub(crate) async fn hear(&mut self) -> Result<Response, String> {
+        hear(&mut self.recv).await
+    }
+}
+
+async fn say(send: &mut SendStream, request: &Request) -> Result<(), String> {
+    let bytes = request.encode().map_err(|error| error.to_string())?;
+    send.write_all(&bytes)
+        .await
+        .map_err(|error| error.to_string())
+}
+
+async fn hear(recv: &mut RecvStream) -> Result<Response, String> {
+    let mut prefix = [0; 4];
+    recv.read_exact(&mut prefix)
+        .await
+        .map_err(|error| error.to_string())?;
+    let bad = |error: BadFrame| error.to_string();
+    let length = body_length(prefix, MAX_FRAME).map_err(bad)?;
+    let mut body = vec![0; length];
+    recv.read_exact(&mut body)
+        .await
+        .map_err(|error| error.to_string())?;
+    Response::decode(&body).map_err(bad)
+}
+
+/// The node's end of a stream about one network. Dropping it ends the stream.
+pub(crate) struct Stream {
+    requests: mpsc::UnboundedSender<Request>,
+    task: JoinHandle<()>,
+}
+
+impl Stream {
+    /// Opens a stream in a task of its own. Each event is handed to `events` with the stream's number.
+    pub(crate) fn spawn<E: Send + 'static>(
+        number: u64,
+        connection: Connection,
+        events: mpsc::Sender<E>,
+        wrap: impl Fn(MirrorEvent) -> E + Send + Sync + 'static,
+    ) -> Self {
+        // Not bounded here: a session asks one thing at a time.
+        let (requests, mut outgoing) = mpsc::unbounded_channel::<Request>();
+        let task = tokio::spawn(async move {
+            let carried = async {
+                let Talk { mut send, mut recv } = Talk::open(&connection).await?;
+                let writing = async {
+                    while let Some(request) = outgoing.recv().await {
+                        say(&mut send, &request).await?;
+                    }
+                    Ok::<(), String>(())
+                };
+                let reading = async {
+                    let room = Arc::new(Semaphore::new(MAX_WAITING));
+                    loop {
+                        let Ok(permit) = room.clone().acquire_owned().await else {
+                            return Ok(());
+                        };
+                        let response = hear(&mut recv).await?;
+                        let said = MirrorEvent::Said(number, response, permit);
+                        if events.send(wrap(said)).await.is_err() {
+                            return Ok(());
+                        }
+                    }
+                };
+                // A server that says no ends the stream; what it said is read first.
+                tokio::try_join!(
+                    async {
+                        // Only reading finds out why.
+                        let _ = writing.await;
+                        Ok(())
+                    },
+                    reading
+                )
+                .map(|_: ((), ())| ())
+            };
+            let why = carried.await.err().unwrap_or_default();
+            let _ = events.send(wrap(MirrorEvent::Ended(number, why))).await;
+        });
+        Self { requests, task }
+    }
+
+    /// Queues a request.
+    pub(crate) fn say(&self, request: Request) {
+        // A stream that has ended says so itself.
+        let _ = self.requests.send(request);
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,103 @@
+//! What is kept of a network's servers across a restart: their newest tips, and what they did wrong.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use mesh_core::mirror::{Kept, Witness};
+use mesh_ledger::ids::{NetworkId, ServerKey};
+use mesh_ledger::mirror::ServerAddress;
+use mesh_os::dirs::{DirsError, write_durably};
+use serde::{Deserialize, Serialize};
+use tracing::{error, warn};
+
+use super::Watched;
+use crate::clock::now_ms;
+use crate::node::Net;
+
+const FILE: &str = "mirrors.json";
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Contents {
+    version: u32,
+    /// By the server's key.
+    servers: BTreeMap<String, Kept>,
+}
+
+/// What was kept; nothing if that cannot be read, which costs the memory of old lies and nothing else.
+pub(crate) fn load(folder: &Path, network: NetworkId) -> BTreeMap<ServerKey, Watched> {
+    let path = folder.join(FILE);
+    let contents = match std::fs::read(&path) {
+        Ok(bytes) => serde_json::from_slice::<Contents>(&bytes).map_err(|error| error.to_string()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return BTreeMap::new(),
+        Err(error) => Err(error.to_string()),
+    };
+    match contents {
+        Ok(contents) if contents.version == 1 => {
+            let servers = contents.servers.into_iter();
+            let keyed = servers.filter_map(|(key, kept)| Some((key.parse().ok()?, kept)));
+            keyed
+                .map(|(key, kept)| (key, Watched::new(Witness::new(network, key, kept))))
+                .collect()
+        }
+        Ok(_) => BTreeMap::new(),
+        Err(why) => {
+            warn!("{}: {why}", path.display());
+            BTreeMap::new()
+        }
+    }
+}
+
+impl Net {
+    /// Watches exactly these servers.
+    pub(super) fn follow_servers(&mut self, servers: &BTreeMap<ServerKey, ServerAddress>) {
+        let before = self.mirrors.len();
+        self.mirrors.retain(|key, _| servers.contains_key(key));
+        self.mirrors_dirty |= self.mirrors.len() != before;
+        for key in servers.keys() {
+            let network = self.id;
+            self.mirrors
+                .entry(*key)
+                .or_insert_with(|| Watched::new(Witness::new(network, *key, Kept::default())));
+        }
+    }
+
+    /// A server may have been caught: says so once, and keeps it at once.
+    pub(super) fn note_accusations(&mut self, key: &ServerKey) {
+        let name = self.name();
+        let Some(watched) = self.mirrors.get_mut(key) else {
+            return;
+        };
+        let fresh = watched.witness.date(now_ms());
+        for accusation in &fresh {
+            error!(network = %name, server = %key.short(), "the server lied: {}", accusation.what);
+        }
+        if !fresh.is_empty()
+            && let Err(error) = self.save_mirrors()
+        {
+            warn!("{error}");
+        }
+    }
+
+    /// Writes what changed.
+    pub(crate) fn save_mirrors(&mut self) -> Result<(), DirsError> {
+        for watched in self.mirrors.values_mut() {
+            self.mirrors_dirty |= watched.witness.take_dirty();
+        }
+        if !self.mirrors_dirty {
+            return Ok(());
+        }
+        let servers = self.mirrors.iter();
+        let contents = Contents {
+            version: 1,
+            servers: servers
+                .map(|(key, watched)| (key.to_string(), watched.witness.kept()))
+                .collect(),
+        };
+        if let Ok(bytes) = serde_json::to_vec(&contents) {
+            write_durably(&self.folder.join(FILE), &bytes, 0o600)?;
+            self.mirrors_dirty = false;
+        }
+        Ok(())
+    }
+}

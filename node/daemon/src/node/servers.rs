@@ -1,0 +1,48 @@
+//! The servers through which this device reaches others: the relays and address discoveries of its networks' servers.
+
+use std::collections::BTreeMap;
+
+use mesh_ledger::ids::{NetworkId, ServerKey};
+use mesh_ledger::mirror::address::ServerAddress;
+
+use super::{Net, Node};
+use crate::endpoint::RelayServer;
+
+impl Node {
+    /// The doors of a network's servers changed: keeps them for the next start, and has the endpoint use them.
+    pub(crate) async fn doors_changed(&mut self, id: NetworkId) {
+        if let Some(net) = self.nets.get_mut(&id) {
+            net.settings.set_doors(&net.doors);
+        }
+        self.use_servers().await;
+    }
+
+    /// Has the endpoint use the servers of the networks that are up, and no other.
+    pub(crate) async fn use_servers(&self) {
+        let mut servers: BTreeMap<ServerKey, RelayServer> = BTreeMap::new();
+        for net in self.nets.values().filter(|net| net.is_up()) {
+            for server in net.relay_servers() {
+                // A server that two networks know at two places is one server: it takes one relay connection of a device.
+                servers.entry(server.key).or_insert(server);
+            }
+        }
+        let servers: Vec<RelayServer> = servers.into_values().collect();
+        self.endpoint.set_servers(&servers).await;
+    }
+}
+
+impl Net {
+    /// The network's servers whose doors are known.
+    pub(crate) fn relay_servers(&self) -> impl Iterator<Item = RelayServer> + '_ {
+        let named = self.state().servers.iter().filter_map(ServerAddress::of);
+        named.filter_map(|address| {
+            let doors = self.doors.get(&address.key)?;
+            Some(RelayServer {
+                key: address.key,
+                host: address.host,
+                relay: doors.relay,
+                discovery: doors.discovery,
+            })
+        })
+    }
+}

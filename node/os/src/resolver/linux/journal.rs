@@ -1,0 +1,66 @@
+//! What was done to `resolv.conf`, noted before it is done.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::super::ResolverError;
+use super::conf::Entry;
+use crate::dirs::{DirsError, remove_durably, write_durably};
+
+/// See the module.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Journal {
+    /// What each network adds, by interface.
+    pub(super) entries: BTreeMap<String, Entry>,
+    /// What was there before.
+    pub(super) before: Before,
+    /// What was written last, and what may be there still if that was interrupted.
+    pub(super) written: Vec<Vec<u8>>,
+}
+
+/// What was in the place of the file.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Before {
+    /// Nothing.
+    #[default]
+    Absent,
+    /// A link to there.
+    Link(PathBuf),
+    /// A file with this in it.
+    File(Vec<u8>),
+}
+
+impl Journal {
+    /// Reads it; `None` if there is none.
+    pub(super) fn load(path: &Path) -> Result<Option<Self>, ResolverError> {
+        let bytes = match std::fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            bytes => bytes.map_err(|source| DirsError::Io {
+                path: path.to_owned(),
+                source,
+            })?,
+        };
+        let journal = serde_json::from_slice(&bytes);
+        journal.map(Some).map_err(|error| ResolverError::Journal {
+            path: path.to_owned(),
+            why: error.to_string(),
+        })
+    }
+
+    /// On the disk when this returns.
+    pub(super) fn save(&self, path: &Path) -> Result<(), ResolverError> {
+        let bytes = serde_json::to_vec(self).map_err(|error| ResolverError::Journal {
+            path: path.to_owned(),
+            why: error.to_string(),
+        })?;
+        Ok(write_durably(path, &bytes, 0o600)?)
+    }
+
+    /// Nothing of ours is left.
+    pub(super) fn remove(path: &Path) -> Result<(), ResolverError> {
+        Ok(remove_durably(path)?)
+    }
+}

@@ -1,0 +1,583 @@
+//! The networks that are hosted: each log and mailbox bound to the store, and the devices that have a session about it.
+//!
+//! A network is loaded when somebody asks for it, and dropped when nobody has for long and memory is short. Everything here
+//! blocks: on a network's lock, and on the disk.
+
+mod letters;
+mod push;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use mesh_ledger::ids::{DeviceId, EventId, InviteKey, NetworkId};
+use mesh_ledger::keys::ServerSecret;
+use mesh_ledger::mirror::message::{Doors, Failure, Page, Standing, Visit, Welcome};
+use mesh_ledger::mirror::{Permit, Refusal, Request, Response, Role, SignedTip, Tip};
+use tokio::sync::{mpsc, watch};
+use tracing::{error, warn};
+
+use crate::clock::TipClock;
+use crate::files::Ceiling;
+use crate::log::Log;
+use crate::mailbox::Mailbox;
+use crate::quota::{Limits, Quotas};
+use crate::rights::{self, Right};
+use crate::store::{Store, StoreError};
+
+/// A tip this young is said again rather than signed anew, in milliseconds.
+const FRESH: u64 = 1000;
+
+/// The time, in milliseconds since 1970.
+pub type Now = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// What the operator settled.
+pub struct Terms {
+    /// The server's key.
+    pub key: ServerSecret,
+    /// Who shows this may have any network hosted.
+    pub token: Permit,
+    /// Whether everybody may.
+    pub open: bool,
+    /// The other doors.
+    pub doors: Doors,
+    /// How much of everything.
+    pub limits: Limits,
+    /// The machine's clock.
+    pub now: Now,
+}
+
+/// See the module.
+pub struct Networks {
+    terms: Terms,
+    store: Store,
+    clock: Mutex<(TipClock, Ceiling)>,
+    loaded: Mutex<BTreeMap<NetworkId, Arc<Hosted>>>,
+    /// The networks in which a device is live, loaded or not.
+    live: Mutex<BTreeMap<DeviceId, BTreeSet<NetworkId>>>,
+    hosted: AtomicU64,
+    quotas: Mutex<Quotas>,
+    /// Devices that are live nowhere any more.
+    gone: mpsc::UnboundedSender<DeviceId>,
+    begin: Instant,
+    next_session: AtomicU64,
+}
+
+/// One network.
+pub struct Hosted {
+    network: NetworkId,
+    inner: Mutex<Option<Inner>>,
+    changes: watch::Sender<u64>,
+    sessions: Mutex<BTreeMap<u64, Present>>,
+    used: AtomicU64,
+}
+
+struct Inner {
+    log: Log,
+    mailbox: Mailbox,
+    /// The last tip, and when it was signed by the steady clock.
+    tip: Option<(SignedTip, u64)>,
+}
+
+struct Present {
+    device: DeviceId,
+    member: bool,
+    removed: watch::Sender<bool>,
+}
+
+/// A device with a session about a network. Dropping it ends the session.
+pub struct Visitor {
+    hosted: Arc<Hosted>,
+    session: u64,
+    device: DeviceId,
+    standing: Standing,
+    invite: Option<InviteKey>,
+    may_open: bool,
+    /// Up to where the log was shown or announced.
+    known: u64,
+    /// The last letter that was handed over.
+    letter: u64,
+    /// What this session itself pushed lately.
+    own: BTreeSet<EventId>,
+    /// Wakes when the log or the mailbox changed.
+    pub changes: watch::Receiver<u64>,
+    /// Becomes true when the device was removed.
+    pub removed: watch::Receiver<bool>,
+}
+
+impl Drop for Visitor {
+    fn drop(&mut self) {
+        lock(&self.hosted.sessions).remove(&self.session);
+    }
+}
+
+/// The answer to [`Request::Open`].
+pub enum Entry {
+    /// Come in.
+    Welcome(Box<(Welcome, Visitor)>),
+    /// No, with the events that prove it.
+    Refused(Refusal, Vec<Vec<u8>>),
+}
+
+impl Networks {
+    /// Opens the server's networks. `gone` hears of devices that are live in no network any more.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub(crate) fn new(
+        terms: Terms,
+        store: Store,
+        (ceiling, value): (Ceiling, u64),
+        gone: mpsc::UnboundedSender<DeviceId>,
+    ) -> Result<Self, StoreError> {
+        let mut live: BTreeMap<DeviceId, BTreeSet<NetworkId>> = BTreeMap::new();
+        for (device, network) in store.live()? {
+            live.entry(device).or_default().insert(network);
+        }
+        let hosted = store.networks()?.len() as u64;
+        Ok(Self {
+            terms,
+            store,
+            clock: Mutex::new((TipClock::new(value), ceiling)),
+            loaded: Mutex::new(BTreeMap::new()),
+            live: Mutex::new(live),
+            hosted: AtomicU64::new(hosted),
+            quotas: Mutex::new(Quotas::default()),
+            gone,
+            begin: Instant::now(),
+            next_session: AtomicU64::new(1),
+        })
+    }
+
+    /// The operator's terms.
+    #[must_use]
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Whether a device is live in a hosted network.
+    #[must_use]
+    pub fn is_live(&self, device: &DeviceId) -> bool {
+        lock(&self.live).contains_key(device)
+    }
+
+    /// How many sessions each network has that has one.
+    #[must_use]
+    pub fn sessions(&self) -> BTreeMap<NetworkId, usize> {
+        let loaded = lock(&self.loaded);
+        loaded
+            .iter()
+            .map(|(network, hosted)| (*network, lock(&hosted.sessions).len()))
+            .filter(|(_, sessions)| *sessions > 0)
+            .collect()
+    }
+
+    /// Opens a session of a device about a network.
+    pub fn enter(&self, network: NetworkId, device: DeviceId, role: &Role) -> Entry {
+        let hosted = {
+            let mut loaded = lock(&self.loaded);
+            let hosted = loaded
+                .entry(network)
+                .or_insert_with(|| Arc::new(Hosted::new(network)));
+            hosted.used.store(self.steady(), Ordering::Relaxed);
+            hosted.clone()
+        };
+        let entry = hosted.with(self, |inner| match role {
+            Role::Member(permit) => self.enter_member(&hosted, inner, device, permit.as_ref()),
+            Role::Joiner(visit) => self.enter_joiner(&hosted, inner, device, visit),
+        });
+        match entry {
+            Ok(Ok(entry)) => entry,
+            // The disk fails; it may not tomorrow.
+            Ok(Err(_)) | Err(_) => Entry::Refused(Refusal::Busy, Vec::new()),
+        }
+    }
+
+    fn enter_member(
+        &self,
+        hosted: &Arc<Hosted>,
+        inner: &mut Inner,
+        device: DeviceId,
+        permit: Option<&Permit>,
+    ) -> Result<Entry, Failure> {
+        let network = hosted.network;
+        let own = Permit::for_network(&self.terms.key, &network);
+        let mut may_open = false;
+        let standing = match rights::right(inner.log.authority(), &device) {
+            Right::Live => Standing::Live,
+            Right::Unknown => Standing::Unknown,
+            Right::Removed(by) => {
+                return Ok(Entry::Refused(Refusal::Removed, inner.log.proof(&by)));
+            }
+            Right::NotHosted => {
+                let shown = permit.is_some_and(|permit| {
+                    // Both are always compared.
+                    permit.matches(&self.terms.token) | permit.matches(&own)
+                });
+                may_open = self.terms.open || shown;
+                Standing::NotHosted { may_open }
+            }
+        };
+        let welcome = Welcome {
+            tip: self.tip(inner)?,
+            permit: (standing == Standing::Live).then_some(own),
+            doors: self.terms.doors,
+            standing: standing.clone(),
+        };
+        let visitor = self.admit(hosted, inner, device, standing, None, may_open);
+        Ok(Entry::Welcome(Box::new((welcome, visitor))))
+    }
+
+    fn enter_joiner(
+        &self,
+        hosted: &Arc<Hosted>,
+        inner: &mut Inner,
+        device: DeviceId,
+        visit: &Visit,
+    ) -> Result<Entry, Failure> {
+        let now = self.now();
+        let refused = Ok(Entry::Refused(Refusal::Visit, Vec::new()));
+        let server = self.terms.key.public();
+        let Some(authority) = inner.log.authority() else {
+            return refused;
+        };
+        let Some((invite, live)) = rights::invite(authority, &visit.invite, now) else {
+            return refused;
+        };
+        if !visit.is_genuine(&hosted.network, &server, &device, now) {
+            return refused;
+        }
+        // Who was let in with the last use of an invite may still fetch the reply that says so.
+        if !live
+            && inner
+                .mailbox
+                .for_joiner(&device, &visit.invite, 0)
+                .is_empty()
+        {
+            return refused;
+        }
+        let standing = Standing::Joiner { invite };
+        let welcome = Welcome {
+            standing: standing.clone(),
+            tip: self.tip(inner)?,
+            permit: None,
+            doors: self.terms.doors,
+        };
+        let key = Some(visit.invite);
+        let visitor = self.admit(hosted, inner, device, standing, key, false);
+        Ok(Entry::Welcome(Box::new((welcome, visitor))))
+    }
+
+    fn admit(
+        &self,
+        hosted: &Arc<Hosted>,
+        inner: &Inner,
+        device: DeviceId,
+        standing: Standing,
+        invite: Option<InviteKey>,
+        may_open: bool,
+    ) -> Visitor {
+        let session = self.next_session.fetch_add(1, Ordering::Relaxed);
+        let (sender, removed) = watch::channel(false);
+        let mut changes = hosted.changes.subscribe();
+        // Letters may wait already.
+        changes.mark_changed();
+        let present = Present {
+            device,
+            member: invite.is_none(),
+            removed: sender,
+        };
+        lock(&hosted.sessions).insert(session, present);
+        Visitor {
+            hosted: hosted.clone(),
+            session,
+            device,
+            standing,
+            invite,
+            may_open,
+            known: inner.log.count(),
+            letter: 0,
+            own: BTreeSet::new(),
+            changes,
+            removed,
+        }
+    }
+
+    /// Answers a request.
+    pub fn answer(&self, visitor: &mut Visitor, request: Request) -> Response {
+        let hosted = visitor.hosted.clone();
+        let answered = hosted.with(self, |inner| match request {
+            Request::Open { .. } => Ok(Response::Refused(Refusal::Protocol)),
+            Request::Pull { from, bodies } => self.pull(inner, visitor, from, bodies),
+            Request::Fetch(ids) if is_live(inner, visitor) => {
+                Ok(Response::Events(inner.log.fetch(&ids)))
+            }
+            Request::Fetch(_) => Err(Failure::NotPermitted),
+            Request::Push(events) => self.push(inner, visitor, &events),
+            Request::Leave(body) => self.leave(inner, visitor, body),
+            Request::Reply { letter, body } => self.reply(inner, visitor, letter, body),
+        });
+        match answered {
+            Ok(Ok(response)) => response,
+            Ok(Err(failure)) | Err(failure) => Response::Failed(failure),
+        }
+    }
+
+    fn pull(
+        &self,
+        inner: &mut Inner,
+        visitor: &mut Visitor,
+        from: u64,
+        bodies: bool,
+    ) -> Result<Response, Failure> {
+        if !is_live(inner, visitor) {
+            return Err(Failure::NotPermitted);
+        }
+        let page = self.page(inner, from, bodies)?;
+        let end = page.from + page.ids.len() as u64;
+        // Told up to the end, the device needs no news of it; any other page leaves the news as they are.
+        if end == page.tip.tip.count && page.from <= visitor.known {
+            visitor.told(end);
+        }
+        Ok(Response::Page(page))
+    }
+
+    fn page(&self, inner: &mut Inner, from: u64, bodies: bool) -> Result<Page, Failure> {
+        let part = inner.log.part(from, bodies).ok_or(Failure::NotFound)?;
+        let tip = self.tip(inner)?.ok_or(Failure::NotFound)?;
+        Ok(Page {
+            from,
+            ids: part.ids,
+            events: part.events,
+            tip,
+        })
+    }
+
+    /// What is to be said to a device by itself now; none if it knows everything.
+    pub fn news(&self, visitor: &mut Visitor) -> Option<Response> {
+        let hosted = visitor.hosted.clone();
+        let news = hosted.with(self, |inner| {
+            if let Some(letters) = letters::next(inner, visitor) {
+                return Ok(Some(Response::Letters(letters)));
+            }
+            if visitor.standing != Standing::Live || visitor.known >= inner.log.count() {
+                return Ok(None);
+            }
+            let mut page = self.page(inner, visitor.known, true)?;
+            if page.ids.iter().all(|id| visitor.own.contains(id)) {
+                // It has these: it sent them.
+                page.events.clear();
+            }
+            visitor.told(page.from + page.ids.len() as u64);
+            Ok::<_, Failure>(Some(Response::News(page)))
+        });
+        // What cannot be told now is told with the next change.
+        news.ok()?.ok()?
+    }
+
+    /// The proof that a device was removed.
+    #[must_use]
+    pub fn removal(&self, visitor: &Visitor) -> Vec<Vec<u8>> {
+        let proof = visitor.hosted.with(self, |inner| {
+            match rights::right(inner.log.authority(), &visitor.device) {
+                Right::Removed(by) => inner.log.proof(&by),
+                _ => Vec::new(),
+            }
+        });
+        proof.unwrap_or_default()
+    }
+
+    /// A session is over: forgets a network that is not hosted, so that naming many costs nothing.
+    pub fn forget(&self, network: &NetworkId) {
+        let mut loaded = lock(&self.loaded);
+        let nothing = |hosted: &Arc<Hosted>| {
+            // Only the map knows it, so nobody holds its lock.
+            Arc::strong_count(hosted) == 1
+                && hosted
+                    .lock()
+                    .as_ref()
+                    .is_none_or(|inner| inner.log.count() == 0)
+        };
+        if loaded.get(network).is_some_and(nothing) {
+            loaded.remove(network);
+        }
+    }
+
+    /// Forgets old letters, and networks that nobody asks for while memory is short.
+    pub fn sweep(&self) {
+        let (now, limits) = (self.now(), &self.terms.limits);
+        if let Err(error) = self
+            .store
+            .expire_letters(now.saturating_sub(limits.letter_age))
+        {
+            warn!("cannot remove old letters: {error}");
+        }
+        let all: Vec<Arc<Hosted>> = lock(&self.loaded).values().cloned().collect();
+        let mut idle = Vec::new();
+        for hosted in &all {
+            let mut inner = hosted.lock();
+            let count = inner.as_mut().map_or(0, |inner| {
+                inner.mailbox.expire(now, limits);
+                inner.log.count()
+            });
+            idle.push((hosted.used.load(Ordering::Relaxed), hosted.network, count));
+        }
+        drop(all);
+        // The ones used last stay.
+        idle.sort_unstable_by(|one, other| other.cmp(one));
+        let mut kept = 0;
+        let mut loaded = lock(&self.loaded);
+        for (_, network, count) in idle {
+            kept += usize::try_from(count).unwrap_or(usize::MAX);
+            // Only the map knows one that nobody has a session about.
+            let unused = |hosted: &Arc<Hosted>| Arc::strong_count(hosted) == 1;
+            let surplus = count == 0 || kept > limits.idle_events;
+            if surplus && loaded.get(&network).is_some_and(unused) {
+                loaded.remove(&network);
+            }
+        }
+    }
+
+    /// A tip of the log as it is; none of an empty one.
+    fn tip(&self, inner: &mut Inner) -> Result<Option<SignedTip>, Failure> {
+        if inner.log.count() == 0 {
+            return Ok(None);
+        }
+        let steady = self.steady();
+        let said = inner
+            .tip
+            .as_ref()
+            .filter(|(said, _)| said.tip.count == inner.log.count());
+        if let Some((said, at)) = said
+            && steady.saturating_sub(*at) < FRESH
+        {
+            return Ok(Some(said.clone()));
+        }
+        let Some(time) = self.tick() else {
+            // The same tip again is no contradiction.
+            return match said {
+                Some((said, _)) => Ok(Some(said.clone())),
+                None => Err(Failure::Disk),
+            };
+        };
+        let tip = Tip {
+            network: inner.log.network(),
+            count: inner.log.count(),
+            chain: inner.log.chain(),
+            time,
+        };
+        let signed = SignedTip::sign(tip, &self.terms.key);
+        inner.tip = Some((signed.clone(), steady));
+        Ok(Some(signed))
+    }
+
+    fn tick(&self) -> Option<u64> {
+        let now = self.now();
+        let mut clock = lock(&self.clock);
+        if let Some(ceiling) = clock.0.needs(now) {
+            match clock.1.write(ceiling) {
+                Ok(()) => clock.0.raise(ceiling),
+                Err(error) => warn!("cannot raise the ceiling of tip times: {error}"),
+            }
+        }
+        clock.0.tick(now)
+    }
+
+    fn now(&self) -> u64 {
+        (self.terms.now)()
+    }
+
+    /// Milliseconds since the server began, whatever the clock does.
+    fn steady(&self) -> u64 {
+        u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn load(&self, network: NetworkId) -> Result<Inner, Failure> {
+        let failed = |why: String| {
+            error!(network = network.short(), "cannot load the network: {why}");
+            Failure::Disk
+        };
+        let rows = self
+            .store
+            .events(&network)
+            .map_err(|e| failed(e.to_string()))?;
+        let letters = self
+            .store
+            .letters(&network)
+            .map_err(|e| failed(e.to_string()))?;
+        let log = Log::restore(network, rows).map_err(|e| failed(e.to_string()))?;
+        Ok(Inner {
+            log,
+            mailbox: Mailbox::new(letters),
+            tip: None,
+        })
+    }
+}
+
+impl Hosted {
+    fn new(network: NetworkId) -> Self {
+        Self {
+            network,
+            inner: Mutex::new(None),
+            changes: watch::Sender::new(0),
+            sessions: Mutex::new(BTreeMap::new()),
+            used: AtomicU64::new(0),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Inner>> {
+        self.inner.lock().unwrap_or_else(|poisoned| {
+            // What a panic left behind is read from the disk again.
+            self.inner.clear_poison();
+            let mut inner = poisoned.into_inner();
+            *inner = None;
+            inner
+        })
+    }
+
+    /// Works on the network, which is loaded first if it is not.
+    fn with<T>(
+        &self,
+        networks: &Networks,
+        work: impl FnOnce(&mut Inner) -> T,
+    ) -> Result<T, Failure> {
+        let mut inner = self.lock();
+        let inner = match &mut *inner {
+            Some(inner) => inner,
+            none => none.insert(networks.load(self.network)?),
+        };
+        Ok(work(inner))
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|version| *version += 1);
+    }
+}
+
+impl Visitor {
+    /// The network.
+    #[must_use]
+    pub fn network(&self) -> NetworkId {
+        self.hosted.network
+    }
+
+    fn told(&mut self, end: u64) {
+        self.known = end;
+        self.own.clear();
+    }
+}
+
+fn is_live(inner: &Inner, visitor: &Visitor) -> bool {
+    visitor.invite.is_none() && rights::right(inner.log.authority(), &visitor.device) == Right::Live
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,229 @@
+//! The mirror's door: connections over iroh, counted by source and by device, and a task for each stream.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use iroh::endpoint::{
+    BindOpts, Connection, IdleTimeout, Incoming, IncomingAddr, NetReportConfig, PortmapperConfig,
+    QuicTransportConfig, RelayMode, VarInt, presets,
+};
+use iroh::{Endpoint, SecretKey};
+use mesh_ledger::ids::DeviceId;
+use mesh_ledger::mirror::ALPN;
+use tokio::sync::Semaphore;
+use tracing::debug;
+
+use crate::hosted::Networks;
+use crate::quota::source;
+use crate::session;
+
+const IDLE: Duration = Duration::from_secs(20);
+/// The same for one path of a connection; iroh allows no more.
+const PATH_IDLE: Duration = Duration::from_secs(15);
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How many handshakes go on at a time; from half of it on, an address must prove itself first.
+const HANDSHAKES: usize = 1024;
+/// What one connection may have in flight each way.
+const WINDOW: u32 = 4 << 20;
+/// The connection's error code for one over a limit.
+const BUSY: VarInt = VarInt::from_u32(1);
+
+/// Opens the endpoint: on this address, and on the IPv6 one of the same port if it is any IPv4 address.
+pub(crate) async fn bind(
+    seed: &[u8; 32],
+    listen: SocketAddr,
+    streams: u32,
+) -> Result<Endpoint, String> {
+    let idle = IdleTimeout::try_from(IDLE).map_err(|error| error.to_string())?;
+    let transport = QuicTransportConfig::builder()
+        .max_idle_timeout(Some(idle))
+        .keep_alive_interval(KEEP_ALIVE)
+        .default_path_max_idle_timeout(PATH_IDLE)
+        .default_path_keep_alive_interval(KEEP_ALIVE)
+        .max_concurrent_bidi_streams(VarInt::from_u32(streams))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .receive_window(VarInt::from_u32(WINDOW))
+        .send_window(u64::from(WINDOW))
+        .datagram_receive_buffer_size(None)
+        .build();
+    let builder = Endpoint::builder(presets::Minimal)
+        .secret_key(SecretKey::from_bytes(seed))
+        .alpns(vec![ALPN.to_vec()])
+        .relay_mode(RelayMode::Disabled)
+        .clear_address_lookup()
+        .portmapper_config(PortmapperConfig::Disabled)
+        .net_report_config(NetReportConfig::minimal())
+        .transport_config(transport)
+        .clear_ip_transports()
+        .bind_addr(listen)
+        .map_err(|error| error.to_string())?;
+    let builder = if listen.ip() == IpAddr::from([0, 0, 0, 0]) && listen.port() != 0 {
+        let both = SocketAddr::from(([0u16; 8], listen.port()));
+        builder
+            .bind_addr_with_opts(both, BindOpts::default().set_is_required(false))
+            .map_err(|error| error.to_string())?
+    } else {
+        builder
+    };
+    builder.bind().await.map_err(|error| error.to_string())
+}
+
+/// Who is connected.
+#[derive(Default)]
+pub(crate) struct Connections {
+    inner: Mutex<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    all: usize,
+    by_source: BTreeMap<IpAddr, usize>,
+    by_device: BTreeMap<DeviceId, Vec<Connection>>,
+}
+
+impl Connections {
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().all
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Counts> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place among the connections, given back when it is dropped.
+struct Place {
+    connections: Arc<Connections>,
+    source: Option<IpAddr>,
+    connection: Option<Connection>,
+}
+
+impl Place {
+    fn take(
+        connections: &Arc<Connections>,
+        source: Option<IpAddr>,
+        networks: &Networks,
+    ) -> Option<Self> {
+        let limits = &networks.terms().limits;
+        let mut counts = connections.lock();
+        let here = source.and_then(|source| counts.by_source.get(&source));
+        if counts.all >= limits.connections
+            || here.is_some_and(|count| *count >= limits.connections_per_source)
+        {
+            return None;
+        }
+        counts.all += 1;
+        if let Some(source) = source {
+            *counts.by_source.entry(source).or_default() += 1;
+        }
+        Some(Self {
+            connections: connections.clone(),
+            source,
+            connection: None,
+        })
+    }
+
+    /// The connection is up. Of too many of one device the oldest goes: it is most likely dead.
+    fn settle(&mut self, connection: &Connection, device: DeviceId, most: usize) {
+        self.connection = Some(connection.clone());
+        let mut counts = self.connections.lock();
+        let own = counts.by_device.entry(device).or_default();
+        own.push(connection.clone());
+        if own.len() > most {
+            own.remove(0).close(BUSY, b"too many connections");
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.connections.lock();
+        counts.all -= 1;
+        if let Some(source) = self.source
+            && let Some(count) = counts.by_source.get_mut(&source)
+        {
+            *count -= 1;
+            if *count == 0 {
+                counts.by_source.remove(&source);
+            }
+        }
+        if let Some(connection) = &self.connection {
+            let device = DeviceId(*connection.remote_id().as_bytes());
+            let id = connection.stable_id();
+            if let Some(own) = counts.by_device.get_mut(&device) {
+                own.retain(|other| other.stable_id() != id);
+                if own.is_empty() {
+                    counts.by_device.remove(&device);
+                }
+            }
+        }
+    }
+}
+
+/// Accepts connections until the endpoint is closed. With `off`, every stream is told that there is no mirror.
+pub(crate) async fn accept(
+    endpoint: Endpoint,
+    networks: Arc<Networks>,
+    connections: Arc<Connections>,
+    off: bool,
+) {
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+    while let Some(incoming) = endpoint.accept().await {
+        let Ok(permit) = handshakes.clone().try_acquire_owned() else {
+            incoming.ignore();
+            continue;
+        };
+        if handshakes.available_permits() < HANDSHAKES / 2 && !incoming.remote_addr_validated() {
+            // It comes again with what proves that it reads what is sent to its address.
+            let _ = incoming.retry();
+            continue;
+        }
+        let from = match incoming.remote_addr() {
+            IncomingAddr::Ip(address) => Some(source(address.ip())),
+            _ => None,
+        };
+        let Some(place) = Place::take(&connections, from, &networks) else {
+            incoming.refuse();
+            continue;
+        };
+        let networks = networks.clone();
+        tokio::spawn(async move {
+            let connected = tokio::time::timeout(HANDSHAKE, connect(incoming)).await;
+            drop(permit);
+            if let Ok(Some(connection)) = connected {
+                serve(connection, place, networks, off).await;
+            }
+        });
+    }
+}
+
+async fn connect(incoming: Incoming) -> Option<Connection> {
+    match incoming.await {
+        Ok(connection) => Some(connection),
+        Err(error) => {
+            debug!("a handshake failed: {error}");
+            None
+        }
+    }
+}
+
+async fn serve(connection: Connection, mut place: Place, networks: Arc<Networks>, off: bool) {
+    let device = DeviceId(*connection.remote_id().as_bytes());
+    let most = networks.terms().limits.connections_per_device;
+    place.settle(&connection, device, most);
+    // QUIC itself holds a device to its number of streams.
+    let mut streams = tokio::task::JoinSet::new();
+    loop {
+        tokio::select! {
+            stream = connection.accept_bi() => {
+                let Ok((send, recv)) = stream else { break };
+                streams.spawn(session::serve(networks.clone(), device, send, recv, off));
+            }
+            Some(_) = streams.join_next() => {}
+        }
+    }
+}

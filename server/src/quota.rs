@@ -1,0 +1,246 @@
+//! How much a device, a network and an address may take. What is used up comes back with time.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use mesh_ledger::ids::{DeviceId, NetworkId};
+
+const HOUR: u64 = 3_600_000;
+
+/// What the operator grants.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Events that one device may add in an hour.
+    pub events_per_hour: u64,
+    /// Bytes of events that one device may add in an hour.
+    pub bytes_per_hour: u64,
+    /// Events that all devices unknown to a network may add to it in an hour, together.
+    pub strangers_per_hour: u64,
+    /// Events of one network.
+    pub network_events: u64,
+    /// Bytes of one network's events.
+    pub network_bytes: u64,
+    /// Networks.
+    pub networks: u64,
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections of one IPv4 address or IPv6 /64.
+    pub connections_per_source: usize,
+    /// Connections of one device.
+    pub connections_per_device: usize,
+    /// Streams of one connection.
+    pub streams: u32,
+    /// Letters that wait in one network.
+    pub letters: usize,
+    /// Letters that wait under one invite.
+    pub letters_per_invite: usize,
+    /// Letters that wait under one invite from one device.
+    pub letters_per_joiner: usize,
+    /// For how long a letter waits, in milliseconds.
+    pub letter_age: u64,
+    /// How many events of networks nobody is connected to stay in memory.
+    pub idle_events: usize,
+    /// How long a frame may take to be read by the other side, or to arrive whole.
+    pub slow: Duration,
+    /// How long the first frame of a stream may take.
+    pub opening: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            events_per_hour: 50_000,
+            bytes_per_hour: 64 << 20,
+            strangers_per_hour: 20_000,
+            network_events: 1_000_000,
+            network_bytes: 1 << 30,
+            networks: 10_000,
+            connections: 20_000,
+            connections_per_source: 512,
+            connections_per_device: 4,
+            streams: 64,
+            letters: 256,
+            letters_per_invite: 64,
+            letters_per_joiner: 2,
+            letter_age: 24 * HOUR,
+            idle_events: 200_000,
+            slow: Duration::from_secs(20),
+            opening: Duration::from_secs(10),
+        }
+    }
+}
+
+/// An allowance per hour. What is taken drains away evenly.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Bucket {
+    taken: u64,
+    at: u64,
+}
+
+impl Bucket {
+    /// For how many milliseconds nothing more should be taken; `now` grows steadily.
+    pub fn wait(&mut self, now: u64, per_hour: u64) -> u64 {
+        let per_hour = per_hour.max(1);
+        let passed = now.saturating_sub(self.at);
+        let drained = u128::from(passed) * u128::from(per_hour) / u128::from(HOUR);
+        if let Some(drained) = u64::try_from(drained).ok().filter(|drained| *drained > 0) {
+            self.taken = self.taken.saturating_sub(drained);
+            self.at = now;
+        } else if self.taken == 0 {
+            self.at = now;
+        }
+        let above = self.taken.saturating_sub(per_hour);
+        let wait = u128::from(above) * u128::from(HOUR) / u128::from(per_hour);
+        u64::try_from(wait).unwrap_or(u64::MAX)
+    }
+
+    /// Takes, and returns for how long nothing more should be.
+    pub fn take(&mut self, amount: u64, now: u64, per_hour: u64) -> u64 {
+        self.wait(now, per_hour);
+        self.taken = self.taken.saturating_add(amount);
+        self.wait(now, per_hour)
+    }
+
+    fn is_empty(&mut self, now: u64, per_hour: u64) -> bool {
+        self.wait(now, per_hour);
+        self.taken == 0
+    }
+}
+
+/// To whom a push is charged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Payer {
+    /// A live device, or one that hosts a network.
+    Device(DeviceId),
+    /// All strangers to a network together: keys are free to make.
+    Strangers(NetworkId),
+}
+
+/// What everybody has taken.
+#[derive(Debug, Default)]
+pub struct Quotas {
+    taken: BTreeMap<Payer, (Bucket, Bucket)>,
+}
+
+/// So many who have taken something are remembered before the list is looked through.
+const MANY: usize = 4096;
+
+impl Quotas {
+    /// For how many milliseconds the payer may push nothing more.
+    pub fn wait(&mut self, payer: Payer, now: u64, limits: &Limits) -> u64 {
+        let (events, bytes) = rates(payer, limits);
+        self.taken.get_mut(&payer).map_or(0, |taken| {
+            taken.0.wait(now, events).max(taken.1.wait(now, bytes))
+        })
+    }
+
+    /// Charges events and their bytes, and returns for how long to push nothing more.
+    pub fn charge(
+        &mut self,
+        payer: Payer,
+        (events, bytes): (u64, u64),
+        now: u64,
+        limits: &Limits,
+    ) -> u64 {
+        if self.taken.len() >= MANY {
+            self.taken.retain(|payer, taken| {
+                let (events, bytes) = rates(*payer, limits);
+                !(taken.0.is_empty(now, events) && taken.1.is_empty(now, bytes))
+            });
+        }
+        let (most_events, most_bytes) = rates(payer, limits);
+        let taken = self.taken.entry(payer).or_default();
+        taken
+            .0
+            .take(events, now, most_events)
+            .max(taken.1.take(bytes, now, most_bytes))
+    }
+}
+
+fn rates(payer: Payer, limits: &Limits) -> (u64, u64) {
+    match payer {
+        Payer::Device(_) => (limits.events_per_hour, limits.bytes_per_hour),
+        Payer::Strangers(_) => (limits.strangers_per_hour, limits.bytes_per_hour),
+    }
+}
+
+/// What counts as one source of connections: an IPv4 address or an IPv6 /64.
+#[must_use]
+pub fn source(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.into(),
+        IpAddr::V6(v6) => {
+            let mut octets = v6.octets();
+            octets[8..].fill(0);
+            IpAddr::from(octets)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_allowance_is_used_up_and_comes_back() {
+        let mut bucket = Bucket::default();
+        assert_eq!(bucket.take(100, 0, 100), 0);
+        assert_eq!(bucket.take(100, 0, 100), HOUR);
+        assert_eq!(bucket.wait(HOUR / 2, 100), HOUR / 2);
+        assert_eq!(bucket.wait(HOUR, 100), 0);
+        assert_eq!(bucket.take(100, 3 * HOUR, 100), 0);
+    }
+
+    #[test]
+    fn asking_often_does_not_keep_an_allowance_from_coming_back() {
+        let mut bucket = Bucket::default();
+        bucket.take(200, 0, 100);
+        for now in 0..=HOUR / 1000 {
+            bucket.wait(now * 1000, 100);
+        }
+        assert_eq!(bucket.wait(HOUR, 100), 0);
+    }
+
+    #[test]
+    fn one_device_using_its_quota_up_leaves_others_theirs_and_strangers_share() {
+        let limits = Limits {
+            events_per_hour: 10,
+            strangers_per_hour: 5,
+            ..Limits::default()
+        };
+        let mut quotas = Quotas::default();
+        let (one, two) = (
+            Payer::Device(DeviceId([1; 32])),
+            Payer::Device(DeviceId([2; 32])),
+        );
+        let strangers = Payer::Strangers(NetworkId([1; 32]));
+        assert!(quotas.charge(one, (20, 1), 0, &limits) > 0);
+        assert_eq!(quotas.wait(two, 0, &limits), 0);
+        assert_eq!(quotas.charge(strangers, (5, 1), 0, &limits), 0);
+        assert!(quotas.charge(strangers, (1, 1), 0, &limits) > 0);
+        assert!(quotas.charge(two, (1, u64::MAX), 0, &limits) > 0);
+    }
+
+    #[test]
+    fn what_was_used_long_ago_is_forgotten() {
+        let limits = Limits::default();
+        let mut quotas = Quotas::default();
+        for n in 0..2 * MANY {
+            let mut id = [0; 32];
+            id[..8].copy_from_slice(&n.to_be_bytes());
+            let now = n as u64 * HOUR;
+            quotas.charge(Payer::Device(DeviceId(id)), (1, 1), now, &limits);
+        }
+        assert!(quotas.taken.len() <= MANY);
+    }
+
+    #[test]
+    fn the_addresses_of_one_subnet_are_one_source() {
+        let source_of = |text: &str| text.parse().map(source).ok();
+        assert_eq!(source_of("2001:db8::1"), source_of("2001:db8::ffff:1"));
+        assert_ne!(source_of("2001:db8::1"), source_of("2001:db8:0:1::1"));
+        assert_ne!(source_of("192.0.2.1"), source_of("192.0.2.2"));
+        assert_eq!(source_of("::ffff:192.0.2.1"), source_of("192.0.2.1"));
+    }
+}

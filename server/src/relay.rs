@@ -1,0 +1,184 @@
+//! The relay and address discovery: iroh's own, for live devices of hosted networks, under a certificate of the server's key.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use iroh::EndpointId;
+use iroh_relay::server::{
+    Access, AccessControl, CertConfig, ClientRateLimit, ClientRequest, ConnectionId, QuicConfig,
+    RelayConfig, Server, ServerConfig, TlsConfig,
+};
+use mesh_ledger::ids::DeviceId;
+use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use zeroize::Zeroizing;
+
+use crate::hosted::Networks;
+
+/// The least burst of a client, whatever its rate: the largest frame passes in one.
+const BURST: NonZeroU32 = NonZeroU32::new(1 << 17).unwrap();
+/// After how long a client is thrown out once more: one that was being let in the first time is caught then.
+const AGAIN: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Where the relay and discovery listen; none where one is switched off.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Places {
+    pub(crate) relay: Option<SocketAddr>,
+    pub(crate) discovery: Option<SocketAddr>,
+}
+
+/// Who may use the relay.
+pub(crate) struct Doorman {
+    networks: std::sync::OnceLock<Arc<Networks>>,
+    /// Everybody, though no networks are kept here.
+    everybody: bool,
+    clients: AtomicUsize,
+}
+
+impl std::fmt::Debug for Doorman {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Doorman")
+    }
+}
+
+impl Doorman {
+    pub(crate) fn new(everybody: bool) -> Self {
+        Self {
+            networks: std::sync::OnceLock::new(),
+            everybody,
+            clients: AtomicUsize::new(0),
+        }
+    }
+
+    /// From now on the live devices of these networks are let in.
+    pub(crate) fn know(&self, networks: Arc<Networks>) {
+        // It is told once.
+        let _ = self.networks.set(networks);
+    }
+
+    /// How many are connected.
+    pub(crate) fn clients(&self) -> usize {
+        self.clients.load(Ordering::Relaxed)
+    }
+}
+
+/// The access control of a shared doorman.
+#[derive(Debug)]
+struct Door(Arc<Doorman>);
+
+impl AccessControl for Door {
+    async fn on_connect(&self, request: &ClientRequest) -> Access {
+        let device = DeviceId(*request.endpoint_id().as_bytes());
+        let live = |networks: &Arc<Networks>| networks.is_live(&device);
+        if self.0.everybody || self.0.networks.get().is_some_and(live) {
+            self.0.clients.fetch_add(1, Ordering::Relaxed);
+            Access::Allow
+        } else {
+            let reason = "only devices of networks hosted here may use this relay".to_owned();
+            Access::Deny {
+                reason: Some(reason),
+            }
+        }
+    }
+
+    fn on_disconnect(&self, _: EndpointId, _: ConnectionId) {
+        self.0.clients.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Starts what is switched on; none if nothing is.
+pub(crate) async fn start(
+    seed: &[u8; 32],
+    host: &str,
+    places: Places,
+    doorman: Arc<Doorman>,
+    rate: NonZeroU32,
+) -> Result<Option<Server>, String> {
+    if places.relay.is_none() && places.discovery.is_none() {
+        return Ok(None);
+    }
+    let tls = tls(seed, host)?;
+    let mut config = ServerConfig::default();
+    if let Some(address) = places.relay {
+        // The plain HTTP port that iroh wants beside TLS is for captive portals, which nobody asks here.
+        let mut relay = RelayConfig::new(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let cert = CertConfig::Manual {
+            server_config: tls.clone(),
+        };
+        relay.tls = Some(TlsConfig::new(address, cert));
+        let mut limit = ClientRateLimit::new(rate);
+        limit.max_burst_bytes = Some(rate.max(BURST));
+        relay.limits.client_rx = Some(limit);
+        relay.access = Arc::new(Door(doorman));
+        config.relay = Some(relay);
+    }
+    if let Some(address) = places.discovery {
+        let mut quic = QuicConfig::new(address);
+        quic.server_config = Some(tls);
+        config.quic = Some(quic);
+    }
+    // iroh's error names the reason, not always the port.
+    let started = Server::spawn(config).await.map_err(|error| {
+        let at = |place: Option<SocketAddr>| place.map_or("off".to_owned(), |a| a.to_string());
+        format!(
+            "cannot start the relay (TCP {}) or address discovery (UDP {}): {}",
+            at(places.relay),
+            at(places.discovery),
+            chain(&error),
+        )
+    })?;
+    Ok(Some(started))
+}
+
+/// Ends the relay connections of a device, also of one that is just being let in.
+pub(crate) async fn expel(server: &Server, networks: &Networks, device: DeviceId) {
+    let (Some(service), Ok(id)) = (
+        server.relay_service().cloned(),
+        EndpointId::from_bytes(&device.0),
+    ) else {
+        return;
+    };
+    service.clients().disconnect(id, None);
+    tokio::time::sleep(AGAIN).await;
+    if !networks.is_live(&device) {
+        service.clients().disconnect(id, None);
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+/// TLS 1.3 with a certificate that the server's own key signs for itself: clients know the key, and ask nobody else.
+fn tls(seed: &[u8; 32], host: &str) -> Result<rustls::ServerConfig, String> {
+    let failed = |error: &dyn std::fmt::Display| format!("cannot make the certificate: {error}");
+    // RFC 8410: version 0, id-Ed25519, the seed as an octet string in an octet string.
+    let mut pkcs8 = Zeroizing::new(vec![
+        0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04,
+        0x20,
+    ]);
+    pkcs8.reserve_exact(seed.len());
+    pkcs8.extend_from_slice(seed);
+    let der = PrivatePkcs8KeyDer::from(pkcs8.to_vec());
+    let key = KeyPair::from_pkcs8_der_and_sign_algo(&der, &PKCS_ED25519).map_err(|e| failed(&e))?;
+    let mut params = CertificateParams::new(vec![host.to_owned()]).map_err(|e| failed(&e))?;
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, "mesh-server");
+    let certificate = params.self_signed(&key).map_err(|e| failed(&e))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|e| failed(&e))?
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::Pkcs8(der))
+        .map_err(|e| failed(&e))
+}

@@ -1,0 +1,16 @@
+//! The mirror with real endpoints on loopback, and the real binary where a process is the point.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a failed expectation of a test is a panic"
+)]
+
+mod abuse;
+mod client;
+mod disk;
+mod letters;
+mod log;
+mod process;
+mod relay;
+mod serving;
+#[path = "../../../ledger/tests/common/mod.rs"]
+mod world;
