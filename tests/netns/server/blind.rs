@@ -2,10 +2,10 @@
 
 use std::net::Ipv6Addr;
 
-use mesh_tests::lab::{Host, Nat, holds};
+use mesh_tests::lab::{Host, Nat, Packet, holds};
 
 use super::{MEET, World, direct, stored};
-use crate::world::{agree, join};
+use crate::world::{agree, both, join};
 
 const NETWORK: &str = "zweigstelle";
 const HOSTS: [&str; 3] = ["nachtigall", "rotkehlchen", "goldammer"];
@@ -90,6 +90,12 @@ fn a_servers_disk_memory_and_wire_hold_nothing_of_what_members_call_and_number_t
         assert!(!holds(&disk, needle), "{what} is on the server's disk");
     }
     assert!(wire.packets(|_| true).len() > 100);
+    let inside = |packet: &Packet| addresses.iter().any(|own| both(*own).contains(&packet.to));
+    assert_eq!(
+        wire.packets(inside).len(),
+        0,
+        "the server knows mesh addresses, for it sends packets there"
+    );
     for (what, needle) in &needles {
         assert!(!wire.holds(needle), "{what} is on the server's wire");
         assert!(

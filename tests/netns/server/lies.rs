@@ -100,22 +100,21 @@ impl Scene {
         }
     }
 
-    /// Cuts the members' direct path, and puts a second process with the server's key and files between the server and
-    /// bob.
+    /// Cuts the members' direct path, and leads bob to a second process, with the key and the files of the server, which
+    /// runs on. Who has been with the server before would still hear it, so bob's daemon starts anew.
     fn double(&mut self) {
         let [alices, bobs] = &self.homes;
         alices.lose(bobs.public());
         bobs.lose(alices.public());
-        self.server.stop();
+        self.bob.stop();
         let files = self.server.copy("files");
         let (host, by) = self.world.internet.machine(&self.world.lab, "double");
         host.claim(self.server.address());
-        // Before either runs, so that each member hears one of them alone.
         bobs.lead(self.server.address(), by);
         let double = Server::start_with(host, self.server.address(), &files);
-        self.server.restart();
         assert_eq!(double.key(), self.server.key());
         self.double = Some(double);
+        self.bob.start();
         stored(&self.server, &[&self.alice, &self.bob], LONG);
     }
 
