@@ -190,7 +190,7 @@ impl Context {
         spread: &Spread,
     ) -> Result<(), Error> {
         match waited {
-            Some(waited) if spread.have == 0 && spread.of > 0 => {
+            Some(waited) if spread.have == 0 && spread.servers == 0 && spread.of > 0 => {
                 let message = format!(
                     "signed, but after {} no other device has it",
                     render::duration(waited)

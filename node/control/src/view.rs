@@ -223,6 +223,9 @@ pub struct Spread {
     pub of: u32,
     /// Names of those that do not have it yet, by name, at most 100.
     pub missing: Vec<String>,
+    /// Servers of the network that have stored it.
+    #[serde(default)]
+    pub servers: u32,
 }
 
 /// An invite.

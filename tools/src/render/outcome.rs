@@ -18,9 +18,17 @@ pub(crate) fn error(error: &Error) -> Vec<Line> {
 
 /// `3 of 4 have it (not dave)`.
 pub(super) fn spread(spread: &Spread) -> String {
-    let Spread { have, of, missing } = spread;
-    if *have == 0 {
-        return "only this device has it".to_owned();
+    let Spread {
+        have,
+        of,
+        missing,
+        servers,
+    } = spread;
+    match (*have, *servers) {
+        (0, 0) => return "only this device has it".to_owned(),
+        (0, 1) => return "the server has it, no other device yet".to_owned(),
+        (0, _) => return format!("{servers} servers have it, no other device yet"),
+        _ => {}
     }
     let named = missing.get(..NAMED).unwrap_or(missing);
     match (missing.len(), named.len()) {
@@ -120,8 +128,23 @@ mod tests {
     fn how_far_an_event_got_is_told_by_count_and_by_name() {
         let told = |have, of, missing: &[&str]| {
             let missing = missing.iter().map(|name| (*name).to_owned()).collect();
-            spread(&Spread { have, of, missing })
+            spread(&Spread {
+                have,
+                of,
+                missing,
+                servers: 0,
+            })
         };
+        let stored = |servers| {
+            spread(&Spread {
+                have: 0,
+                of: 1,
+                missing: vec!["bob".to_owned()],
+                servers,
+            })
+        };
+        assert_eq!(stored(1), "the server has it, no other device yet");
+        assert_eq!(stored(2), "2 servers have it, no other device yet");
         assert_eq!(told(0, 0, &[]), "only this device has it");
         assert_eq!(told(0, 1, &["bob"]), "only this device has it");
         assert_eq!(told(3, 4, &["dave"]), "3 of 4 have it (not dave)");

@@ -147,11 +147,13 @@ async fn invite() {
         have: 0,
         of: 0,
         missing: Vec::new(),
+        servers: 0,
     };
     let nobody = Spread {
         have: 0,
         of: 1,
         missing: vec!["bob".to_owned()],
+        servers: 0,
     };
     let not_admin = Error::new(
         Code::NotPermitted,

@@ -70,6 +70,7 @@ async fn kick() {
         have: 0,
         of: 2,
         missing: vec!["bob".to_owned(), "carol".to_owned()],
+        servers: 0,
     };
     let members = reply::Members {
         network: "home".to_owned(),

@@ -219,6 +219,7 @@ pub fn spread() -> Spread {
         have: 2,
         of: 3,
         missing: vec!["dave".to_owned()],
+        servers: 0,
     }
 }
 

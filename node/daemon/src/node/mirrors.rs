@@ -18,7 +18,7 @@ use mesh_ledger::parking::Source;
 use tracing::{debug, info, warn};
 
 use super::{Event, Net, Node};
-use crate::clock::{now_ms, steady_ms};
+use crate::clock::{now_ms, steady, steady_ms};
 use crate::mirror::{Mirror, MirrorEvent, Place, Stream};
 
 pub(crate) use host::{Hosting, Reached};
@@ -263,7 +263,7 @@ impl Node {
                 }
                 Effect::Live { permit, doors } => self.mirror_live(key, id, permit, doors).await,
                 Effect::Events(events) => self.events_from_mirror(key, id, &events).await,
-                Effect::Stored(events) => self.stored_at(id, key, &events),
+                Effect::Stored(_) => self.settle_spreads(steady()),
                 Effect::Letters(letters) => self.take_letters(key, id, letters),
                 Effect::Removed(events) => self.removed_by_mirror(key, id, &events).await,
                 Effect::End(end) => self.mirror_ended(key, id, end).await,
@@ -556,10 +556,5 @@ impl Node {
             let watched = net.mirrors.get(key);
             live && watched.is_some_and(|watched| !watched.witness.has(event))
         })
-    }
-
-    fn stored_at(&mut self, id: NetworkId, key: ServerKey, events: &[EventId]) {
-        tracing::trace!(network = %id, server = %key.short(), events = events.len(), "stored");
-        self.settle_spreads(crate::clock::steady());
     }
 }

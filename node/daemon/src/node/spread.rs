@@ -79,6 +79,7 @@ impl Node {
                     have: 0,
                     of: 0,
                     missing: Vec::new(),
+                    servers: 0,
                 };
                 let _ = pending.respond.send(Ok((pending.finish)(spread)));
                 continue;
@@ -110,6 +111,7 @@ impl Node {
                 have: (others.len() - missing.len()) as u32,
                 of: others.len() as u32,
                 missing: missing.into_iter().take(MAX_NAMES).collect(),
+                servers: net.stored_at(&pending.event),
             };
             // The tool may be gone; the event is signed all the same.
             let _ = pending.respond.send(Ok((pending.finish)(spread)));

@@ -112,6 +112,7 @@ impl Node {
                     have: 0,
                     of: 0,
                     missing: Vec::new(),
+                    servers: 0,
                 };
                 Reply::Left(reply::Left {
                     network: name,

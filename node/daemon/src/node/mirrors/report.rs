@@ -1,13 +1,13 @@
 //! What tools are told about servers.
 
 use iroh::endpoint::Connection;
-use mesh_control::view::{AccusationView, Problem, RelayUse, ServerState, ServerView, TipView};
+use mesh_control::view::{AccusationView, RelayUse, ServerState, ServerView, TipView};
 use mesh_core::mirror::Accusation;
 use std::net::SocketAddr;
 
-use mesh_ledger::ids::{DeviceId, NetworkId, ServerKey};
-use mesh_ledger::mirror::SignedTip;
+use mesh_ledger::ids::{DeviceId, EventId, NetworkId, ServerKey};
 
+use crate::endpoint::RelayStanding;
 use crate::node::{Net, Node};
 
 impl Net {
@@ -15,6 +15,18 @@ impl Net {
     pub(crate) fn trusts(&self, key: &ServerKey) -> bool {
         let watched = self.mirrors.get(key);
         watched.is_none_or(|watched| watched.witness.accusations().is_empty())
+    }
+}
+
+impl Net {
+    /// How many of its servers have stored an event.
+    pub(crate) fn stored_at(&self, event: &EventId) -> u32 {
+        let listed = self.servers();
+        let keep = self
+            .mirrors
+            .iter()
+            .filter(|(key, watched)| listed.contains_key(key) && watched.witness.has(event));
+        u32::try_from(keep.count()).unwrap_or(u32::MAX)
     }
 }
 
@@ -79,7 +91,11 @@ impl Node {
             events,
             lacking,
             rtt_us: rtt,
-            relay: RelayUse::None,
+            relay: match self.endpoint.relay_standing(key) {
+                None => RelayUse::None,
+                Some(RelayStanding::Ready) => RelayUse::Ready,
+                Some(RelayStanding::Home) => RelayUse::Home,
+            },
             accusations: accusations
                 .iter()
                 .map(|accusation| accusation_view(net, accusation))
@@ -104,34 +120,6 @@ impl Node {
         });
         addresses.min_by_key(|(key, address)| (address.is_ipv6(), *key, *address))
     }
-
-    /// What a network's servers were caught at.
-    pub(crate) fn server_problems(&self, net: &Net) -> Vec<Problem> {
-        let servers = net.servers();
-        let mut problems = Vec::new();
-        for (key, watched) in &net.mirrors {
-            let place = servers
-                .get(key)
-                .map_or_else(|| key.short(), |server| server.place());
-            for accusation in watched.witness.accusations() {
-                let tips: Vec<String> = accusation
-                    .tips
-                    .iter()
-                    .enumerate()
-                    .map(|(n, tip)| tip_text(tip, &teller(net, accusation, n)))
-                    .collect();
-                problems.push(Problem {
-                    text: format!(
-                        "server {place} lied: {}; signed: {}",
-                        accusation.what,
-                        tips.join(" and ")
-                    ),
-                    hint: Some(format!("mesh server rm {}", key.short())),
-                });
-            }
-        }
-        problems
-    }
 }
 
 /// Who was told the tip at place `n`: the last one is the other member's, if there is one.
@@ -147,15 +135,6 @@ fn name(net: &Net, device: &DeviceId) -> String {
         .devices
         .get(device)
         .map_or_else(|| device.short(), |device| device.host.to_string())
-}
-
-fn tip_text(tip: &SignedTip, teller: &Option<String>) -> String {
-    let chain = data_encoding::HEXLOWER.encode(&tip.tip.chain.0[..4]);
-    let to = teller.as_deref().unwrap_or("this device");
-    format!(
-        "{} events, chain {chain}, at {} ms, to {to}",
-        tip.tip.count, tip.tip.time
-    )
 }
 
 fn accusation_view(net: &Net, accusation: &Accusation) -> AccusationView {
