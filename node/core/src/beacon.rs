@@ -28,6 +28,8 @@ pub const EVERY: u64 = 10_000;
 pub const LIFETIME: Duration = Duration::from_secs(35);
 /// The most addresses in one.
 pub const MAX_ADDRESSES: usize = 6;
+/// The most tips in one: a server's newest each, and a proof of two.
+pub const MAX_TIPS: usize = MAX_SERVERS + 2;
 /// The most bytes of one.
 pub const MAX_BEACON: usize = 1536;
 
@@ -42,7 +44,7 @@ pub struct Beacon {
     pub heads: [u8; 16],
     /// Where it may be reached.
     pub addresses: Vec<SocketAddr>,
-    /// The newest tip that each of the network's servers has shown it.
+    /// The newest tip that each of the network's servers has shown it; behind them two that prove a lie, if it knows of one.
     pub tips: Vec<SignedTip>,
 }
 
@@ -92,7 +94,7 @@ impl Beacon {
         let signature = Signature::from_bytes(signature);
         let good = rest.is_empty()
             && beacon.addresses.len() <= MAX_ADDRESSES
-            && beacon.tips.len() <= MAX_SERVERS
+            && beacon.tips.len() <= MAX_TIPS
             && beacon
                 .device
                 .verifies(Domain::Beacon, &signed(network, plain), &signature);
@@ -184,7 +186,7 @@ mod tests {
             counter,
             heads: [4; 16],
             addresses: vec![address; MAX_ADDRESSES],
-            tips: vec![tip; MAX_SERVERS],
+            tips: vec![tip; MAX_TIPS],
         }
     }
 

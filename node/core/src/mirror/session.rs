@@ -206,7 +206,8 @@ impl Session {
     /// Why the server takes no events at the moment, if it does not.
     #[must_use]
     pub fn trouble(&self) -> Option<Failure> {
-        self.trouble
+        // Somebody else's push may have brought it what this device had for it.
+        self.trouble.filter(|_| self.unstored() > 0)
     }
 
     /// When something is due, if nothing comes before.

@@ -48,6 +48,15 @@ pub enum Lie {
     Stale,
 }
 
+impl From<Contradiction> for Lie {
+    fn from(what: Contradiction) -> Self {
+        match what {
+            Contradiction::Fork => Self::Fork,
+            Contradiction::Rollback => Self::Rollback,
+        }
+    }
+}
+
 /// A lie, and what proves it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accusation {
@@ -358,6 +367,33 @@ impl Witness {
         }
     }
 
+    /// A member shows two tips that together prove a lie. Whether they do.
+    pub fn hear_proof(&mut self, device: DeviceId, one: &SignedTip, other: &SignedTip) -> bool {
+        let held = |tip: &SignedTip| tip.tip.time > self.forgiven && self.is_ours(tip);
+        if !held(one) || !held(other) {
+            return false;
+        }
+        let Some(what) = contradiction(one, other) else {
+            return false;
+        };
+        let tips = vec![one.clone(), other.clone()];
+        self.accuse(what.into(), tips, Some(device));
+        true
+    }
+
+    /// The newest accusation that proves itself to everybody, by two tips that contradict each other.
+    #[must_use]
+    pub fn proof_for_others(&self) -> Option<&Accusation> {
+        let proves = |accusation: &&Accusation| match accusation.tips.as_slice() {
+            [one, other] => contradiction(one, other).is_some(),
+            _ => false,
+        };
+        self.accusations
+            .iter()
+            .filter(proves)
+            .max_by_key(|accusation| accusation.at)
+    }
+
     /// Forgets what was heard from who is no member any more.
     pub fn retain(&mut self, live: impl Fn(&DeviceId) -> bool) {
         self.heard
@@ -374,10 +410,7 @@ impl Witness {
         let own = own.map(|other| (None, other));
         let heard = self.heard.iter().map(|(from, other)| (*from, other));
         own.chain(heard).find_map(|(from, other)| {
-            let what = match contradiction(tip, other)? {
-                Contradiction::Fork => Lie::Fork,
-                Contradiction::Rollback => Lie::Rollback,
-            };
+            let what = contradiction(tip, other)?.into();
             Some((what, other.clone(), from))
         })
     }

@@ -92,10 +92,14 @@ impl Net {
         }
     }
 
-    /// The newest tip of each server, for a beacon.
+    /// The newest tip of each server, and behind them what proves the lie found last, for a beacon.
     pub(crate) fn tips(&self) -> Vec<SignedTip> {
-        let newest = self.mirrors.values().filter_map(|w| w.witness.newest());
-        newest.take(MAX_SERVERS).cloned().collect()
+        let witnesses = || self.mirrors.values().map(|watched| &watched.witness);
+        let newest = witnesses().filter_map(Witness::newest).take(MAX_SERVERS);
+        let proofs = witnesses().filter_map(Witness::proof_for_others);
+        let proof = proofs.max_by_key(|accusation| accusation.at);
+        let proof = proof.into_iter().flat_map(|accusation| &accusation.tips);
+        newest.chain(proof).cloned().collect()
     }
 }
 
@@ -362,6 +366,12 @@ impl Node {
 
     /// A member was shown these tips.
     pub(crate) fn hear_tips(&mut self, id: NetworkId, device: DeviceId, tips: &[SignedTip]) {
+        if let ([.., one, other], Some(net)) = (tips, self.nets.get_mut(&id))
+            && let Some(watched) = net.mirrors.get_mut(&one.server)
+            && watched.witness.hear_proof(device, one, other)
+        {
+            net.note_accusations(&one.server);
+        }
         for tip in tips {
             let Some(net) = self.nets.get_mut(&id) else {
                 return;
