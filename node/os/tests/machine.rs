@@ -83,11 +83,23 @@ fn what_a_killed_process_left_is_removed_at_the_next_start() {
         let applied = apply(&plan(), &options(folder.path())).await.unwrap();
         // As when the process dies: the interface goes, nobody undoes anything.
         drop(applied);
+        gone("mesh0");
         assert_ne!(state(), before, "the rules are still there");
         assert_eq!(recover(&options(folder.path())).await.unwrap(), ["mesh0"]);
         assert_eq!(state(), before);
         assert!(recover(&options(folder.path())).await.unwrap().is_empty());
     });
+}
+
+/// Waits until an interface is gone: a program that another test starts at this moment may hold its file for a blink.
+fn gone(interface: &str) {
+    let begun = std::time::Instant::now();
+    while attempt(&format!("ip link show {interface}")).0 {
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "{interface} stays"
+        );
+    }
 }
 
 #[test]
@@ -99,6 +111,7 @@ fn recovery_leaves_the_rules_of_an_interface_that_is_somebody_elses_by_now() {
     let (dead, living) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     runtime().block_on(async {
         drop(apply(&plan(), &options(dead.path())).await.unwrap());
+        gone("mesh0");
         let applied = apply(&plan(), &options(living.path())).await.unwrap();
         assert_eq!(applied.interface(), "mesh0");
         assert!(recover(&options(dead.path())).await.unwrap().is_empty());
