@@ -9,7 +9,8 @@ use crate::world::{LONG, SOON, agree, invite, join, members, text};
 fn a_network_is_created_with_its_server_or_not_at_all() {
     let world = World::new("hosting");
     let mut server = world.server("server");
-    let alice = world.node(&world.home("alices", Nat::PortRestricted), "alice");
+    let home = world.home("alices", Nat::PortRestricted);
+    let alice = world.node(&home, "alice");
     let nothing = |what: &str| {
         let status = alice.mesh(&["networks", "--json"]).ok().json();
         let networks = crate::world::find(&status, "networks").unwrap();

@@ -13,7 +13,7 @@ pub struct Internet {
     addresses: AtomicU8,
 }
 
-/// A segment behind a router.
+/// A segment behind a router. Its machines are unplugged when it is dropped.
 pub struct Home {
     /// The segment.
     pub lan: Lan,

@@ -440,3 +440,38 @@ fn what_is_found_is_dated_once() {
     assert!(witness.date(88).is_empty());
     assert_eq!(witness.accusations()[0].at, 77);
 }
+
+#[test]
+fn a_proof_convinces_a_member_that_was_told_nothing_false_and_nothing_less_does() {
+    let (mut liar, mut shown) = (Server::with(3), Server::with(3));
+    let (mut alice, mut bob) = (shown.witness(), liar.witness());
+    shown.append(id(7));
+    assert_eq!(pull(&mut alice, &shown), Pulled::Complete);
+    // Bob is told later that there is less.
+    liar.time = shown.time + 5;
+    liar.sign();
+    assert_eq!(pull(&mut bob, &liar), Pulled::Complete);
+    let hidden = liar.tip.clone();
+    assert!(bob.proof_for_others().is_none());
+    assert_eq!(bob.hear(device(1), &shown.tip), Heard::Lied);
+
+    // When alice hears of bob again, his newest tip is as hers.
+    liar.append(id(7));
+    assert_ne!(alice.hear(device(2), &liar.tip), Heard::Lied);
+    assert!(alice.accusations().is_empty());
+    let proof = bob.proof_for_others().unwrap().tips.clone();
+    let mut forged = hidden;
+    forged.tip.count = 1;
+    for (one, other) in [
+        (&proof[0], &proof[0]),
+        (&shown.tip, &liar.tip),
+        (&proof[0], &forged),
+    ] {
+        assert!(!alice.hear_proof(device(2), one, other));
+    }
+    assert!(alice.hear_proof(device(2), &proof[0], &proof[1]));
+    assert_eq!(lies(&alice), [Lie::Rollback]);
+    assert_eq!(alice.accusations()[0].heard_from, Some(device(2)));
+    // She passes it on.
+    assert_eq!(alice.proof_for_others().unwrap().tips, proof);
+}
