@@ -4,7 +4,7 @@
 //! one server ever contradict each other by their times alone.
 
 /// How far ahead of the present the ceiling is written, in milliseconds.
-pub const AHEAD: u64 = 60_000;
+pub const AHEAD: u64 = 5_000;
 
 /// The clock of one server.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ mod tend;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -26,6 +26,7 @@ use mesh_core::link::ALPN;
 use mesh_core::peer::PeerId;
 use mesh_ledger::ids::ServerKey;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use pin::Pin;
@@ -68,6 +69,43 @@ pub(crate) struct Endpoint {
     relays: Relays,
     relays_changed: Arc<Notify>,
     relays_used: Arc<ArcSwap<BTreeSet<RelayUrl>>>,
+    beside: Beside,
+}
+
+/// The sockets beside the main one, each for one server: they are closed with it.
+#[derive(Clone, Default)]
+struct Beside(Arc<Mutex<BTreeMap<u64, iroh::Endpoint>>>);
+
+/// Closes one of them when dropped.
+struct Open {
+    beside: Beside,
+    number: u64,
+}
+
+impl Beside {
+    fn add(&self, iroh: iroh::Endpoint) -> Open {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = all.last_key_value().map_or(0, |(last, _)| last + 1);
+        all.insert(number, iroh);
+        Open {
+            beside: self.clone(),
+            number,
+        }
+    }
+
+    fn take(&self) -> Vec<iroh::Endpoint> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *all).into_values().collect()
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let mut all = self.beside.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(iroh) = all.remove(&self.number) {
+            tokio::spawn(async move { iroh.close().await });
+        }
+    }
 }
 
 impl Endpoint {
@@ -97,6 +135,7 @@ impl Endpoint {
             relays,
             relays_changed,
             relays_used: Arc::default(),
+            beside: Beside::default(),
         })
     }
 
@@ -271,18 +310,16 @@ impl Endpoint {
             .bind()
             .await
             .map_err(|error| failed(&error))?;
-        let connected = async {
-            let connecting = own
-                .connect_with_opts(address, mesh_ledger::mirror::ALPN, options)
-                .await
-                .map_err(|error| failed(&error))?;
-            connecting.await.map_err(|error| failed(&error))
-        };
-        let connection = connected.await?;
+        let open = self.beside.add(own.clone());
+        let connecting = own
+            .connect_with_opts(address, mesh_ledger::mirror::ALPN, options)
+            .await
+            .map_err(|error| failed(&error))?;
+        let connection = connecting.await.map_err(|error| failed(&error))?;
         let watched = connection.clone();
         tokio::spawn(async move {
             watched.closed().await;
-            own.close().await;
+            drop(open);
         });
         Ok(connection)
     }
@@ -299,8 +336,18 @@ impl Endpoint {
 
     /// Closes all connections and waits until the peers were told, for a moment.
     pub(crate) async fn close(&self) {
+        let mut closing: JoinSet<()> = self
+            .beside
+            .take()
+            .into_iter()
+            .map(|own| async move { own.close().await })
+            .collect();
+        let all = async {
+            self.iroh.close().await;
+            while closing.join_next().await.is_some() {}
+        };
         // A peer that is gone never confirms.
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.iroh.close()).await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), all).await;
     }
 }
 

@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use mesh_core::plan::Resolver;
 
@@ -31,6 +32,10 @@ enum Current {
     File(Vec<u8>),
 }
 
+/// A file that was not written to for so long is whole.
+const SETTLED: Duration = Duration::from_millis(80);
+/// The longest wait for that.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// The longest file that is read.
 const MAX: u64 = 64 * 1024;
 
@@ -95,7 +100,7 @@ impl File {
 
     /// Makes the file be what the journal's entries want. `noted` is what is on the disk of the journal.
     fn follow(&self, mut journal: Journal, noted: Option<&Journal>) -> Result<(), ResolverError> {
-        let current = self.look()?;
+        let current = self.look_settled(&journal)?;
         let ours = matches!(&current, Current::File(text) if journal.written.contains(text));
         if !ours {
             journal.before = before(&current);
@@ -125,7 +130,7 @@ impl File {
     }
 
     fn restore(&self, journal: &Journal) -> Result<(), ResolverError> {
-        match self.look()? {
+        match self.look_settled(journal)? {
             Current::File(text) if journal.written.contains(&text) => match &journal.before {
                 Before::Absent => self.delete()?,
                 Before::Link(to) => self.link(to)?,
@@ -140,6 +145,28 @@ impl File {
             Current::Absent | Current::Link { .. } => {}
         }
         Journal::remove(&self.journal)
+    }
+
+    /// What is there, once nobody is in the middle of writing it: an editor that empties the file before it fills it must
+    /// not have its text taken for empty.
+    fn look_settled(&self, journal: &Journal) -> Result<Current, ResolverError> {
+        let patience = Instant::now();
+        loop {
+            let current = self.look()?;
+            let foreign =
+                matches!(&current, Current::File(text) if !journal.written.contains(text));
+            if !foreign || patience.elapsed() > PATIENCE || !self.is_fresh() {
+                return Ok(current);
+            }
+            std::thread::sleep(SETTLED / 4);
+        }
+    }
+
+    /// Whether the file was written to a moment ago.
+    fn is_fresh(&self) -> bool {
+        let modified = fs::symlink_metadata(&self.path).and_then(|metadata| metadata.modified());
+        // A time in the future is no moment ago.
+        modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age < SETTLED))
     }
 
     fn look(&self) -> Result<Current, ResolverError> {
