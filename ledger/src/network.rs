@@ -15,6 +15,7 @@ pub use author::AuthorError;
 pub use receive::Receipt;
 pub use verify::{Fault, Verification, verify_store};
 
+use crate::authority::Authority;
 use crate::epoch::{HandedKey, KeyRing};
 use crate::event::act::{Genesis, Policy};
 use crate::event::attributes::{Founding, Joining, Opened, Subnet};
@@ -33,6 +34,9 @@ use crate::store::{Store, StoreError};
 use crate::text::Label;
 use crate::verdict::Verdict;
 use crate::wire::Index;
+
+/// The most keys that are asked for at once.
+pub const MAX_MISSING: usize = 64;
 
 /// One network's ledger.
 pub struct Ledger<S> {
@@ -350,6 +354,12 @@ impl<S: Store> Ledger<S> {
         &self.fold.state
     }
 
+    /// Who may do what, by the clear acts alone.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.fold.authority
+    }
+
     /// All events.
     #[must_use]
     pub fn graph(&self) -> &Graph {
@@ -472,23 +482,38 @@ impl<S: Store> Ledger<S> {
         self.keys.newest(&self.fold.state.epochs)
     }
 
-    /// The accepted epochs whose keys are not here: to be asked for.
+    /// The epochs whose keys are not here, to be asked for: accepted ones, then those under which events are sealed that
+    /// cannot be opened, as of a rotation that turned out void after others had written under it. At most [`MAX_MISSING`].
     #[must_use]
     pub fn missing_keys(&self) -> Vec<EpochId> {
-        let absent = |epoch: &&EpochId| self.keys.get(epoch).is_none();
-        self.fold
-            .state
-            .epochs
-            .iter()
-            .filter(absent)
-            .copied()
-            .collect()
+        let sealed = self
+            .graph
+            .indices()
+            .zip(&self.opened)
+            .filter(|(_, opened)| **opened == Opened::Pending)
+            .map(|(idx, _)| self.graph.event(idx).header().epoch);
+        let mut missing: Vec<EpochId> = Vec::new();
+        for epoch in self.fold.state.epochs.iter().copied().chain(sealed) {
+            if missing.len() == MAX_MISSING {
+                break;
+            }
+            if self.keys.get(&epoch).is_none() && !missing.contains(&epoch) {
+                missing.push(epoch);
+            }
+        }
+        missing
     }
 
     /// Seals the newest key to one device's box key. The seed is fresh random bytes.
     #[must_use]
     pub fn hand_key(&self, to: &BoxKey, seed: &[u8; 32]) -> Option<HandedKey> {
         HandedKey::seal(&self.network, self.newest_key()?, to, seed)
+    }
+
+    /// Seals the key of one epoch to one device's box key, if it is here. The seed is fresh random bytes.
+    #[must_use]
+    pub fn hand_key_of(&self, epoch: &EpochId, to: &BoxKey, seed: &[u8; 32]) -> Option<HandedKey> {
+        HandedKey::seal(&self.network, self.keys.get(epoch)?, to, seed)
     }
 
     /// Takes a key that a member handed us, if it is one of [`Self::missing_keys`]. Says whether it is. What it opens is folded.

@@ -17,6 +17,7 @@ mod join;
 mod kick;
 mod lab;
 mod log;
+mod rotation;
 mod server;
 mod share;
 mod split;

@@ -38,7 +38,7 @@ pub enum Frame {
     Beacon(Vec<u8>),
     /// Asks for the key of an epoch.
     KeyWanted(EpochId),
-    /// The newest epoch key, sealed to the asking device's box key.
+    /// That key, sealed to the asking device's box key.
     Key(HandedKey),
     /// A joiner's request, encoded by `mesh_ledger::network::redeem`.
     Redeem(Vec<u8>),

@@ -11,6 +11,7 @@ mod mirrors;
 mod names;
 mod net;
 mod report;
+mod rotate;
 mod servers;
 mod spread;
 
@@ -268,7 +269,7 @@ impl Node {
     fn next_wake(&self) -> Duration {
         let nets = self.nets.values().filter(|net| net.is_up());
         let nets = nets
-            .flat_map(|net| [net.dialler.next(), Some(net.next_beacon)])
+            .flat_map(|net| [net.dialler.next(), Some(net.next_beacon), net.rotate_at])
             .flatten();
         let pending = self.pending.iter().map(|pending| pending.deadline);
         let servers = [self.mirrors_due(), self.letters_due(), self.hosting_due()];
@@ -294,6 +295,7 @@ impl Node {
         for id in &ids {
             self.dial_due(*id, now);
             self.beacon_due(*id, now);
+            self.rotate_due(*id, now).await;
         }
         if now >= self.listen {
             self.listen = now + LISTEN;

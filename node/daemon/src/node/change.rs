@@ -178,6 +178,7 @@ impl Node {
         let Some(net) = self.nets.get_mut(&id) else {
             return;
         };
+        net.plan_rotation(steady());
         let wanted = net.desired(now_ms());
         if let (Some(applied), Some(mut wanted)) = (&mut net.applied, wanted) {
             wanted.plan.rules.underlay = ports;
@@ -315,13 +316,13 @@ impl Node {
         let Some(net) = self.nets.get(&id) else {
             return;
         };
-        if let Some(epoch) = net.ledger.missing_keys().last() {
+        for epoch in net.ledger.missing_keys() {
             for linked in self
                 .links
                 .values()
                 .filter(|linked| linked.network == id && linked.member)
             {
-                linked.link.send(Frame::KeyWanted(*epoch));
+                linked.link.send(Frame::KeyWanted(epoch));
             }
         }
     }

@@ -4,7 +4,7 @@ use mesh_core::beacon::Beacon;
 use mesh_core::desired::{device_id, peer_id};
 use mesh_core::link::{Frame, Refusal, event_frames};
 use mesh_core::peer::PeerId;
-use mesh_ledger::ids::{EventId, NetworkId};
+use mesh_ledger::ids::{EpochId, EventId, NetworkId};
 use mesh_ledger::network::redeem::{Reply, Request};
 use mesh_ledger::parking::Source;
 use mesh_ledger::wire::{Message, Sync};
@@ -31,7 +31,7 @@ impl Node {
             Frame::Sync(bytes) => self.sync(link, id, peer, &bytes).await,
             Frame::Stored(ids) => self.confirmed(id, peer, &ids),
             Frame::Beacon(bytes) => self.beacon(link, id, &bytes),
-            Frame::KeyWanted(_) => self.hand_key(link, id, peer),
+            Frame::KeyWanted(epoch) => self.hand_key(link, id, peer, &epoch),
             Frame::Key(key) => {
                 let Some(net) = self.nets.get_mut(&id) else {
                     return;
@@ -184,7 +184,7 @@ impl Node {
         }
     }
 
-    fn hand_key(&mut self, link: LinkId, id: NetworkId, peer: PeerId) {
+    fn hand_key(&mut self, link: LinkId, id: NetworkId, peer: PeerId, epoch: &EpochId) {
         let (Some(net), Some(linked)) = (self.nets.get(&id), self.links.get(&link)) else {
             return;
         };
@@ -193,7 +193,7 @@ impl Node {
         };
         match random::seed() {
             Ok(seed) => {
-                if let Some(key) = net.ledger.hand_key(&device.box_key, &seed) {
+                if let Some(key) = net.ledger.hand_key_of(epoch, &device.box_key, &seed) {
                     linked.link.send(Frame::Key(key));
                 }
             }

@@ -70,6 +70,8 @@ pub(crate) struct Net {
     pub(crate) failing: BTreeMap<PeerId, Duration>,
     pub(crate) beacon_counter: u64,
     pub(crate) next_beacon: Duration,
+    /// When this device writes a rotation of the epoch's key, if one is due.
+    pub(crate) rotate_at: Option<Duration>,
     /// The name server on its addresses, while it is up and the port is free.
     pub(crate) dns: Option<Server>,
     /// Why names are not answered, if they are not, and when to try again.
@@ -151,6 +153,7 @@ impl Net {
             failing: BTreeMap::new(),
             beacon_counter: 0,
             next_beacon: Duration::ZERO,
+            rotate_at: None,
             dns: None,
             dns_problem: None,
             problem: None,
