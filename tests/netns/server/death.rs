@@ -115,8 +115,9 @@ fn a_server_turns_a_kicked_device_away_from_mirror_and_relay_at_once() {
     let to_alice = alice.addresses().0;
     carol.reaches(to_alice, MEET);
     stored(&server, &[&alice, &carol], MEET);
+    // One connection each: none is half made when she is frozen.
     eventually(MEET, "both are connected to the relay", || {
-        relayed(&server, &office) > 0 && relayed(&server, &home) > 0
+        relayed(&server, &office) == 1 && relayed(&server, &home) == 1
     });
 
     // Frozen, she closes nothing herself: what ends now the server has ended.
