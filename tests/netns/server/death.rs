@@ -22,7 +22,7 @@ fn with_the_server_dead_direct_peers_lose_no_packet_and_a_kick_holds_within_seco
     create(&alice, &[&server]);
     for node in [&bob, &carol] {
         join(node, &invite(&alice, &[]));
-        let _ = node.mesh(&["ping", "alice", "--count", "1"]).ok();
+        let _ = node.mesh(&["ping", "alice", "--count", "3"]).ok();
         direct(&alice, node, MEET);
     }
     agree(&[&alice, &bob, &carol], SOON);

@@ -39,8 +39,8 @@ fn a_ticket_works_while_its_creator_is_off_and_exactly_one_member_that_is_on_adm
             "{admits:#?}"
         );
     }
-    let _ = dave.mesh(&["ping", "bob", "--count", "1"]).ok();
-    let _ = carol.mesh(&["ping", "dave", "--count", "1"]).ok();
+    let _ = dave.mesh(&["ping", "bob", "--count", "3"]).ok();
+    let _ = carol.mesh(&["ping", "dave", "--count", "3"]).ok();
 
     // With every member off there is nobody to admit; the server cannot.
     alice.start();

@@ -86,7 +86,7 @@ impl Scene {
         let (alice, bob) = (world.node(&homes[0], "alice"), world.node(&homes[1], "bob"));
         create(&alice, &[&server]);
         join(&bob, &invite(&alice, &[]));
-        let _ = bob.mesh(&["ping", "alice", "--count", "1"]).ok();
+        let _ = bob.mesh(&["ping", "alice", "--count", "3"]).ok();
         direct(&alice, &bob, MEET);
         agree(&[&alice, &bob], SOON);
         stored(&server, &[&alice, &bob], MEET);

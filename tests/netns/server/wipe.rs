@@ -37,5 +37,5 @@ fn after_the_server_is_wiped_and_the_creator_destroyed_the_copy_comes_back_event
     // And it serves: somebody new joins through it.
     let carol = world.node(&homes[0], "carol");
     join(&carol, &invite(&bob, &[]));
-    let _ = carol.mesh(&["ping", "bob", "--count", "1"]).ok();
+    let _ = carol.mesh(&["ping", "bob", "--count", "3"]).ok();
 }
