@@ -151,35 +151,23 @@ pub(crate) fn server_is_well(server: &ServerView) -> bool {
 
 /// A server was listed.
 pub(crate) fn server_added(changed: &ServerChanged) -> Vec<Line> {
-    let ServerChanged {
-        network,
-        server,
-        event,
-        spread: told,
-    } = changed;
-    vec![Line::plain(format!(
-        "{network} has server {} ({}) now; event {}, {}",
-        server.address,
-        server.short,
-        event.short,
-        spread(told)
-    ))]
+    server_changed(changed, "now")
 }
 
 /// A server was taken off the list.
 pub(crate) fn server_removed(changed: &ServerChanged) -> Vec<Line> {
-    let ServerChanged {
-        network,
-        server,
-        event,
-        spread: told,
-    } = changed;
+    server_changed(changed, "no more")
+}
+
+fn server_changed(changed: &ServerChanged, since: &str) -> Vec<Line> {
+    let (server, event) = (&changed.server, &changed.event);
     vec![Line::plain(format!(
-        "{network} has server {} ({}) no more; event {}, {}",
+        "{} has server {} ({}) {since}; event {}, {}",
+        changed.network,
         server.address,
         server.short,
         event.short,
-        spread(told)
+        spread(&changed.spread)
     ))]
 }
 

@@ -328,25 +328,16 @@ impl Node {
         if missing.is_empty() {
             return;
         }
-        let Some(net) = self.nets.get(&id) else {
-            return;
-        };
-        let mut keys = Vec::new();
-        for (key, served) in &mut self.servers {
-            if let (Some(spoken), Some(watched)) =
-                (served.streams.get_mut(&id), net.mirrors.get(key))
-            {
-                spoken.session.want(missing, &watched.witness);
-                keys.push(*key);
-            }
-        }
-        for key in keys {
-            self.step_session(key, id);
-        }
+        self.with_sessions(id, |session, witness| session.want(missing, witness));
     }
 
     /// Tells the servers of a network what is new in its ledger.
     pub(crate) fn tell_mirrors(&mut self, id: NetworkId, news: &[LedgerEvent]) {
+        self.with_sessions(id, |session, witness| session.added(news, witness));
+    }
+
+    /// Tells something to the session with each server of a network, and lets each go on.
+    fn with_sessions(&mut self, id: NetworkId, tell: impl Fn(&mut Session, &Witness)) {
         let Some(net) = self.nets.get(&id) else {
             return;
         };
@@ -355,7 +346,7 @@ impl Node {
             if let (Some(spoken), Some(watched)) =
                 (served.streams.get_mut(&id), net.mirrors.get(key))
             {
-                spoken.session.added(news, &watched.witness);
+                tell(&mut spoken.session, &watched.witness);
                 keys.push(*key);
             }
         }

@@ -101,7 +101,7 @@ impl Node {
             }
         };
         let key = ServerKey(server.key);
-        let net = self.net(Some(&id.to_string()))?;
+        let net = self.net_of(&id)?;
         let view = self
             .server_view(net, &key)
             .ok_or_else(|| Error::new(Code::Failed, "the server's entry cannot be read"))?;
