@@ -179,10 +179,11 @@ impl Endpoint {
     }
 
     /// A server has just accepted this device: its relay, which may have denied it or been away, is tried again now, unless it
-    /// works. iroh would wait up to 16 s, and only forgets that when the relay has another name.
+    /// works or was set just now. iroh would wait up to 16 s, and only forgets that when the relay has another name; but a
+    /// connection under the old name that comes about after all stays open beside the new one, for a minute.
     pub(crate) async fn relay_retry(&self, server: &ServerKey) {
         let old = self.relays.get();
-        let Some(relay) = old.get(server) else {
+        let Some(relay) = old.get(server).filter(|relay| !relay.is_fresh()) else {
             return;
         };
         let home = self.iroh.home_relay_status().get();
@@ -580,6 +581,16 @@ mod tests {
             "{:?}",
             connection.max_datagram_size()
         );
+    }
+
+    #[tokio::test]
+    async fn a_relay_that_is_just_being_connected_to_is_left_alone() {
+        let server = server(Arc::new(AtomicBool::new(true))).await;
+        let (a, _b, _) = pair().await;
+        a.set_servers(std::slice::from_ref(&server.told)).await;
+        let before = a.relays.get();
+        a.relay_retry(&server.told.key).await;
+        assert_eq!(before, a.relays.get());
     }
 
     #[tokio::test]

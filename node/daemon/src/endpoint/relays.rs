@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use iroh::dns::{BoxIter, DnsError, Resolver, TxtRecordData};
@@ -48,12 +49,16 @@ pub(super) fn url_host(host: &str) -> String {
     }
 }
 
+/// iroh's pauses between attempts begin at 10 ms and double: until then, none is longer than this.
+const FRESH: Duration = Duration::from_secs(2);
+
 /// A relay that is set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Relay {
     pub(super) server: RelayServer,
     pub(super) url: RelayUrl,
     attempt: u32,
+    since: Instant,
 }
 
 impl Relay {
@@ -63,7 +68,13 @@ impl Relay {
             server,
             url,
             attempt,
+            since: Instant::now(),
         })
+    }
+
+    /// Whether it was set so lately that iroh, if it does not work yet, tries it again within a moment.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.since.elapsed() < FRESH
     }
 
     /// The same under a name that iroh does not know yet.

@@ -30,6 +30,8 @@ const DIAL: Duration = Duration::from_millis(3500);
 const DIAL_RELAYED: Duration = Duration::from_secs(5);
 /// A relay through which nothing came for so long is taken for dead. Both ends of a link send something every four seconds.
 const SILENCE: Duration = Duration::from_millis(5500);
+/// How long packets are still taken from a connection in whose place another is kept.
+const OVERTAKEN: Duration = Duration::from_millis(500);
 /// How long a joiner may stay without being admitted.
 const JOINER: Duration = Duration::from_secs(60);
 /// The most joiners at once.
@@ -247,9 +249,14 @@ impl Node {
                 age: steady().saturating_sub(old.since),
             };
             if alive && !keeps_new(&self.me, &peer, standing, dialled_here) {
-                wire.connection
-                    .close(iroh::endpoint::VarInt::from_u32(4), b"another is kept");
                 net.dialler.linked(peer);
+                let late = carrier::receive(wire.connection.clone(), peer, net.tunnel.clone());
+                tokio::spawn(async move {
+                    // The other side may have sent packets this way before it knew of the one that is kept.
+                    let _ = tokio::time::timeout(OVERTAKEN, late).await;
+                    wire.connection
+                        .close(iroh::endpoint::VarInt::from_u32(4), b"another is kept");
+                });
                 return;
             }
         }
@@ -262,10 +269,9 @@ impl Node {
         let Some(net) = self.nets.get_mut(&id) else {
             return;
         };
-        if let Some(old) = net.links.insert(peer, link).filter(|old| *old != link)
-            && let Some(old) = self.links.remove(&old)
-        {
-            old.link.cut();
+        if let Some(old) = net.links.insert(peer, link).filter(|old| *old != link) {
+            // It ends by itself, so that packets under way on it still arrive.
+            self.links.remove(&old);
         }
         net.dialler.linked(peer);
         net.settings.heard(device_id(&peer).to_string(), now_ms());
