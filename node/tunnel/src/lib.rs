@@ -14,7 +14,8 @@
 //! packet that the old table alone allowed will be judged any more.
 //!
 //! The sessions (`boringtun`'s `Tunn`) are made when traffic or a peer's handshake asks for them, and stay across tables
-//! as long as the peer's key does.
+//! as long as both keys do. When one changes, the session goes on until there is one under the new key, so that no packet is
+//! lost by it; it answers no handshake and ends after 20 seconds.
 
 pub mod carrier;
 pub mod device;

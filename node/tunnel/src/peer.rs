@@ -28,7 +28,6 @@ pub(crate) const HANDSHAKE: usize = 148;
 /// A peer of the current table, or of an older one if it was cut.
 pub(crate) struct Slot {
     pub(crate) id: PeerId,
-    pub(crate) key: PublicKey,
     pub(crate) counters: Counters,
     inbox: Mutex<Inbox>,
     state: Mutex<State>,
@@ -50,7 +49,10 @@ pub(crate) struct State {
     pub(crate) policy: Arc<PeerPolicy>,
     pub(crate) carrier: Option<Arc<dyn Carrier>>,
     pub(crate) filter: PeerFilter,
+    keys: Keys,
     session: Option<Session>,
+    /// The session under the keys before these, as long as it is of use.
+    former: Option<Former>,
     /// Packets that came while there was no carrier.
     waiting: VecDeque<(Duration, Vec<u8>)>,
     /// When the link was last asked for.
@@ -66,17 +68,30 @@ pub(crate) struct State {
     established: Option<Duration>,
 }
 
+/// The keys of both sides.
+#[derive(Clone)]
+pub(crate) struct Keys {
+    pub(crate) own: Arc<StaticSecret>,
+    pub(crate) peer: PublicKey,
+}
+
 struct Session {
     tunn: Tunn,
     /// Held as long as the session lives.
-    _index: Index,
+    index: Index,
+}
+
+/// A session whose keys are not the current ones any more. It carries packets until there is one under the current keys,
+/// takes those still under way for a moment longer, and answers no handshake.
+struct Former {
+    session: Session,
+    until: Duration,
+    carries: bool,
 }
 
 /// What a thread brings when it is a peer's turn.
 pub(crate) struct Turn<'a> {
     pub(crate) slot: &'a Slot,
-    /// This device's key.
-    pub(crate) key: &'a StaticSecret,
     pub(crate) now: Duration,
     /// Where messages for the peer go.
     pub(crate) arena: &'a mut Arena,
@@ -94,10 +109,9 @@ pub(crate) enum Opened {
 }
 
 impl Slot {
-    pub(crate) fn new(id: PeerId, key: PublicKey, policy: Arc<PeerPolicy>) -> Self {
+    pub(crate) fn new(id: PeerId, keys: Keys, policy: Arc<PeerPolicy>) -> Self {
         Self {
             id,
-            key,
             counters: Counters::default(),
             inbox: Mutex::default(),
             state: Mutex::new(State {
@@ -105,7 +119,9 @@ impl Slot {
                 policy,
                 carrier: None,
                 filter: PeerFilter::new(),
+                keys,
                 session: None,
+                former: None,
                 waiting: VecDeque::new(),
                 wished: None,
                 asked: None,
@@ -155,6 +171,7 @@ impl Slot {
         state.cut = true;
         state.carrier = None;
         state.session = None;
+        state.former = None;
         state.waiting.clear();
         state.filter = PeerFilter::new();
         drop(state);
@@ -195,7 +212,12 @@ impl State {
             self.waiting.push_back((turn.now, padded.to_vec()));
             return;
         }
-        let Some(session) = self.session(turn) else {
+        let carrying = self.former.as_mut().filter(|former| former.carries);
+        let session = match carrying {
+            Some(former) => Some(&mut former.session),
+            None => self.session(),
+        };
+        let Some(session) = session else {
             return;
         };
         let room = turn.arena.room((padded.len() + OVERHEAD).max(HANDSHAKE));
@@ -230,6 +252,60 @@ impl State {
         }
     }
 
+    /// The key of one side or the other has changed. If there is a session, it carries packets until the handshake that is
+    /// begun here has made another.
+    pub(crate) fn rekey(&mut self, turn: &mut Turn<'_>, keys: Keys) {
+        self.keys = keys;
+        let live = |session: &Session| session.tunn.time_since_last_handshake().is_some();
+        if let Some(session) = self.session.take().filter(live) {
+            self.former = Some(Former {
+                session,
+                until: turn.now + FORMER,
+                carries: true,
+            });
+        }
+        self.reset();
+        if self.former.is_some() && self.session().is_some() {
+            self.initiate(turn, false);
+        }
+    }
+
+    /// The peer's key in force.
+    pub(crate) fn peer_key(&self) -> PublicKey {
+        self.keys.peer
+    }
+
+    /// Whether these are the keys in force.
+    pub(crate) fn has_keys(&self, own: &Arc<StaticSecret>, peer: &PublicKey) -> bool {
+        Arc::ptr_eq(&self.keys.own, own) && self.keys.peer == *peer
+    }
+
+    /// Opens data that is addressed to the session under the keys before these.
+    fn open_former(
+        &mut self,
+        turn: &Turn<'_>,
+        message: &[u8],
+        buffer: &mut [u8],
+    ) -> Option<Opened> {
+        let number = receiver(message)?;
+        let former = self.former.as_mut()?;
+        if former.session.index.number() != number {
+            return None;
+        }
+        Some(
+            match former.session.tunn.decapsulate(None, message, buffer) {
+                TunnResult::WriteToTunnelV4(packet, _) | TunnResult::WriteToTunnelV6(packet, _) => {
+                    Opened::Packet(packet.len())
+                }
+                TunnResult::Err(_) => {
+                    turn.slot.counters.drop(Dropped::Unopened, 1);
+                    Opened::Failed
+                }
+                TunnResult::Done | TunnResult::WriteToNetwork(_) => Opened::Nothing,
+            },
+        )
+    }
+
     /// Opens a message into `buffer`, which must have room for it. Answers of WireGuard's own go to the arena.
     pub(crate) fn open(
         &mut self,
@@ -237,7 +313,10 @@ impl State {
         message: &[u8],
         buffer: &mut [u8],
     ) -> Opened {
-        let Some(session) = self.session(turn) else {
+        if let Some(opened) = self.open_former(turn, message, buffer) {
+            return opened;
+        }
+        let Some(session) = self.session() else {
             return Opened::Failed;
         };
         let (opened, answer) = match session.tunn.decapsulate(None, message, buffer) {
@@ -275,6 +354,13 @@ impl State {
         {
             self.waiting.pop_front();
             slot.counters.drop(Dropped::NoCarrier, 1);
+        }
+        if self
+            .former
+            .as_ref()
+            .is_some_and(|former| now >= former.until)
+        {
+            self.former = None;
         }
         let Some(session) = &mut self.session else {
             return;
@@ -314,21 +400,18 @@ impl State {
         self.answered = false;
     }
 
-    fn session(&mut self, turn: &Turn<'_>) -> Option<&mut Session> {
+    fn session(&mut self) -> Option<&mut Session> {
         if self.session.is_none() {
             let index = Index::take()?;
             let tunn = Tunn::new(
-                turn.key.clone(),
-                turn.slot.key,
+                StaticSecret::clone(&self.keys.own),
+                self.keys.peer,
                 None,
                 None,
                 index.number(),
                 None,
             );
-            self.session = Some(Session {
-                tunn,
-                _index: index,
-            });
+            self.session = Some(Session { tunn, index });
         }
         self.session.as_mut()
     }
@@ -364,6 +447,10 @@ impl State {
         self.asked = None;
         self.told = None;
         self.established = Some(turn.now);
+        if let Some(former) = self.former.as_mut().filter(|former| former.carries) {
+            former.carries = false;
+            former.until = turn.now + UNDER_WAY;
+        }
         turn.events.push(Event::HandshakeDone(turn.slot.id));
         while let Some(session) = &mut self.session {
             let Some(length) = outgoing(&session.tunn.decapsulate(
@@ -397,6 +484,14 @@ impl State {
     }
 }
 
+/// The number of the session that a message of data is for: WireGuard's receiver index without its lowest byte, which
+/// counts the handshakes of one session.
+fn receiver(message: &[u8]) -> Option<u32> {
+    let (kind, rest) = message.split_first_chunk::<4>()?;
+    let index = rest.first_chunk::<4>()?;
+    (kind[0] == DATA).then(|| u32::from_le_bytes(*index) >> 8)
+}
+
 fn outgoing(result: &TunnResult<'_>) -> Option<usize> {
     match result {
         TunnResult::WriteToNetwork(message) => Some(message.len()),
@@ -408,6 +503,10 @@ const INITIATION: u8 = 1;
 const RESPONSE: u8 = 2;
 const DATA: u8 = 4;
 
+/// How long a session may carry packets when its keys have changed and no other comes about, and how long one that is
+/// replaced takes what is still under way.
+const FORMER: Duration = Duration::from_secs(20);
+const UNDER_WAY: Duration = Duration::from_secs(3);
 /// Messages and bytes that may wait for opening, per peer.
 const MAX_BACKLOG: usize = 4096;
 const MAX_BACKLOG_BYTES: usize = 8 << 20;

@@ -17,7 +17,7 @@ use crate::table::{Dropped, Event};
 use crate::tunnel::Events;
 
 pub(crate) struct Shared {
-    pub(crate) key: StaticSecret,
+    pub(crate) key: ArcSwap<StaticSecret>,
     pub(crate) mtu: usize,
     pub(crate) device: Arc<dyn Device>,
     pub(crate) snapshot: ArcSwap<Snapshot>,
@@ -51,7 +51,7 @@ impl Shared {
         events: Events,
     ) -> Self {
         Self {
-            key,
+            key: ArcSwap::from_pointee(key),
             mtu: mtu.into(),
             device,
             snapshot: ArcSwap::default(),
@@ -70,7 +70,6 @@ impl Shared {
     ) -> Turn<'a> {
         Turn {
             slot,
-            key: &self.key,
             now: self.now(),
             arena,
             events,

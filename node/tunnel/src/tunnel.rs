@@ -11,7 +11,7 @@ use x25519_dalek::StaticSecret;
 
 use crate::carrier::{Arena, Carrier};
 use crate::device::Device;
-use crate::peer::Slot;
+use crate::peer::{Keys, Slot};
 use crate::shared::{Shared, Snapshot};
 use crate::table::{Event, PeerStats, Table};
 use crate::{inward, outward, timer};
@@ -78,8 +78,8 @@ impl Tunnel {
     }
 
     /// Makes a table the one that counts. Denies first: when this returns, whoever is not in it is cut off, with all
-    /// flows, sessions and queues, and whatever it does not allow is refused. A peer whose key is the same keeps its
-    /// session and its flows.
+    /// flows, sessions and queues, and whatever it does not allow is refused. A peer that stays keeps its flows, and its
+    /// session if its key is the same; if it is not, the session goes on until there is one under the new key.
     pub fn publish(&self, table: &Table) {
         let _one = self
             .publishing
@@ -92,19 +92,29 @@ impl Tunnel {
                 new.own.push(*own);
             }
         }
+        let own = self.shared.key.load_full();
         let mut kept = BTreeSet::new();
         let mut carriers = Vec::new();
+        let mut changed = Vec::new();
         for (id, peer) in &table.peers {
             let Some(policy) = table.rules.for_peer(id).map(Arc::new) else {
                 continue;
             };
-            let slot = match old.peer(id).filter(|slot| slot.key == peer.key) {
+            let keys = Keys {
+                own: own.clone(),
+                peer: peer.key,
+            };
+            let slot = match old.peer(id) {
                 Some(slot) => {
                     kept.insert(*id);
-                    slot.lock().policy = policy.clone();
+                    let mut state = slot.lock();
+                    state.policy = policy.clone();
+                    if !state.has_keys(&keys.own, &keys.peer) {
+                        changed.push((slot.clone(), keys));
+                    }
                     slot.clone()
                 }
-                None => Arc::new(Slot::new(*id, peer.key, policy.clone())),
+                None => Arc::new(Slot::new(*id, keys, policy.clone())),
             };
             let place = new.slots.len();
             new.by_id.insert(*id, place);
@@ -124,6 +134,25 @@ impl Tunnel {
             .collect();
         self.shared.snapshot.store(Arc::new(new));
         self.resume(resumed);
+        self.rekey(changed);
+    }
+
+    /// Changes this device's key. Sessions under the old one go on until each peer, which has to learn the new one by
+    /// other means, has made another with it, and for at most 20 seconds.
+    pub fn set_key(&self, key: StaticSecret) {
+        let _one = self
+            .publishing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let own = Arc::new(key);
+        self.shared.key.store(own.clone());
+        let snapshot = self.shared.snapshot.load_full();
+        let keys = |slot: &Arc<Slot>| Keys {
+            own: own.clone(),
+            peer: slot.lock().peer_key(),
+        };
+        let slots = snapshot.slots.iter();
+        self.rekey(slots.map(|slot| (slot.clone(), keys(slot))).collect());
     }
 
     /// Changes the carrier of one peer, as a new table with only that change would. The next table must have it too.
@@ -185,6 +214,19 @@ impl Tunnel {
                 tracing::error!("a packet thread ended with a panic");
             }
         }
+    }
+
+    /// Begins sessions under new keys.
+    fn rekey(&self, slots: Vec<(Arc<Slot>, Keys)>) {
+        let (mut arena, mut events) = (Arena::default(), Vec::new());
+        for (slot, keys) in slots {
+            let mut state = slot.lock();
+            state.rekey(&mut self.shared.turn(&slot, &mut arena, &mut events), keys);
+            let carrier = state.carrier.clone();
+            drop(state);
+            Shared::send(&slot, carrier.as_ref(), &mut arena);
+        }
+        self.shared.tell(&mut events);
     }
 
     /// Sends what waited for a carrier.

@@ -14,7 +14,8 @@ use mesh_core::filter::Reason;
 use mesh_core::packet::{Transport, parse};
 use mesh_core::plan::Protocol;
 use mesh_tunnel::{Carrier, Dropped, Event, Table};
-use world::{Mischief, Node, Pair, SOON, Wire, echo, open, tcp, udp};
+use world::{Mischief, Pair, SOON, Wire, echo, open, tcp, udp};
+use x25519_dalek::{PublicKey, StaticSecret};
 
 const SYN: u8 = 2;
 const ACK: u8 = 16;
@@ -136,7 +137,7 @@ fn a_peer_without_live_addresses_in_the_rules_takes_no_part() {
 }
 
 #[test]
-fn a_session_outlives_tables_that_keep_the_peers_key_and_no_others() {
+fn a_session_outlives_tables_that_keep_the_peers_key() {
     let pair = Pair::new();
     pair.ping(1);
     pair.b
@@ -147,14 +148,74 @@ fn a_session_outlives_tables_that_keep_the_peers_key_and_no_others() {
         pair.ping(id);
     }
     assert!(pair.b.events.try_recv().is_err(), "no second handshake");
+}
 
-    let other = Node::new(9);
+#[test]
+fn no_packet_is_lost_while_one_side_changes_its_key_whoever_hears_of_it_first() {
+    for told_first in [true, false] {
+        let mut pair = Pair::new();
+        pair.ping(1);
+        pair.a
+            .hears(|event| matches!(event, Event::HandshakeDone(_)));
+        pair.b
+            .hears(|event| matches!(event, Event::HandshakeDone(_)));
+        let new = StaticSecret::from([0x51; 32]);
+        let key = PublicKey::from(&new);
+        let announced = |pair: &mut Pair| {
+            pair.a.key = key;
+            pair.b.tunnel.publish(&pair.b_table());
+        };
+        if told_first {
+            announced(&mut pair);
+            pair.ping(2);
+            pair.a.tunnel.set_key(new);
+        } else {
+            pair.a.tunnel.set_key(new);
+            pair.ping(2);
+            announced(&mut pair);
+        }
+        for id in 3..40 {
+            pair.ping(id);
+            let back = echo(pair.b.address, pair.a.address, id);
+            pair.b.sends(back.clone());
+            assert_eq!(pair.a.gets(), back);
+        }
+        pair.a
+            .hears(|event| matches!(event, Event::HandshakeDone(_)));
+        pair.b
+            .hears(|event| matches!(event, Event::HandshakeDone(_)));
+        pair.ping(50);
+    }
+}
+
+#[test]
+fn flows_outlive_a_change_of_the_peers_key_and_nobody_begins_a_session_under_the_old_one() {
+    let mut pair = Pair::new();
     let mut table = pair.b_table();
-    table.peers.get_mut(&pair.a.id).unwrap().key = other.key;
+    table.rules.open.push(open(Protocol::Tcp, 22));
     pair.b.tunnel.publish(&table);
-    pair.a.sends(echo(pair.a.address, pair.b.address, 99));
-    pair.b.tunnel.publish(&pair.b_table());
-    assert!(pair.b.delivered.try_recv().is_err());
+    let (from, to) = (pair.a.address, pair.b.address);
+    pair.a.sends(tcp(from, to, (4000, 22), SYN));
+    pair.b.gets();
+    pair.b.sends(tcp(to, from, (22, 4000), SYN | ACK));
+    pair.a.gets();
+    // A hears that b has another key; b has not changed it yet. What b answers belongs to the connection still.
+    let new = StaticSecret::from([0x52; 32]);
+    pair.b.key = PublicKey::from(&new);
+    pair.a.tunnel.publish(&pair.a_table());
+    pair.b.sends(tcp(to, from, (22, 4000), ACK));
+    pair.a.gets();
+    // B forgets its sessions and begins anew with the old key: a does not answer.
+    pair.b.tunnel.reset(&pair.a.id);
+    pair.b.sends(tcp(to, from, (22, 4000), ACK));
+    let before = pair.a.dropped(Dropped::Unopened);
+    while pair.a.dropped(Dropped::Unopened) == before {
+        std::thread::yield_now();
+    }
+    assert!(pair.a.delivered.try_recv().is_err());
+    pair.b.tunnel.set_key(new);
+    pair.b.sends(tcp(to, from, (22, 4000), ACK));
+    pair.a.gets();
 }
 
 #[test]

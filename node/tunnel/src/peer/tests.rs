@@ -153,19 +153,21 @@ impl World {
             ..Ruleset::default()
         };
         let policy = rules.for_peer(&world_id()).unwrap();
-        let key = PublicKey::from(&StaticSecret::from([2; 32]));
+        let keys = Keys {
+            own: Arc::new(StaticSecret::from([1; 32])),
+            peer: PublicKey::from(&StaticSecret::from([2; 32])),
+        };
         Self {
-            slot: Slot::new(world_id(), key, Arc::new(policy)),
+            slot: Slot::new(world_id(), keys, Arc::new(policy)),
             arena: Arena::default(),
         }
     }
 
     /// The peer's turn at this second, and the events that come of it.
     fn at(&mut self, second: u64, what: impl FnOnce(&mut State, &mut Turn<'_>)) -> Vec<Event> {
-        let (key, mut events) = (StaticSecret::from([1; 32]), Vec::new());
+        let mut events = Vec::new();
         let mut turn = Turn {
             slot: &self.slot,
-            key: &key,
             now: Duration::from_secs(second),
             arena: &mut self.arena,
             events: &mut events,
