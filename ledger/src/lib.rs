@@ -66,6 +66,7 @@ pub mod graph;
 pub mod ids;
 pub mod keys;
 pub mod mirror;
+pub mod narrow;
 pub mod network;
 mod order;
 pub mod parking;

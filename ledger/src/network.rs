@@ -4,6 +4,7 @@
 //! graph first: an event that the fold would find void is never stored. A failed write leaves the ledger as it was.
 
 mod author;
+mod narrow;
 mod receive;
 pub mod redeem;
 mod verify;
@@ -47,6 +48,7 @@ pub struct Ledger<S> {
     parking: Parking,
     damaged: BTreeSet<EventId>,
     keys: KeyRing,
+    offer_keys: KeyRing,
     box_secret: BoxSecret,
     opened: Vec<Opened>,
     fold: Fold,
@@ -322,6 +324,9 @@ impl<S: Store> Ledger<S> {
         for key in ledger.store.epoch_keys()? {
             ledger.keys.insert(key);
         }
+        for key in ledger.store.offer_keys()? {
+            ledger.offer_keys.insert(key);
+        }
         for event in events {
             // What an earlier release's gate passed and this one's does not is left out; `verify` names it.
             if let Ok(Passage::Missing(missing)) =
@@ -583,6 +588,7 @@ impl<S: Store> Ledger<S> {
             parking: Parking::new(),
             damaged: BTreeSet::new(),
             keys: KeyRing::new(),
+            offer_keys: KeyRing::new(),
             box_secret,
             opened: Vec::new(),
             index: Index::new(),
@@ -616,7 +622,9 @@ impl<S: Store> Ledger<S> {
             self.opened
                 .push(seal::open(self.graph.event(idx), &self.keys));
         }
-        fold(&self.graph, &self.opened)
+        let mut fold = fold(&self.graph, &self.opened);
+        self.open_offers(&mut fold.state);
+        fold
     }
 
     /// Shows what was inserted after the first `len` events, and is durable, to sync and the replica.

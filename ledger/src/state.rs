@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::Serialize;
+use serde::ser::SerializeMap;
 
 use crate::authority::Authority;
 use crate::event::act::InviteKind;
-use crate::event::attributes::{Audience, Offer, Server, Subnet};
+use crate::event::attributes::{Audience, NarrowOffer, Offer, Server, Subnet};
 use crate::ids::{BoxKey, DeviceId, Digest, EpochId, EventId, InviteKey, NetworkId, UserId, WgKey};
 use crate::text::{Label, Note};
 
@@ -83,6 +84,20 @@ pub struct StandingOffer {
     /// Whether it may be used: a route or an exit needs an admin's approval of exactly this offer, unless the network's
     /// policy is that none needs one.
     pub approved: bool,
+    /// Whether it was sealed to its audience, and opened here.
+    #[serde(skip)]
+    pub narrow: bool,
+}
+
+/// An offer that stands, sealed to its audience.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StandingNarrow {
+    /// The sealed offer.
+    pub offer: NarrowOffer,
+    /// The event that made it.
+    pub event: EventId,
+    /// Whether it may be used if it is a route or an exit.
+    pub approved: bool,
 }
 
 /// An invite.
@@ -131,7 +146,8 @@ pub struct State {
     pub removed_users: BTreeMap<UserId, EventId>,
     /// Devices that were members' and are not, with the event that removed them.
     pub removed_devices: BTreeMap<DeviceId, EventId>,
-    /// What devices offer, by device and slot.
+    /// What devices offer, by device and slot. The hash leaves those out that were opened here: it takes them as sealed.
+    #[serde(serialize_with = "for_all_to_read")]
     pub offers: BTreeMap<(DeviceId, u32), StandingOffer>,
     /// Invites, closed and used ones included.
     pub invites: BTreeMap<EventId, StandingInvite>,
@@ -143,9 +159,23 @@ pub struct State {
     pub tags: BTreeMap<Label, BTreeSet<UserId>>,
     /// Accepted epochs, in order.
     pub epochs: Vec<EpochId>,
+    /// Offers sealed to their audience, by device and slot. Those opened here stand in `offers` too.
+    pub narrow: BTreeMap<(DeviceId, u32), StandingNarrow>,
     /// How many events' attributes wait for a key.
     #[serde(skip)]
     pub pending: usize,
+}
+
+fn for_all_to_read<S: serde::Serializer>(
+    offers: &BTreeMap<(DeviceId, u32), StandingOffer>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let plain = || offers.iter().filter(|(_, standing)| !standing.narrow);
+    let mut map = serializer.serialize_map(Some(plain().count()))?;
+    for (place, standing) in plain() {
+        map.serialize_entry(place, standing)?;
+    }
+    map.end()
 }
 
 /// Without the contact secret.
@@ -197,6 +227,7 @@ impl State {
             settings: BTreeMap::new(),
             tags: BTreeMap::new(),
             epochs: authority.epochs.clone(),
+            narrow: BTreeMap::new(),
             pending: 0,
         }
     }

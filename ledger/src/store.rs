@@ -8,7 +8,7 @@ use crate::event::{Event, id_of};
 use crate::ids::{EventId, NetworkId};
 use crate::keys::EpochKey;
 
-/// What a store must do. It holds one network's events and the epoch keys of this device.
+/// What a store must do. It holds one network's events, and the keys of epochs and narrow offers that this device has.
 pub trait Store {
     /// The network whose genesis was appended, if there is one.
     ///
@@ -46,6 +46,18 @@ pub trait Store {
     /// # Errors
     /// [`StoreError`] if they are not all durable.
     fn add_epoch_keys(&mut self, keys: &[EpochKey]) -> Result<(), StoreError>;
+
+    /// The keys of narrow offers: this device's own, and those it is in the audience of.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    fn offer_keys(&self) -> Result<Vec<EpochKey>, StoreError>;
+
+    /// Adds a key of a narrow offer, as durably as events.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it is not durable.
+    fn add_offer_key(&mut self, key: &EpochKey) -> Result<(), StoreError>;
 }
 
 /// One stored event, as it was read.

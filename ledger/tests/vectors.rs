@@ -548,11 +548,41 @@ fn attributes() -> Vec<(&'static str, Act, Attributes)> {
                 offer: None,
             },
         ),
+        (
+            "write.narrow",
+            Write::Narrow {
+                device,
+                slot: 3,
+                offer: narrow(device),
+            },
+        ),
     ];
     for (name, write) in writes {
         all.push((name, Act::Private, Attributes::Writes(vec![write])));
     }
     all
+}
+
+fn narrow(device: DeviceId) -> NarrowOffer {
+    let offer = Offer {
+        what: Service::Port {
+            protocol: Protocol::Udp,
+            first: 53,
+            last: 53,
+        },
+        name: Some("wiki".parse().unwrap()),
+        audience: Audience::Only {
+            users: vec![UserId([1; 32])],
+            devices: Vec::new(),
+            tags: vec!["staff".parse().unwrap()],
+        },
+        until: None,
+    };
+    let key = EpochKey::from_bytes([0x17; 32]);
+    let narrow = mesh_ledger::narrow::seal(&key, &network(), &device, 3, &offer).unwrap();
+    let opened = mesh_ledger::narrow::open(&key, &network(), &device, 3, &narrow);
+    assert_eq!(opened, Some(offer));
+    narrow
 }
 
 fn messages() -> Vec<(&'static str, Message)> {

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use super::Act;
-use crate::ids::{DeviceId, Digest, EventId, UserId, WgKey};
+use crate::ids::{DeviceId, Digest, EpochId, EventId, UserId, WgKey};
 use crate::text::{Label, Note};
 
 /// The most register writes in one event.
@@ -163,6 +163,24 @@ pub enum Write {
         /// What it offers; none withdraws.
         offer: Option<Offer>,
     },
+    /// An offer that its audience alone can read: by the device alone. It takes the place of whatever stood in the slot.
+    Narrow {
+        /// The device.
+        device: DeviceId,
+        /// Which of its offers.
+        slot: u32,
+        /// The offer, sealed.
+        offer: NarrowOffer,
+    },
+}
+
+/// An [`Offer`] sealed under a key of its own, which the offering device hands to the audience: see [`crate::narrow`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NarrowOffer {
+    /// What the key is committed to, as an epoch's key is.
+    pub key: EpochId,
+    /// nonce ‖ ciphertext ‖ tag.
+    pub sealed: Vec<u8>,
 }
 
 /// A server of the network.
@@ -387,13 +405,21 @@ impl Write {
             Self::Offer {
                 offer: Some(offer), ..
             } => offer.bounded(),
+            Self::Narrow { offer, .. } => crate::narrow::fits(offer),
             _ => true,
         }
     }
 }
 
+impl Service {
+    /// Whether it may be used only with an admin's approval, unless the network's policy is that nothing needs one.
+    pub(crate) fn asks_approval(&self) -> bool {
+        matches!(self, Self::Route { .. } | Self::Exit { .. })
+    }
+}
+
 impl Offer {
-    fn bounded(&self) -> bool {
+    pub(crate) fn bounded(&self) -> bool {
         let service = match &self.what {
             Service::Port { first, last, .. } => *first >= 1 && first <= last,
             Service::Route {

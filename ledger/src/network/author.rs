@@ -25,6 +25,9 @@ pub enum AuthorError {
     /// It does not fit the format.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// A narrow offer is too large.
+    #[error(transparent)]
+    TooLong(#[from] crate::narrow::TooLong),
     /// There is nothing to follow yet: the genesis is damaged.
     #[error("the ledger has no event to follow: wait until a member sent the damaged ones")]
     Empty,

@@ -4,6 +4,7 @@
 mod authoring;
 mod delivery;
 mod joining;
+mod narrow;
 mod storage;
 
 use super::redeem::{Challenge, RedeemError, Reply, Request};

@@ -12,7 +12,7 @@ use super::names::Names;
 use crate::authority::cast::Cast;
 use crate::authority::walk::{Effect, Walked};
 use crate::event::Act;
-use crate::event::attributes::{Attributes, Invitation, Joining, Offer, Opened};
+use crate::event::attributes::{Attributes, Invitation, Joining, NarrowOffer, Offer, Opened};
 use crate::graph::{Graph, Idx};
 use crate::ids::{DeviceId, EventId, UserId, WgKey};
 use crate::text::Label;
@@ -54,6 +54,7 @@ struct Build<'a> {
     /// Names last known, of those who are gone too.
     called: BTreeMap<UserId, Label>,
     offers: BTreeMap<(DeviceId, u32), (Offer, EventId)>,
+    narrow: BTreeMap<(DeviceId, u32), (NarrowOffer, EventId)>,
     approvals: BTreeMap<(DeviceId, u32), Approval>,
     invitations: BTreeMap<Idx, &'a Invitation>,
 }
@@ -78,6 +79,7 @@ pub(crate) fn build(
         people: BTreeMap::new(),
         called: BTreeMap::new(),
         offers: BTreeMap::new(),
+        narrow: BTreeMap::new(),
         approvals: BTreeMap::new(),
         invitations: BTreeMap::new(),
     };
@@ -246,6 +248,7 @@ impl<'a> Build<'a> {
             }
         }
         self.offers.retain(|(offering, _), _| *offering != device);
+        self.narrow.retain(|(offering, _), _| *offering != device);
         self.approvals
             .retain(|(offering, _), _| *offering != device);
     }

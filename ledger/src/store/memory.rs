@@ -13,6 +13,7 @@ pub struct MemoryStore {
     network: Option<NetworkId>,
     events: BTreeMap<(u32, EventId), Vec<u8>>,
     keys: Vec<EpochKey>,
+    offer_keys: Vec<EpochKey>,
     failing: bool,
 }
 
@@ -99,6 +100,18 @@ impl Store for MemoryStore {
             if !self.keys.contains(key) {
                 self.keys.push(key.clone());
             }
+        }
+        Ok(())
+    }
+
+    fn offer_keys(&self) -> Result<Vec<EpochKey>, StoreError> {
+        Ok(self.offer_keys.clone())
+    }
+
+    fn add_offer_key(&mut self, key: &EpochKey) -> Result<(), StoreError> {
+        self.writable()?;
+        if !self.offer_keys.contains(key) {
+            self.offer_keys.push(key.clone());
         }
         Ok(())
     }

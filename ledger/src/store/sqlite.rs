@@ -1,8 +1,8 @@
 //! A network's events in one SQLite database, readable by root alone.
 //!
-//! `event(id, lamport, bytes)`, indexed by (lamport, id); `epoch_key(epoch, key)`; `meta(key, value)` with the schema's
-//! version and the network. Write-ahead log, `synchronous=FULL`: what a call acknowledged is on the disk. No secret but
-//! epoch keys is stored here.
+//! `event(id, lamport, bytes)`, indexed by (lamport, id); `epoch_key(epoch, key)` and `offer_key(id, key)`; `meta(key,
+//! value)` with the schema's version and the network. Write-ahead log, `synchronous=FULL`: what a call acknowledged is on
+//! the disk. No secret but these keys is stored here.
 
 use std::path::Path;
 use std::time::Duration;
@@ -24,6 +24,7 @@ const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS event (id BLOB PRIMARY KEY, lamport INTEGER NOT NULL, bytes BLOB NOT NULL) STRICT;
     CREATE UNIQUE INDEX IF NOT EXISTS event_order ON event (lamport, id);
     CREATE TABLE IF NOT EXISTS epoch_key (epoch BLOB PRIMARY KEY, key BLOB NOT NULL) STRICT;
+    CREATE TABLE IF NOT EXISTS offer_key (id BLOB PRIMARY KEY, key BLOB NOT NULL) STRICT;
 ";
 
 /// A store in a file.
@@ -101,6 +102,16 @@ impl SqliteStore {
         store_error(&self.place, error)
     }
 
+    fn keys(&self, query: &str) -> Result<Vec<EpochKey>, StoreError> {
+        let read = || {
+            let mut statement = self.connection.prepare(query)?;
+            let keys = statement.query_map([], |row| row.get::<_, [u8; 32]>(0))?;
+            keys.map(|key| key.map(EpochKey::from_bytes))
+                .collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(|error| self.error(&error))
+    }
+
     fn in_transaction(
         &mut self,
         write: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<()>,
@@ -166,13 +177,7 @@ impl Store for SqliteStore {
     }
 
     fn epoch_keys(&self) -> Result<Vec<EpochKey>, StoreError> {
-        let read = || {
-            let mut statement = self.connection.prepare("SELECT key FROM epoch_key")?;
-            let keys = statement.query_map([], |row| row.get::<_, [u8; 32]>(0))?;
-            keys.map(|key| key.map(EpochKey::from_bytes))
-                .collect::<rusqlite::Result<Vec<_>>>()
-        };
-        read().map_err(|error| self.error(&error))
+        self.keys("SELECT key FROM epoch_key")
     }
 
     fn add_epoch_keys(&mut self, keys: &[EpochKey]) -> Result<(), StoreError> {
@@ -182,6 +187,20 @@ impl Store for SqliteStore {
             for key in keys {
                 insert.execute(params![key.id().0.as_slice(), key.as_bytes().as_slice()])?;
             }
+            Ok(())
+        })
+    }
+
+    fn offer_keys(&self) -> Result<Vec<EpochKey>, StoreError> {
+        self.keys("SELECT key FROM offer_key")
+    }
+
+    fn add_offer_key(&mut self, key: &EpochKey) -> Result<(), StoreError> {
+        self.in_transaction(|transaction| {
+            transaction.execute(
+                "INSERT OR REPLACE INTO offer_key (id, key) VALUES (?1, ?2)",
+                params![key.id().0.as_slice(), key.as_bytes().as_slice()],
+            )?;
             Ok(())
         })
     }

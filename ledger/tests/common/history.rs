@@ -1,9 +1,9 @@
 //! Random histories: several replicas that act, sync and split; mostly sensible or mostly hostile.
 
 use mesh_ledger::event::act::{InviteKind, Target};
-use mesh_ledger::event::attributes::{Audience, Joining, Write};
+use mesh_ledger::event::attributes::{Audience, Joining, NarrowOffer, Write};
 use mesh_ledger::fold::Fold;
-use mesh_ledger::ids::{EventId, WgKey};
+use mesh_ledger::ids::{EpochId, EventId, WgKey};
 use mesh_ledger::keys::RecoverySecret;
 
 use super::{Person, Side, Ticket, World, label, tcp, v4, words};
@@ -383,6 +383,14 @@ impl History {
                         device: who.device_id(),
                         slot: 1,
                         offer: Some(tcp(1, Audience::Everyone)),
+                    },
+                    Write::Narrow {
+                        device: who.device_id(),
+                        slot: self.dice.below(2) as u32,
+                        offer: NarrowOffer {
+                            key: EpochId([self.dice.below(9) as u8; 32]),
+                            sealed: vec![self.dice.below(9) as u8; 24 + 128 + 16],
+                        },
                     },
                 ];
                 let one = self.dice.below(writes.len());

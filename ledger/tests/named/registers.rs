@@ -2,8 +2,8 @@
 
 use crate::common::{Person, World, label, tcp, v4};
 use crate::office;
-use mesh_ledger::event::attributes::{Audience, Joining, Write};
-use mesh_ledger::ids::WgKey;
+use mesh_ledger::event::attributes::{Audience, Joining, NarrowOffer, Write};
+use mesh_ledger::ids::{EpochId, WgKey};
 use mesh_ledger::verdict::Reason;
 
 #[test]
@@ -80,6 +80,19 @@ fn an_offer_that_alice_signs_for_bobs_device_has_no_effect() {
     );
     o.world.write(&mut o.side, &o.bob, vec![withdraw]);
     assert!(o.world.state().offers.is_empty());
+    let narrow = Write::Narrow {
+        device: o.bob.device_id(),
+        slot: 0,
+        offer: NarrowOffer {
+            key: EpochId([1; 32]),
+            sealed: vec![0; 24 + 128 + 16],
+        },
+    };
+    let forged = o.world.write(&mut o.side, &o.alice, vec![narrow.clone()]);
+    assert!(!o.world.counts(forged));
+    let own = o.world.write(&mut o.side, &o.bob, vec![narrow]);
+    let state = o.world.state();
+    assert_eq!(state.narrow[&(o.bob.device_id(), 0)].event, own);
 }
 
 #[test]

@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Build;
 use crate::authority::{Authority, Seniority};
-use crate::event::attributes::Service;
-use crate::ids::{EventId, UserId};
-use crate::state::{Device, Member, Rank, StandingInvite, StandingOffer, State};
+use crate::ids::{DeviceId, EventId, UserId};
+use crate::state::{Device, Member, Rank, StandingInvite, StandingNarrow, StandingOffer, State};
 
 impl Build<'_> {
     pub(super) fn finish(self, authority: &Authority) -> State {
@@ -67,25 +66,40 @@ impl Build<'_> {
                 },
             );
         }
+        let approvals = self.approvals;
+        let approved = |place: &(DeviceId, u32), event: &EventId| {
+            authority.policy.free_routes
+                || approvals
+                    .get(place)
+                    .is_some_and(|approval| approval.approved && approval.offer == *event)
+        };
         for (place, (offer, event)) in self.offers {
             if !state.devices.contains_key(&place.0) {
                 continue;
             }
-            let free = authority.policy.free_routes
-                || !matches!(offer.what, Service::Route { .. } | Service::Exit { .. });
-            let approved = free
-                || self
-                    .approvals
-                    .get(&place)
-                    .is_some_and(|approval| approval.approved && approval.offer == event);
+            let approved = !offer.what.asks_approval() || approved(&place, &event);
             state.offers.insert(
                 place,
                 StandingOffer {
                     offer,
                     event,
                     approved,
+                    narrow: false,
                 },
             );
+        }
+        for (place, (offer, event)) in self.narrow {
+            if state.devices.contains_key(&place.0) {
+                let approved = approved(&place, &event);
+                state.narrow.insert(
+                    place,
+                    StandingNarrow {
+                        offer,
+                        event,
+                        approved,
+                    },
+                );
+            }
         }
         for (idx, invitation) in self.invitations {
             let id = self.graph.event(idx).id();

@@ -59,7 +59,7 @@ impl Build<'_> {
             }
             Write::Name { user: named, .. } => own(Some(*named), "name"),
             Write::WireGuard { device, .. } => itself(device, "sets its WireGuard key"),
-            Write::Offer { device, .. } => itself(device, "offers"),
+            Write::Offer { device, .. } | Write::Narrow { device, .. } => itself(device, "offers"),
             Write::Address { address, .. } => {
                 admin()?;
                 match &self.addresses {
@@ -143,14 +143,27 @@ impl Build<'_> {
                 slot,
                 offer,
             } => {
+                let place = (*device, *slot);
+                self.narrow.remove(&place);
                 match offer {
                     Some(offer) if self.devices.contains_key(device) => {
-                        self.offers.insert((*device, *slot), (offer.clone(), event));
+                        self.offers.insert(place, (offer.clone(), event));
                     }
                     _ => {
-                        self.offers.remove(&(*device, *slot));
+                        self.offers.remove(&place);
                     }
                 };
+            }
+            Write::Narrow {
+                device,
+                slot,
+                offer,
+            } => {
+                let place = (*device, *slot);
+                self.offers.remove(&place);
+                if self.devices.contains_key(device) {
+                    self.narrow.insert(place, (offer.clone(), event));
+                }
             }
         }
     }

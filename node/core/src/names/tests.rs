@@ -69,6 +69,7 @@ fn state(network: u8, subnet: &str, hosts: &[&str]) -> State {
         settings: BTreeMap::new(),
         tags: BTreeMap::new(),
         epochs: Vec::new(),
+        narrow: BTreeMap::new(),
         pending: 0,
     }
 }

@@ -6,12 +6,13 @@ use mesh_control::call::{LogFilters, Since};
 use mesh_control::view::{LogEntry, Verdict as VerdictView};
 use mesh_ledger::event::act::{InviteKind, Target};
 use mesh_ledger::event::attributes::{
-    Attributes, Audience, Offer, Opened, Protocol, Service, Write,
+    Attributes, Audience, NarrowOffer, Offer, Opened, Protocol, Service, Write,
 };
 use mesh_ledger::event::{Act, Event};
 use mesh_ledger::fold::Fold;
 use mesh_ledger::graph::{Graph, Idx};
 use mesh_ledger::ids::{DeviceId, EventId, UserId};
+use mesh_ledger::state::{StandingNarrow, State};
 use mesh_ledger::verdict::Verdict;
 
 use super::event_ref;
@@ -30,6 +31,7 @@ pub(crate) fn entries(
         graph,
         opened,
         names: &names,
+        state: &fold.state,
     };
     let since: Option<Vec<Idx>> = match &filters.since {
         Some(Since::Event(text)) => Some(
@@ -78,6 +80,7 @@ struct Scribe<'a> {
     graph: &'a Graph,
     opened: &'a [Opened],
     names: &'a Names,
+    state: &'a State,
 }
 
 impl Scribe<'_> {
@@ -113,15 +116,23 @@ impl Scribe<'_> {
     /// Notes what an event offers, for the one that withdraws it.
     fn remember(&mut self, event: &Event) {
         for write in self.writes(event) {
-            if let Write::Offer {
-                device,
-                slot,
-                offer: Some(offer),
-            } = write
-                && device == event.author()
-            {
-                self.offered.insert((device, slot), service(&offer.what));
+            let (place, what) = match write {
+                Write::Offer {
+                    device,
+                    slot,
+                    offer: Some(offer),
+                } => ((device, slot), Some(service(&offer.what))),
+                Write::Narrow { device, slot, .. } => ((device, slot), None),
+                _ => continue,
+            };
+            if place.0 != event.author() {
+                continue;
             }
+            match what {
+                Some(what) => self.offered.insert(place, what),
+                // What it was is not known any more once it does not stand.
+                None => self.offered.remove(&place),
+            };
         }
     }
 
@@ -174,7 +185,9 @@ impl Scribe<'_> {
             Write::Host { device: d, .. }
             | Write::Address { device: d, .. }
             | Write::WireGuard { device: d, .. } => device(d),
-            Write::Offer { device: d, .. } | Write::Approval { device: d, .. } => device(d),
+            Write::Offer { device: d, .. }
+            | Write::Narrow { device: d, .. }
+            | Write::Approval { device: d, .. } => device(d),
             Write::Name { user: u, .. } | Write::Tag { user: u, .. } => user(u),
             Write::Setting { .. } | Write::Servers(_) => false,
         })
@@ -344,7 +357,26 @@ impl Scribe<'_> {
                 Some(what) => format!("withdraws {what}{}", self.of(device)),
                 None => format!("withdraws an offer{}", self.of(device)),
             },
+            Write::Narrow {
+                device,
+                slot,
+                offer,
+            } => match self.narrow(device, *slot, offer) {
+                Some(offer) => format!("offers {}{}", self.offer(offer), self.of(device)),
+                None => format!("offers something to its audience alone{}", self.of(device)),
+            },
         }
+    }
+
+    /// A narrow offer that stands, if it can be read here.
+    fn narrow(&self, device: &DeviceId, slot: u32, offer: &NarrowOffer) -> Option<&Offer> {
+        let place = (*device, slot);
+        let same = |standing: &&StandingNarrow| standing.offer == *offer;
+        self.state.narrow.get(&place).filter(same)?;
+        self.state
+            .offers
+            .get(&place)
+            .map(|standing| &standing.offer)
     }
 
     fn of(&self, device: &DeviceId) -> String {
