@@ -29,6 +29,7 @@
 //!
 //! [`authority`] follows from clear acts alone, so it is total on every replica, a server's included; [`state`] adds what
 //! could be opened. Attributes sealed under a key that is not here yet are pending; nothing in an attribute voids an act.
+//! An offer to fewer than everyone is sealed once more, to its audience alone ([`narrow`]); the state takes it as sealed.
 //!
 //! # Invariants, each with tests
 //!

@@ -4,6 +4,7 @@
 //! graph first: an event that the fold would find void is never stored. A failed write leaves the ledger as it was.
 
 mod author;
+mod checkpoint;
 mod narrow;
 mod receive;
 pub mod redeem;
@@ -13,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 pub use author::AuthorError;
+pub use checkpoint::Unsealed;
 pub use receive::Receipt;
 pub use verify::{Fault, Verification, verify_store};
 

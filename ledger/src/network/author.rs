@@ -25,6 +25,11 @@ pub enum AuthorError {
     /// It does not fit the format.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// The order cannot be sealed yet.
+    #[error(
+        "events wait for others or for keys: their order is sealed once all are here and can be read"
+    )]
+    Unsettled,
     /// A narrow offer is too large.
     #[error(transparent)]
     TooLong(#[from] crate::narrow::TooLong),
@@ -175,7 +180,7 @@ fn must_cover(act: &Act) -> bool {
 
 /// What the next event of `device` follows: its own previous one, then at most one head per other device, the greatest
 /// (lamport, id) first. Says too whether that is every head.
-fn parents(graph: &Graph, device: &DeviceId) -> (Vec<Idx>, bool) {
+pub(super) fn parents(graph: &Graph, device: &DeviceId) -> (Vec<Idx>, bool) {
     let mut tips: BTreeMap<DeviceId, Vec<Idx>> = BTreeMap::new();
     for head in graph.heads() {
         tips.entry(graph.event(head).author())

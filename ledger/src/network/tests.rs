@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod authoring;
+mod checkpoint;
 mod delivery;
 mod joining;
 mod narrow;

@@ -1,0 +1,107 @@
+//! Checkpoints: sealing the order of what this ledger holds.
+
+use super::{AuthorError, Ledger};
+use crate::event::act::Checkpoint;
+use crate::event::attributes::Opened;
+use crate::event::{Act, Event};
+use crate::fold::fold;
+use crate::graph::{Graph, Idx, Past};
+use crate::keys::DeviceSecret;
+use crate::store::Store;
+
+/// What no accepted checkpoint covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unsealed {
+    /// How many events, without merges and checkpoints themselves.
+    pub events: u64,
+    /// When the last accepted checkpoint was written, or else the genesis: milliseconds since 1970, by its author's clock.
+    pub since: u64,
+}
+
+impl<S: Store> Ledger<S> {
+    /// What no accepted checkpoint covers. Looks at every event.
+    #[must_use]
+    pub fn unsealed(&self) -> Unsealed {
+        let graph = &self.graph;
+        let mut heads = Vec::new();
+        let mut since = 0;
+        for idx in graph.indices() {
+            let event = graph.event(idx);
+            match event.act() {
+                Act::Genesis(_) => since = event.header().time,
+                Act::Checkpoint(act) if self.verdict(idx).is_some_and(|v| v.counts()) => {
+                    heads.extend(act.heads.iter().filter_map(|head| graph.find(head)));
+                    since = since.max(event.header().time);
+                }
+                _ => {}
+            }
+        }
+        let sealed = graph.past_of(&heads);
+        let waits = |idx: &Idx| {
+            let act = graph.event(*idx).act();
+            !graph.within(*idx, &sealed) && !matches!(act, Act::Checkpoint(_) | Act::Merge)
+        };
+        Unsealed {
+            events: graph.indices().filter(waits).count() as u64,
+            since,
+        }
+    }
+
+    /// Whether all that is known of is here and can be read, so that its order may be sealed.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.state().pending == 0 && self.parking.is_empty() && self.missing().is_empty()
+    }
+
+    /// Seals the order of everything that is here, after empty merge events if there are too many heads. What hangs on a
+    /// device's larger branch, and on nothing else, stays outside: no honest device cites it.
+    ///
+    /// # Errors
+    /// [`AuthorError::Unsettled`] if events wait for others or for keys; else as of [`Self::author`].
+    pub fn checkpoint(&mut self, device: &DeviceSecret, now: u64) -> Result<Event, AuthorError> {
+        if !self.is_whole() {
+            return Err(AuthorError::Unsettled);
+        }
+        let heads = loop {
+            let (parents, all) = super::author::parents(&self.graph, &device.public());
+            if all {
+                break parents;
+            }
+            self.author(device, Act::Merge, None, now)?;
+        };
+        let past = self.graph.past_of(&heads);
+        let count = past.total();
+        let (authority, state) = if count == self.graph.len() as u64 {
+            (self.authority_hash(), self.state_hash())
+        } else {
+            self.hashes_of(&past)
+        };
+        let mut heads: Vec<_> = heads
+            .iter()
+            .map(|idx| self.graph.event(*idx).id())
+            .collect();
+        heads.sort_unstable();
+        let act = Act::Checkpoint(Checkpoint {
+            heads,
+            authority,
+            state,
+            count,
+        });
+        self.author(device, act, None, now)
+    }
+
+    /// The hashes of the folds of a part of the events.
+    fn hashes_of(&self, past: &Past) -> (crate::ids::Digest, crate::ids::Digest) {
+        let mut part = Graph::new();
+        let mut opened: Vec<Opened> = Vec::new();
+        let inside = |idx: &Idx| self.graph.within(*idx, past);
+        for idx in self.graph.indices().filter(inside) {
+            // Its parents are inside too, and before it.
+            if part.insert(self.graph.event(idx).clone()).is_ok() {
+                opened.push(self.opened(idx).clone());
+            }
+        }
+        let fold = fold(&part, &opened);
+        (fold.authority.hash(), fold.state.hash())
+    }
+}
