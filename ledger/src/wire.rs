@@ -1,11 +1,21 @@
 //! Sync between members: pure state, messages in and out.
 //!
-//! Both sides compare, in this order: a table of segments (1,024 lamports each) with a digest of the ids in each; for the
-//! segments that differ, digests of blocks (32 lamports); for the blocks that differ, the ids. What the other lacks is
-//! then sent ascending by (lamport, id), so that parents come first, in a window that the receiver's acknowledgements
-//! move. A digest is blake3 over ids in that order: sums and xors could be forged. Everything received goes to the gate;
-//! nothing here is trusted but for how much it may cost.
+//! 1. Both sides send a **table** of segments (1,024 lamports each) with a digest of the ids in each. What one side has and
+//!    the other has nothing of needs no more words.
+//! 2. Of a segment that differs, the side with the smaller digest sends digests of **cells**: the events dealt out by a
+//!    keyed hash of their ids, about sixteen to a cell, however many lamports they lie on.
+//! 3. The other answers with the **short ids** (four bytes of the same keyed hash) of all its events in the cells that
+//!    differ. From them the first knows what the other lacks, and says which of them it **wants**.
+//! 4. What the other lacks is then sent ascending by (lamport, id), so that parents come first, in a window that the
+//!    receiver's acknowledgements move.
+//!
+//! A table's digest is blake3 over ids in order: sums and xors could be forged. What is compared below it is short, so it
+//! is keyed by both sides' digests and the round: nobody can write events beforehand that look like others in it, and what
+//! a chance likeness hides shows in the next round. One event that only one side has costs some eighty bytes to find, where
+//! ids of fixed blocks cost a thousand. Everything received goes to the gate; nothing here is trusted but for how much it
+//! may cost.
 
+mod cells;
 mod index;
 mod message;
 
@@ -13,8 +23,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use index::Index;
 pub use message::{
-    BLOCK, BadMessage, MAX_FETCH, MAX_FRAME, MAX_IDS, MAX_TABLE, Message, SEGMENT, SegmentDigest,
+    BadMessage, MAX_BITS, MAX_FETCH, MAX_FRAME, MAX_SHORTS, MAX_TABLE, Message, SEGMENT,
+    SegmentDigest, ShortId,
 };
+
+use cells::Cells;
 
 use crate::event::Event;
 use crate::ids::EventId;
@@ -37,17 +50,31 @@ pub struct Step {
 #[derive(Debug, Default)]
 pub struct Sync {
     round: u32,
-    /// Segments whose blocks, and blocks whose ids, were sent in this round.
-    sent_blocks: BTreeSet<u32>,
-    sent_ids: BTreeSet<u32>,
-    /// What the peer still has to answer, and whether its table came.
+    /// The digests that this side's table told in this round.
+    told: BTreeMap<u32, [u8; 16]>,
+    /// Whether the end of the peer's table is still to come.
     table_due: bool,
-    blocks_due: BTreeSet<u32>,
-    ids_due: BTreeSet<u32>,
+    /// The segments that differ.
+    differing: BTreeMap<u32, Comparison>,
     /// What the peer lacks, in order.
     lacking: BTreeSet<(u32, EventId)>,
     queue: VecDeque<EventId>,
     unacknowledged: usize,
+}
+
+/// Where the comparison of one segment stands.
+#[derive(Debug)]
+struct Comparison {
+    cells: Cells,
+    /// What the peer says next; nothing once all is said.
+    due: Option<Due>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    Cells,
+    Ids,
+    Want,
 }
 
 impl Sync {
@@ -66,9 +93,7 @@ impl Sync {
     /// Whether nothing is under way: no answer due and nothing left to send.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        !self.table_due
-            && self.blocks_due.is_empty()
-            && self.ids_due.is_empty()
+        self.is_compared()
             && self.lacking.is_empty()
             && self.queue.is_empty()
             && self.unacknowledged == 0
@@ -113,15 +138,35 @@ impl Sync {
                 last,
                 segments,
             } => self.table(round, first, last, &segments, index, &mut step),
-            Message::Blocks { segment, blocks } => {
-                self.blocks(segment, &blocks, index, &mut step);
-            }
+            Message::Cells {
+                round,
+                segment,
+                bits,
+                digests,
+            } if round == self.round => self.cells(segment, bits, &digests, index, &mut step),
             Message::Ids {
-                block,
-                first,
-                last,
+                round,
+                segment,
+                bits,
+                cells,
                 ids,
-            } => self.ids(block, first, last, &ids, index, &mut step),
+                last,
+            } if round == self.round => {
+                let there = cells::Listed {
+                    bits,
+                    cells: &cells,
+                    ids: &ids,
+                };
+                self.ids(segment, &there, last, index, &mut step);
+            }
+            Message::Want {
+                round,
+                segment,
+                ids,
+                last,
+            } if round == self.round => self.want(segment, &ids, last, index),
+            // Of a round that is over.
+            Message::Cells { .. } | Message::Ids { .. } | Message::Want { .. } => {}
             Message::Events(events) => {
                 step.send.push(Message::Received);
                 step.events = events;
@@ -146,6 +191,7 @@ impl Sync {
     fn begin(&mut self, round: u32, index: &Index) -> Vec<Message> {
         *self = Self {
             round,
+            told: index.digests().clone(),
             table_due: true,
             queue: std::mem::take(&mut self.queue),
             unacknowledged: self.unacknowledged,
@@ -177,73 +223,103 @@ impl Sync {
             .iter()
             .map(|one| (one.segment, one.digest))
             .collect();
-        for segment in index.segments(first, last) {
+        // Both sides go by what they told, whatever has come since: so they agree on who says what next.
+        let told: Vec<(u32, [u8; 16])> = self
+            .told
+            .range(first..=last.max(first))
+            .map(|(segment, digest)| (*segment, *digest))
+            .collect();
+        for (segment, mine) in told {
             match theirs.get(&segment) {
                 None => self.lacking.extend(index.in_segment(segment)),
-                Some(digest) if *digest != index.segment_digest(segment) => {
-                    self.blocks_due.insert(segment);
-                    self.send_blocks(segment, index, step);
+                Some(theirs) if *theirs != mine => {
+                    if self.differing.contains_key(&segment) {
+                        continue;
+                    }
+                    let cells = Cells::new(self.round, segment, &mine, theirs);
+                    let due = if mine < *theirs {
+                        let (bits, digests) = cells.digests(index);
+                        step.send.push(Message::Cells {
+                            round: self.round,
+                            segment,
+                            bits,
+                            digests,
+                        });
+                        Due::Ids
+                    } else {
+                        Due::Cells
+                    };
+                    let due = Some(due);
+                    self.differing.insert(segment, Comparison { cells, due });
                 }
                 Some(_) => {}
             }
         }
     }
 
-    fn blocks(&mut self, segment: u32, theirs: &[(u8, [u8; 16])], index: &Index, step: &mut Step) {
-        self.send_blocks(segment, index, step);
-        self.blocks_due.remove(&segment);
-        let theirs: BTreeMap<u8, [u8; 16]> = theirs.iter().copied().collect();
-        for (at, digest) in index.block_digests(segment) {
-            let block = index::block_of(segment, at);
-            match theirs.get(&at) {
-                None => self.lacking.extend(index.in_block(block)),
-                Some(other) if *other != digest => {
-                    self.ids_due.insert(block);
-                    self.send_ids(block, index, step);
-                }
-                Some(_) => {}
-            }
+    /// The comparison of a segment, if that is what the peer is to say next.
+    fn awaiting(&mut self, segment: u32, due: Due) -> Option<&mut Comparison> {
+        self.differing
+            .get_mut(&segment)
+            .filter(|one| one.due == Some(due))
+    }
+
+    fn cells(
+        &mut self,
+        segment: u32,
+        bits: u8,
+        theirs: &[[u8; 8]],
+        index: &Index,
+        step: &mut Step,
+    ) {
+        let round = self.round;
+        if let Some(one) = self.awaiting(segment, Due::Cells) {
+            one.due = Some(Due::Want);
+            step.send.extend(one.cells.ids(round, bits, theirs, index));
         }
     }
 
     fn ids(
         &mut self,
-        block: u32,
-        first: EventId,
-        last: EventId,
-        theirs: &[EventId],
+        segment: u32,
+        theirs: &cells::Listed<'_>,
+        last: bool,
         index: &Index,
         step: &mut Step,
     ) {
-        self.send_ids(block, index, step);
-        if last == EventId([0xff; 32]) {
-            self.ids_due.remove(&block);
-        }
-        let theirs: BTreeSet<&EventId> = theirs.iter().collect();
-        let lacking = index
-            .in_block(block)
-            .filter(|(_, id)| (first..=last).contains(id) && !theirs.contains(id));
-        self.lacking.extend(lacking);
-    }
-
-    fn send_blocks(&mut self, segment: u32, index: &Index, step: &mut Step) {
-        if self.sent_blocks.len() < MAX_DETAIL && self.sent_blocks.insert(segment) {
-            step.send.push(Message::Blocks {
+        let round = self.round;
+        if let Some(one) = self.awaiting(segment, Due::Ids) {
+            if last {
+                one.due = None;
+            }
+            let (lacking, ids) = one.cells.compare(theirs, index);
+            self.lacking.extend(lacking);
+            step.send.push(Message::Want {
+                round,
                 segment,
-                blocks: index.block_digests(segment),
+                ids,
+                last,
             });
         }
     }
 
-    fn send_ids(&mut self, block: u32, index: &Index, step: &mut Step) {
-        if self.sent_ids.len() < MAX_DETAIL && self.sent_ids.insert(block) {
-            step.send.extend(index.ids(block));
+    fn want(&mut self, segment: u32, wanted: &[ShortId], last: bool, index: &Index) {
+        if let Some(one) = self.awaiting(segment, Due::Want) {
+            if last {
+                one.due = None;
+            }
+            let lacking = one.cells.named(wanted, index);
+            self.lacking.extend(lacking);
         }
+    }
+
+    fn is_compared(&self) -> bool {
+        !self.table_due && self.differing.values().all(|one| one.due.is_none())
     }
 
     /// Sends what the window allows. What the comparison found goes once all of it is known, so that it is ascending.
     fn flush(&mut self, index: &Index, step: &mut Step) {
-        if !self.table_due && self.blocks_due.is_empty() && self.ids_due.is_empty() {
+        if !self.lacking.is_empty() && self.is_compared() {
             let lacking = std::mem::take(&mut self.lacking);
             self.queue.extend(lacking.into_iter().map(|(_, id)| id));
         }
@@ -269,9 +345,6 @@ impl Sync {
 
 /// The most ids that wait to be sent because the peer asked for them one by one.
 const MAX_QUEUE: usize = 1 << 20;
-/// The most segments, and blocks, whose details one round sends: far above what any network has.
-const MAX_DETAIL: usize = 1 << 20;
-
 #[cfg(test)]
 #[path = "wire/tests.rs"]
 mod tests;

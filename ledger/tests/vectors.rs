@@ -17,7 +17,13 @@ use mesh_ledger::network::redeem;
 use mesh_ledger::recovery::RecoveryWords;
 use mesh_ledger::seal;
 use mesh_ledger::ticket::{Contact, ContactKind, Ticket};
-use mesh_ledger::wire::{Message, SegmentDigest};
+
+#[path = "vectors/mirror.rs"]
+mod mirror;
+#[path = "vectors/sync.rs"]
+mod sync;
+#[path = "vectors/variants.rs"]
+mod variants;
 
 const FILE: &str = include_str!("vectors/v1.txt");
 
@@ -81,7 +87,7 @@ fn made() -> Vec<(String, Vec<u8>)> {
     for (name, _, attributes) in attributes() {
         add(&format!("attributes.{name}"), attributes.encode());
     }
-    for (name, message) in messages() {
+    for (name, message) in sync::messages() {
         add(&format!("wire.{name}"), message.encode());
     }
     add(
@@ -103,29 +109,69 @@ fn made() -> Vec<(String, Vec<u8>)> {
     add("recovery.key", words.secret().public().0.to_vec());
     add("redeem.challenge", challenge().encode());
     add("redeem.request", request().encode());
+    for (name, reply) in replies() {
+        add(&format!("redeem.{name}"), reply.encode());
+    }
+    let handed = HandedKey::seal(&network(), &epoch_key(), &box_secret().public(), &[7; 32]);
+    add("key.handed", handed.unwrap().encode());
+    add(
+        "ipv6",
+        network().address_v6(&device().public()).octets().to_vec(),
+    );
+    // One whole event of each kind.
+    for (name, act) in acts() {
+        let sealed = match &act {
+            Act::DeviceAdd(_) => Some(Attributes::Joining(joining())),
+            act => attributes()
+                .into_iter()
+                .find(|(_, of, _)| of.kind() == act.kind())
+                .map(|(_, _, attributes)| attributes),
+        };
+        let event = event(&act, sealed.as_ref());
+        made.push((format!("event.kind.{name}"), event.bytes().to_vec()));
+    }
+    made.extend(mirror::made());
+    made
+}
+
+fn replies() -> Vec<(&'static str, redeem::Reply)> {
+    use redeem::{Proof, RedeemError, Reply};
     let answer = redeem::Answer {
         admit: EventId([4; 32]),
         key: HandedKey::seal(&network(), &epoch_key(), &box_secret().public(), &[7; 32]).unwrap(),
         events: 300,
     };
-    add("redeem.admitted", redeem::Reply::Admitted(answer).encode());
     let introduced = redeem::Introduction {
         invite: EventId([4; 32]),
         proof: [5; 32],
     };
-    add(
-        "redeem.introduced",
-        redeem::Reply::Introduced(introduced).encode(),
-    );
-    add(
-        "redeem.refused",
-        redeem::Reply::Refused(redeem::RedeemError::UsedUp).encode(),
-    );
-    add(
-        "ipv6",
-        network().address_v6(&device().public()).octets().to_vec(),
-    );
-    made
+    let mut all = vec![
+        ("admitted", Reply::Admitted(answer)),
+        ("introduced", Reply::Introduced(introduced)),
+    ];
+    let refused = [
+        ("refused", RedeemError::UsedUp),
+        ("refused.foreign", RedeemError::Foreign),
+        ("refused.unknown", RedeemError::UnknownInvite),
+        ("refused.expired", RedeemError::Expired),
+        ("refused.closed", RedeemError::Closed),
+        ("refused.not-invited", RedeemError::NotInvited),
+        ("refused.needs-admin", RedeemError::NeedsAdmin),
+        ("refused.barred", RedeemError::Barred),
+        ("refused.other-device", RedeemError::OtherDevice),
+        (
+            "refused.certificate",
+            RedeemError::Signature(Proof::Certificate),
+        ),
+        ("refused.user", RedeemError::Signature(Proof::User)),
+        ("refused.device", RedeemError::Signature(Proof::Device)),
+        ("refused.invite", RedeemError::Signature(Proof::Invite)),
+        ("refused.no-key", RedeemError::NoKey),
+        ("refused.void", RedeemError::Void("why".parse().unwrap())),
+        ("refused.unrecorded", RedeemError::Unrecorded),
+    ];
+    all.extend(refused.map(|(name, why)| (name, Reply::Refused(why))));
+    all
 }
 
 fn network() -> NetworkId {
@@ -481,6 +527,13 @@ fn attributes() -> Vec<(&'static str, Act, Attributes)> {
             },
         ),
         (
+            "write.setting.unset",
+            Write::Setting {
+                key: label("dns"),
+                value: None,
+            },
+        ),
+        (
             "write.servers",
             Write::Servers(vec![Server {
                 key: [9; 32],
@@ -497,6 +550,17 @@ fn attributes() -> Vec<(&'static str, Act, Attributes)> {
             },
         ),
         ("write.offer.port", offer(port, only)),
+        (
+            "write.offer.port.udp",
+            offer(
+                Service::Port {
+                    protocol: Protocol::Udp,
+                    first: 53,
+                    last: 53,
+                },
+                Audience::Everyone,
+            ),
+        ),
         (
             "write.offer.route.v4",
             offer(
@@ -583,41 +647,4 @@ fn narrow(device: DeviceId) -> NarrowOffer {
     let opened = mesh_ledger::narrow::open(&key, &network(), &device, 3, &narrow);
     assert_eq!(opened, Some(offer));
     narrow
-}
-
-fn messages() -> Vec<(&'static str, Message)> {
-    vec![
-        (
-            "table",
-            Message::Table {
-                round: 1,
-                first: 0,
-                last: u32::MAX,
-                segments: vec![SegmentDigest {
-                    segment: 300,
-                    digest: [1; 16],
-                }],
-            },
-        ),
-        (
-            "blocks",
-            Message::Blocks {
-                segment: 300,
-                blocks: vec![(0, [1; 16]), (31, [2; 16])],
-            },
-        ),
-        (
-            "ids",
-            Message::Ids {
-                block: 9600,
-                first: EventId([0; 32]),
-                last: EventId([0xff; 32]),
-                ids: vec![EventId([1; 32])],
-            },
-        ),
-        ("events", Message::Events(vec![vec![1, 2, 3]])),
-        ("received", Message::Received),
-        ("push", Message::Push(vec![vec![1, 2, 3]])),
-        ("fetch", Message::Fetch(vec![EventId([1; 32])])),
-    ]
 }

@@ -4,6 +4,8 @@
 use mesh_ledger::epoch::HandedKey;
 use mesh_ledger::event::attributes::Attributes;
 use mesh_ledger::event::{Act, Event};
+use mesh_ledger::ids::{DeviceId, NetworkId};
+use mesh_ledger::mirror::{self, letter};
 use mesh_ledger::network::redeem::{Challenge, Reply, Request};
 use mesh_ledger::recovery::RecoveryWords;
 use mesh_ledger::ticket::Ticket;
@@ -37,7 +39,15 @@ fn decode_everywhere(bytes: &[u8], acts: &[Act]) {
             assert_eq!(attributes.encode(), bytes);
         }
     }
-    let _ = Message::decode(bytes);
+    if let Ok(message) = Message::decode(bytes) {
+        assert_eq!(Message::decode(&message.encode()), Ok(message));
+    }
+    for body in [bytes, bytes.get(4..).unwrap_or_default()] {
+        let _ = mirror::Request::decode(body);
+        let _ = mirror::Response::decode(body);
+    }
+    let (network, joiner) = (NetworkId([0x11; 32]), DeviceId([2; 32]));
+    let _ = letter::open(&[6; 32], &network, &joiner, letter::Way::Reply, bytes);
     let _ = Challenge::decode(bytes);
     let _ = Request::decode(bytes);
     let _ = Reply::decode(bytes);
@@ -45,6 +55,7 @@ fn decode_everywhere(bytes: &[u8], acts: &[Act]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         let _ = text.parse::<Ticket>();
         let _ = text.parse::<RecoveryWords>();
+        let _ = text.parse::<mirror::ServerAddress>();
     }
 }
 

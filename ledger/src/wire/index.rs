@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::message::{BLOCK, MAX_IDS, MAX_TABLE, Message, SEGMENT, SegmentDigest};
+use super::message::{MAX_TABLE, Message, SEGMENT, SegmentDigest};
 use crate::event::Event;
 use crate::ids::EventId;
 
@@ -17,13 +17,6 @@ pub struct Index {
 
 const FIRST: EventId = EventId([0; 32]);
 const LAST: EventId = EventId([0xff; 32]);
-
-/// The block with a number within a segment.
-pub(super) fn block_of(segment: u32, at: u8) -> u32 {
-    segment
-        .saturating_mul(SEGMENT / BLOCK)
-        .saturating_add(u32::from(at))
-}
 
 impl Index {
     /// An empty one.
@@ -72,7 +65,7 @@ impl Index {
 
     /// The events of one segment, ascending.
     pub fn segment(&self, segment: u32) -> impl Iterator<Item = &Event> {
-        self.range(segment, SEGMENT).map(|(_, event)| event)
+        self.range(segment).map(|(_, event)| event)
     }
 
     /// The segments that are not empty, ascending.
@@ -90,34 +83,13 @@ impl Index {
         self.lamports.get(id).map(|lamport| (*lamport, *id))
     }
 
-    pub(super) fn segments(&self, first: u32, last: u32) -> impl Iterator<Item = u32> {
-        // A range from a peer may be the wrong way round only if it was not decoded.
-        let last = last.max(first);
-        self.digests
-            .range(first..=last)
-            .map(|(segment, _)| *segment)
-    }
-
-    pub(super) fn segment_digest(&self, segment: u32) -> [u8; 16] {
-        self.digests.get(&segment).copied().unwrap_or_default()
+    /// The digests of all segments that are not empty.
+    pub(super) fn digests(&self) -> &BTreeMap<u32, [u8; 16]> {
+        &self.digests
     }
 
     pub(super) fn in_segment(&self, segment: u32) -> impl Iterator<Item = (u32, EventId)> {
-        self.range(segment, SEGMENT).map(|(place, _)| *place)
-    }
-
-    pub(super) fn in_block(&self, block: u32) -> impl Iterator<Item = (u32, EventId)> {
-        self.range(block, BLOCK).map(|(place, _)| *place)
-    }
-
-    pub(super) fn block_digests(&self, segment: u32) -> Vec<(u8, [u8; 16])> {
-        (0..(SEGMENT / BLOCK) as u8)
-            .filter_map(|at| {
-                let mut ids = self.in_block(block_of(segment, at)).peekable();
-                ids.peek()?;
-                Some((at, digest(ids)))
-            })
-            .collect()
+        self.range(segment).map(|(place, _)| *place)
     }
 
     pub(super) fn table(&self, round: u32) -> Vec<Message> {
@@ -129,41 +101,20 @@ impl Index {
                 digest: *digest,
             })
             .collect();
-        ranges(
-            &all,
-            MAX_TABLE,
-            0,
-            u32::MAX,
-            |one| one.segment,
-            |n| n.saturating_sub(1),
-        )
-        .into_iter()
-        .map(|(first, last, segments)| Message::Table {
-            round,
-            first,
-            last,
-            segments,
-        })
-        .collect()
-    }
-
-    pub(super) fn ids(&self, block: u32) -> Vec<Message> {
-        let mut all: Vec<EventId> = self.in_block(block).map(|(_, id)| id).collect();
-        all.sort_unstable();
-        ranges(&all, MAX_IDS, FIRST, LAST, |id| *id, id_before)
+        ranges(&all)
             .into_iter()
-            .map(|(first, last, ids)| Message::Ids {
-                block,
+            .map(|(first, last, segments)| Message::Table {
+                round,
                 first,
                 last,
-                ids,
+                segments,
             })
             .collect()
     }
 
-    fn range(&self, part: u32, size: u32) -> impl Iterator<Item = (&(u32, EventId), &Event)> {
-        let first = part.saturating_mul(size);
-        let last = first.saturating_add(size - 1);
+    fn range(&self, segment: u32) -> impl Iterator<Item = (&(u32, EventId), &Event)> {
+        let first = segment.saturating_mul(SEGMENT);
+        let last = first.saturating_add(SEGMENT - 1);
         self.events.range((first, FIRST)..=(last, LAST))
     }
 }
@@ -178,43 +129,23 @@ fn digest(places: impl Iterator<Item = (u32, EventId)>) -> [u8; 16] {
     digest
 }
 
-/// Cuts a list sorted by key into pieces of at most `most`, each with the range of keys it speaks for. Together the
-/// ranges cover `first..=last` without a gap, so that what only the other side has lies in one of them too.
-fn ranges<T: Clone, K: Copy>(
-    items: &[T],
-    most: usize,
-    first: K,
-    last: K,
-    key: impl Fn(&T) -> K,
-    before: impl Fn(K) -> K,
-) -> Vec<(K, K, Vec<T>)> {
+/// Cuts a table into pieces of at most [`MAX_TABLE`] segments, each with the range it speaks for. Together the ranges cover
+/// all numbers without a gap, so that what only the other side has lies in one of them too.
+fn ranges(all: &[SegmentDigest]) -> Vec<(u32, u32, Vec<SegmentDigest>)> {
     let mut out = Vec::new();
-    let mut from = first;
-    let mut rest = items;
-    while rest.len() > most {
-        let (piece, tail) = rest.split_at(most);
-        let Some(next) = tail.first().map(&key) else {
+    let mut from = 0;
+    let mut rest = all;
+    while rest.len() > MAX_TABLE {
+        let (piece, tail) = rest.split_at(MAX_TABLE);
+        let Some(next) = tail.first().map(|one| one.segment) else {
             break;
         };
-        out.push((from, before(next), piece.to_vec()));
+        out.push((from, next.saturating_sub(1), piece.to_vec()));
         from = next;
         rest = tail;
     }
-    out.push((from, last, rest.to_vec()));
+    out.push((from, u32::MAX, rest.to_vec()));
     out
-}
-
-/// The id before another; that of zero is zero.
-fn id_before(id: EventId) -> EventId {
-    let mut bytes = id.0;
-    for byte in bytes.iter_mut().rev() {
-        let (less, borrow) = byte.overflowing_sub(1);
-        *byte = less;
-        if !borrow {
-            return EventId(bytes);
-        }
-    }
-    id
 }
 
 #[cfg(test)]
@@ -223,26 +154,25 @@ mod tests {
 
     #[test]
     fn ranges_leave_no_gap_and_speak_for_what_they_list() {
-        let items: Vec<u32> = (0..10).map(|n| n * 10).collect();
-        let pieces = ranges(&items, 3, 0, u32::MAX, |n| *n, |n| n.saturating_sub(1));
+        let all: Vec<SegmentDigest> = (0..3 * MAX_TABLE as u32 + 5)
+            .map(|n| SegmentDigest {
+                segment: n * 10,
+                digest: [0; 16],
+            })
+            .collect();
+        let pieces = ranges(&all);
         assert_eq!(pieces.len(), 4);
         assert_eq!((pieces[0].0, pieces[3].1), (0, u32::MAX));
         for pair in pieces.windows(2) {
             assert_eq!(pair[0].1 + 1, pair[1].0);
         }
-        for (from, to, items) in pieces {
-            assert!(items.iter().all(|n| (from..=to).contains(n)));
+        for (from, to, segments) in pieces {
+            assert!(
+                segments
+                    .iter()
+                    .all(|one| (from..=to).contains(&one.segment))
+            );
         }
-        assert_eq!(ranges(&[], 3, 0, 9, |n: &u32| *n, |n| n), [(0, 9, vec![])]);
-    }
-
-    #[test]
-    fn an_id_has_a_predecessor() {
-        let mut one = [0; 32];
-        one[30] = 1;
-        let mut before = [0; 32];
-        before[31] = 0xff;
-        assert_eq!(id_before(EventId(one)), EventId(before));
-        assert_eq!(id_before(FIRST), FIRST);
+        assert_eq!(ranges(&[]), [(0, u32::MAX, vec![])]);
     }
 }

@@ -7,14 +7,14 @@ use crate::ids::EventId;
 
 /// Lamports in a segment.
 pub const SEGMENT: u32 = 1024;
-/// Lamports in a block.
-pub const BLOCK: u32 = 32;
 /// The most bytes of an encoded message.
 pub const MAX_FRAME: usize = 1 << 20;
 /// The most segments in one table message.
 pub const MAX_TABLE: usize = 16_384;
-/// The most ids in one message of a block's ids.
-pub const MAX_IDS: usize = 8_192;
+/// The most cells a segment is cut into, as a power of two.
+pub const MAX_BITS: u8 = 16;
+/// The most short ids in one message.
+pub const MAX_SHORTS: usize = 200_000;
 /// The most ids in one request.
 pub const MAX_FETCH: usize = 8_192;
 
@@ -26,6 +26,9 @@ pub struct SegmentDigest {
     /// Over the ids.
     pub digest: [u8; 16],
 }
+
+/// A part of the keyed hash of an id: enough to tell the events of one segment apart.
+pub type ShortId = [u8; 4];
 
 /// A message of sync. The order of the variants and fields is the format.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,23 +45,31 @@ pub enum Message {
         /// The segments.
         segments: Vec<SegmentDigest>,
     },
-    /// The blocks of one segment that are not empty, ascending.
-    Blocks {
+    /// Digests of the 2^`bits` cells of one segment that differs, from the side whose digest of it is smaller.
+    Cells {
+        /// The round.
+        round: u32,
         /// The segment.
         segment: u32,
-        /// Number within the segment, and digest.
-        blocks: Vec<(u8, [u8; 16])>,
+        /// The logarithm of the number of cells.
+        bits: u8,
+        /// One for each cell, keyed.
+        digests: Vec<[u8; 8]>,
     },
-    /// The ids of one block within `first..=last`, ascending. The message whose `last` is the greatest id ends the block.
+    /// The answer: all ids of the cells that differ, shortened.
     Ids {
-        /// floor(lamport / 32).
-        block: u32,
-        /// The range's first id.
-        first: EventId,
-        /// The range's last id.
-        last: EventId,
-        /// The ids.
-        ids: Vec<EventId>,
+        /// The round.
+        round: u32,
+        /// The segment.
+        segment: u32,
+        /// As in the cells.
+        bits: u8,
+        /// The cells this message speaks for, ascending.
+        cells: Vec<u16>,
+        /// What stands in them.
+        ids: Vec<ShortId>,
+        /// Whether this is the last about this segment.
+        last: bool,
     },
     /// Events the other lacks, parents first. Each such message is acknowledged.
     Events(Vec<Vec<u8>>),
@@ -68,6 +79,17 @@ pub enum Message {
     Push(Vec<Vec<u8>>),
     /// Asks for events.
     Fetch(Vec<EventId>),
+    /// The answer to one `Ids`: which of them the sender lacks. What the other lacks of them follows in `Events`.
+    Want {
+        /// The round.
+        round: u32,
+        /// The segment.
+        segment: u32,
+        /// As they were listed.
+        ids: Vec<ShortId>,
+        /// As in the `Ids`.
+        last: bool,
+    },
 }
 
 /// Bytes that are no message.
@@ -120,22 +142,27 @@ impl Message {
                         .iter()
                         .all(|one| (*first..=*last).contains(&one.segment))
             }
-            Self::Blocks { segment, blocks } => {
-                *segment <= u32::MAX / SEGMENT
-                    && blocks.is_sorted_by(|a, b| a.0 < b.0)
-                    && blocks.iter().all(|one| u32::from(one.0) < SEGMENT / BLOCK)
-            }
+            Self::Cells {
+                segment,
+                bits,
+                digests,
+                ..
+            } => *segment <= u32::MAX / SEGMENT && *bits <= MAX_BITS && digests.len() == 1 << *bits,
             Self::Ids {
-                block,
-                first,
-                last,
+                segment,
+                bits,
+                cells,
                 ids,
+                ..
             } => {
-                *block <= u32::MAX / BLOCK
-                    && ids.len() <= MAX_IDS
-                    && first <= last
-                    && ids.is_sorted_by(|a, b| a < b)
-                    && ids.iter().all(|id| (*first..=*last).contains(id))
+                *segment <= u32::MAX / SEGMENT
+                    && *bits <= MAX_BITS
+                    && cells.is_sorted_by(|a, b| a < b)
+                    && cells.iter().all(|cell| u32::from(*cell) < 1 << *bits)
+                    && ids.len() <= MAX_SHORTS
+            }
+            Self::Want { segment, ids, .. } => {
+                *segment <= u32::MAX / SEGMENT && ids.len() <= MAX_SHORTS
             }
             Self::Events(events) | Self::Push(events) => events
                 .iter()
@@ -154,10 +181,12 @@ mod tests {
     #[test]
     fn a_message_reads_back_and_trailing_or_cut_bytes_do_not_pass() {
         let message = Message::Ids {
-            block: 7,
-            first: EventId([0; 32]),
-            last: EventId([0xff; 32]),
-            ids: vec![EventId([1; 32]), EventId([2; 32])],
+            round: 1,
+            segment: 7,
+            bits: 3,
+            cells: vec![0, 7],
+            ids: vec![[1; 4], [2; 4]],
+            last: true,
         };
         let bytes = message.encode();
         assert_eq!(Message::decode(&bytes), Ok(message));
@@ -180,14 +209,26 @@ mod tests {
         };
         refused(Message::Events(vec![vec![0; MAX_EVENT + 1]]));
         refused(Message::Push(vec![vec![]]));
-        refused(Message::Blocks {
+        let cells = |segment, bits, count| Message::Cells {
+            round: 1,
+            segment,
+            bits,
+            digests: vec![[0; 8]; count],
+        };
+        refused(cells(1, 3, 7));
+        refused(cells(1, 64, 1));
+        refused(cells(u32::MAX, 0, 1));
+        let ids = |cells: Vec<u16>, count| Message::Ids {
+            round: 1,
             segment: 1,
-            blocks: vec![(32, [0; 16])],
-        });
-        refused(Message::Blocks {
-            segment: u32::MAX,
-            blocks: vec![],
-        });
+            bits: 3,
+            cells,
+            ids: vec![[0; 4]; count],
+            last: true,
+        };
+        refused(ids(vec![8], 1));
+        refused(ids(vec![2, 2], 1));
+        refused(ids(vec![2], MAX_SHORTS + 1));
         refused(Message::Fetch(vec![EventId([1; 32]); MAX_FETCH + 1]));
         refused(Message::Table {
             round: 1,
