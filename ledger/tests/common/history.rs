@@ -1,5 +1,6 @@
 //! Random histories: several replicas that act, sync and split; mostly sensible or mostly hostile.
 
+use mesh_ledger::event::Event;
 use mesh_ledger::event::act::{InviteKind, Target};
 use mesh_ledger::event::attributes::{Audience, Joining, NarrowOffer, Write};
 use mesh_ledger::fold::Fold;
@@ -38,7 +39,7 @@ pub struct History {
     pub world: World,
     pub sides: Vec<Side>,
     pub people: Vec<Person>,
-    dice: Dice,
+    pub dice: Dice,
     old: Vec<Side>,
     tickets: Vec<Ticket>,
     grants: Vec<(EventId, Person)>,
@@ -51,8 +52,9 @@ pub struct History {
 const HOSTS: [&str; 4] = ["laptop", "phone", "bob", "bob-2"];
 
 impl History {
-    /// A history of some steps; `hostile` is the share in percent of steps taken without asking whether they may be.
-    pub fn new(seed: u64, steps: usize, hostile: usize) -> Self {
+    /// A history of at least so many events; `hostile` is the share in percent of steps taken without asking whether they may
+    /// be.
+    pub fn new(seed: u64, events: usize, hostile: usize) -> Self {
         let (world, side) = World::with_subnet("owner", "10.0.0.0/28");
         let mut history = Self {
             people: vec![world.owner.clone()],
@@ -66,9 +68,15 @@ impl History {
             hostile,
             sensible: false,
         };
-        for _ in 0..steps {
+        // A step may find nothing to do.
+        for _ in 0..10 * events {
+            if history.world.graph.len() >= events {
+                break;
+            }
             history.step();
         }
+        let written = history.world.graph.len();
+        assert!(written >= events, "a history of {written} events");
         history
     }
 
@@ -80,42 +88,58 @@ impl History {
             self.sides[here].learn(&self.world, &other);
         }
         self.sensible = !self.dice.percent(self.hostile);
-        if !self.sensible {
-            // Anybody, from anywhere in the past, does anything.
-            let mut side = if self.dice.percent(50) {
-                self.old[self.dice.below(self.old.len())].clone()
-            } else {
-                self.sides[here].clone()
-            };
-            let who = self.dice.below(self.people.len());
-            let who = self.people[who].clone();
-            let what = self.dice.below(22);
-            self.act(&mut side, &who, what);
-            if self.dice.percent(60) {
-                let late = side.clone();
-                self.sides[here].learn(&self.world, &late);
-            }
-            self.old.push(side);
-        } else {
-            let fold = self.world.fold();
-            let what = [
-                0, 0, 2, 3, 4, 4, 4, 5, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 17, 18, 19,
-                19, 19,
-            ];
-            let what = what[self.dice.below(what.len())];
-            if self.dice.percent(50) {
-                for there in self.sides.clone() {
-                    self.sides[here].learn(&self.world, &there);
-                }
-            }
-            let Some(who) = self.somebody(here, &fold, matches!(what, 0..=3 | 8..=13)) else {
-                return;
-            };
-            let mut side = self.sides[here].clone();
-            self.act(&mut side, &who, what);
-            self.sides[here] = side.clone();
-            self.old.push(side);
+        // Another try where somebody else might know more.
+        if self.sensible && (here..here + 3).any(|n| self.sensible_step(n % 3)) {
+            return;
         }
+        // Or where nobody is left who may do anything.
+        self.sensible = false;
+        self.hostile_step(here);
+    }
+
+    /// Anybody, from anywhere in the past, does anything.
+    fn hostile_step(&mut self, here: usize) {
+        let mut side = if self.dice.percent(50) {
+            self.old[self.dice.below(self.old.len())].clone()
+        } else {
+            self.sides[here].clone()
+        };
+        let who = self.dice.below(self.people.len());
+        let who = self.people[who].clone();
+        let what = self.dice.below(22);
+        self.act(&mut side, &who, what);
+        if self.dice.percent(60) {
+            let late = side.clone();
+            self.sides[here].learn(&self.world, &late);
+        }
+        self.old.push(side);
+    }
+
+    /// Somebody does what he may, as far as he knows. `false`: there is nobody.
+    fn sensible_step(&mut self, here: usize) -> bool {
+        let fold = self.world.fold();
+        let what = [
+            0, 0, 2, 3, 4, 4, 4, 5, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 17, 18, 19, 19,
+            19,
+        ];
+        let what = match what[self.dice.below(what.len())] {
+            // People are thrown out more seldom than they write something, or nothing grows.
+            8..=10 if self.dice.percent(65) => 19,
+            what => what,
+        };
+        if self.dice.percent(60) {
+            for there in self.sides.clone() {
+                self.sides[here].learn(&self.world, &there);
+            }
+        }
+        let Some(who) = self.somebody(here, &fold, matches!(what, 0..=3 | 8..=13)) else {
+            return false;
+        };
+        let mut side = self.sides[here].clone();
+        self.act(&mut side, &who, what);
+        self.sides[here] = side.clone();
+        self.old.push(side);
+        true
     }
 
     /// Somebody whose admission this side knows; an admin if asked for.
@@ -179,7 +203,11 @@ impl History {
     fn victim(&mut self) -> Person {
         let person = self.other();
         if self.sensible && person.id() == self.world.owner.id() {
-            return self.other();
+            // Who removes the owner's only device has no network left to be sensible in.
+            let owner = self.world.owner.id();
+            let others = self.people.iter().filter(|one| one.id() != owner);
+            let others: Vec<Person> = others.cloned().collect();
+            return self.dice.pick(&others).cloned().unwrap_or(person);
         }
         person
     }
@@ -410,28 +438,36 @@ impl History {
     }
 
     /// All events in a random order in which parents come first.
-    pub fn shuffled(&mut self) -> Vec<mesh_ledger::event::Event> {
+    pub fn shuffled(&mut self) -> Vec<Event> {
         let graph = &self.world.graph;
-        let mut waiting: Vec<_> = graph.indices().collect();
+        let all: Vec<Event> = graph
+            .indices()
+            .map(|idx| graph.event(idx).clone())
+            .collect();
+        self.shuffle(&all)
+    }
+
+    /// These events, which hold their own past, in a random order in which parents come first.
+    pub fn shuffle(&mut self, events: &[Event]) -> Vec<Event> {
+        let mut waiting: Vec<&Event> = events.iter().collect();
         let mut done = std::collections::BTreeSet::new();
         let mut order = Vec::new();
         while !waiting.is_empty() {
             let ready: Vec<usize> = (0..waiting.len())
                 .filter(|n| {
-                    let event = graph.event(waiting[*n]);
-                    event.header().parents.iter().all(|id| done.contains(id))
+                    let parents = &waiting[*n].header().parents;
+                    parents.iter().all(|id| done.contains(id))
                 })
                 .collect();
-            let chosen = waiting.swap_remove(ready[self.dice.below(ready.len())]);
-            let event = graph.event(chosen).clone();
+            let event = waiting.swap_remove(ready[self.dice.below(ready.len())]);
             done.insert(event.id());
-            order.push(event);
+            order.push(event.clone());
         }
         order
     }
 
     /// A random set of events with all that lies in their past.
-    pub fn some(&mut self) -> Vec<mesh_ledger::event::Event> {
+    pub fn some(&mut self) -> Vec<Event> {
         let graph = &self.world.graph;
         let all: Vec<_> = graph.indices().collect();
         let heads: Vec<_> = (0..1 + self.dice.below(3))

@@ -285,11 +285,16 @@ impl Part {
             graph: Graph::new(),
             opened: Vec::new(),
         };
-        for event in events {
-            part.opened.push(open(&event));
-            part.graph.insert(event).unwrap();
-        }
+        part.add(events);
         part
+    }
+
+    /// More events, their parents before them.
+    pub fn add(&mut self, events: impl IntoIterator<Item = Event>) {
+        for event in events {
+            self.opened.push(open(&event));
+            self.graph.insert(event).unwrap();
+        }
     }
 
     pub fn fold(&self) -> Fold {
