@@ -1,48 +1,87 @@
-//! Whatever members and strangers sign, the gate passes or refuses it and the fold stands it; and another replica that gets
-//! what passed in another order has the same authority.
+//! Whatever members and strangers sign, the gate passes or refuses it and the fold stands it; and a ledger that gets what
+//! passed and what did not, children before their parents and in pieces, ends with the same authority and state.
 #![no_main]
 
+use std::sync::LazyLock;
+
 use libfuzzer_sys::fuzz_target;
-use mesh_ledger::fold::fold;
+use mesh_ledger::event::Event;
 use mesh_ledger::gate::{Gate, Passage};
 use mesh_ledger::graph::Graph;
-use mesh_ledger_fuzz::{network, sign, split};
+use mesh_ledger::ids::{DeviceId, NetworkId};
+use mesh_ledger::network::Ledger;
+use mesh_ledger::parking::Source;
+use mesh_ledger::store::Store;
+use mesh_ledger::store::memory::MemoryStore;
+use mesh_ledger_fuzz::{box_secret, key, network, sign, split};
+
+/// The most parts of one input: a long one teaches nothing that several short ones do not.
+const MOST: usize = 32;
+
+static FOUNDED: LazyLock<Vec<Event>> = LazyLock::new(network);
 
 fuzz_target!(|bytes: &[u8]| {
-    let founded = network();
-    let Some(id) = founded.first().map(|genesis| genesis.network()) else {
+    let Some(id) = FOUNDED.first().map(Event::network) else {
         return;
     };
     let (mut gate, mut graph) = (Gate::new(), Graph::new());
-    let mut passed = Vec::new();
-    for event in founded {
-        let passage = gate.pass(&mut graph, &id, &event);
+    for event in FOUNDED.iter() {
+        let passage = gate.pass(&mut graph, &id, event);
         assert!(matches!(passage, Ok(Passage::Added(_))), "{passage:?}");
-        passed.push(event);
     }
-    for part in split(bytes).take(64) {
+    let (mut passed, mut offered) = (FOUNDED.clone(), Vec::new());
+    for part in split(bytes).take(MOST) {
         // The bytes as they are, and as an instruction to sign something that fits, or nearly.
+        offered.push(part.to_vec());
         if let Ok((event, Passage::Added(_))) = gate.pass_bytes(&mut graph, &id, part) {
             passed.push(event);
         }
         let Some(event) = sign(&passed, part) else {
             continue;
         };
+        offered.push(event.bytes().to_vec());
         if let Ok(Passage::Added(_)) = gate.pass(&mut graph, &id, &event) {
             passed.push(event);
         }
     }
-    let here = fold(&graph, &[]);
-    assert_eq!(here.verdicts.len(), passed.len());
-
-    // Another order in which parents come first.
-    passed.sort_by_key(|event| (event.header().lamport, std::cmp::Reverse(event.id())));
-    let (mut gate, mut graph) = (Gate::new(), Graph::new());
-    for event in &passed {
-        let passage = gate.pass(&mut graph, &id, event);
-        assert!(matches!(passage, Ok(Passage::Added(_))), "{passage:?}");
+    let source = Source::Sync(DeviceId([1; 32]));
+    let first = FOUNDED.iter().skip(1).map(|event| event.bytes().to_vec());
+    let mut all: Vec<Vec<u8>> = first.chain(offered).collect();
+    // As they were written, all at once.
+    let mut here = ledger(&passed[..1]);
+    assert!(here.receive(source, &all, 0).is_ok());
+    assert_eq!(here.graph().len(), passed.len());
+    // Backwards, in pieces, the last of each twice.
+    all.reverse();
+    let mut there = ledger(&passed[..1]);
+    for batch in all.chunks(7) {
+        assert!(there.receive(source, batch, 0).is_ok());
+        assert!(there.receive(source, &batch[batch.len() - 1..], 0).is_ok());
     }
-    let there = fold(&graph, &[]);
-    assert_eq!(here.authority.hash(), there.authority.hash());
-    assert_eq!(here.state.hash(), there.state.hash());
+    assert_eq!(there.graph().len(), passed.len());
+    same(&here, &there, &id);
 });
+
+fn ledger(genesis: &[Event]) -> Ledger<MemoryStore> {
+    let mut store = MemoryStore::new();
+    let stored = store
+        .append(genesis)
+        .and_then(|()| store.add_epoch_keys(&[key(0)]));
+    assert!(stored.is_ok());
+    Ledger::open(store, box_secret(0)).unwrap_or_else(|error| unreachable!("{error}"))
+}
+
+fn same(here: &Ledger<MemoryStore>, there: &Ledger<MemoryStore>, network: &NetworkId) {
+    assert_eq!(here.network(), *network);
+    assert_eq!(here.authority_hash(), there.authority_hash());
+    assert_eq!(here.state_hash(), there.state_hash());
+    assert_eq!(here.heads(), there.heads());
+    for idx in here.graph().indices() {
+        let id = here.graph().event(idx).id();
+        let place = there.graph().find(&id);
+        assert_eq!(
+            here.verdict(idx),
+            place.and_then(|place| there.verdict(place))
+        );
+    }
+}
