@@ -10,6 +10,7 @@
 
 mod bench;
 mod demo;
+mod faults;
 mod machine;
 mod system;
 mod verify;
@@ -32,6 +33,11 @@ enum Command {
     Demo,
     /// Run every check and every test
     Verify,
+    /// Put mistakes into a copy of the ledger, one at a time, and see that its tests find each
+    Faults {
+        /// Only those whose name or file holds this
+        only: Option<String>,
+    },
     /// Measure the tunnel beside Debian's wireguard-go, built with optimisation
     Bench,
 }
@@ -40,6 +46,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Demo => demo::run(),
         Command::Verify => verify::run(),
+        Command::Faults { only } => faults::run(only.as_deref()),
         Command::Bench => bench::run(),
     };
     match result {

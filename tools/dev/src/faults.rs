@@ -1,0 +1,222 @@
+//! `cargo faults`: proves that the ledger's tests can fail. It copies the ledger, puts one fault at a time into the copy, and
+//! demands that the tests there find it.
+//!
+//! The faults are a list in the tree (`faults/list.rs`): file, text, faulty text. A fault whose text is not found exactly
+//! once, or that does not compile, is an error: the list follows the code.
+
+mod list;
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Instant;
+
+use crate::system::{self, Failure};
+
+/// One mistake that somebody could make.
+struct Fault {
+    /// What it lets happen.
+    what: &'static str,
+    /// Below `ledger/src`.
+    file: &'static str,
+    from: &'static str,
+    to: &'static str,
+}
+
+/// How many random histories of each kind are enough here.
+const CASES: &str = "40";
+/// Seconds after which tests that do not end have found their fault.
+const PATIENCE: &str = "900";
+
+/// Tries the faults whose name or file holds `only`, or all.
+pub(crate) fn run(only: Option<&str>) -> Result<(), Failure> {
+    let chosen: Vec<&Fault> = list::FAULTS
+        .iter()
+        .filter(|fault| {
+            only.is_none_or(|only| fault.what.contains(only) || fault.file.contains(only))
+        })
+        .collect();
+    if chosen.is_empty() {
+        return Err("no fault is called that".to_owned());
+    }
+    let copy = Copy::make()?;
+    for fault in &chosen {
+        copy.faulty(fault)?;
+    }
+    println!("the tests must pass without a fault");
+    let (found, seconds) = copy.test()?;
+    if !found.is_empty() {
+        return Err(format!("they fail: {}", found.join(", ")));
+    }
+    println!("{seconds:>5} s  they do");
+    let mut missed = Vec::new();
+    for fault in &chosen {
+        let whole = copy.read(fault.file)?;
+        copy.write(fault.file, &copy.faulty(fault)?)?;
+        let tested = copy.test();
+        copy.write(fault.file, &whole)?;
+        let (found, seconds) = tested.map_err(|error| format!("{}: {error}", fault.what))?;
+        match found.first() {
+            Some(first) => println!(
+                "{seconds:>5} s  caught  {}: {} ({first}{})",
+                fault.file,
+                fault.what,
+                match found.len() {
+                    1 => String::new(),
+                    all => format!(" and {} more", all - 1),
+                }
+            ),
+            None => {
+                println!("{seconds:>5} s  MISSED  {}: {}", fault.file, fault.what);
+                missed.push(fault.what);
+            }
+        }
+    }
+    println!("{} of {} caught", chosen.len() - missed.len(), chosen.len());
+    if missed.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("no test found: {}", missed.join("; ")))
+    }
+}
+
+/// A workspace with nothing but the ledger in it, in a folder that goes with it. What it builds stays below `target`, so that
+/// the next run begins with it.
+struct Copy(PathBuf);
+
+impl Copy {
+    fn make() -> Result<Self, Failure> {
+        let folder = std::env::temp_dir().join(format!("mesh-faults-{}", std::process::id()));
+        let copy = Self(folder);
+        fs::create_dir_all(&copy.0).map_err(|error| failed(&copy.0, &error))?;
+        let root = system::root();
+        let manifest = root.join("Cargo.toml");
+        let text = fs::read_to_string(&manifest).map_err(|error| failed(&manifest, &error))?;
+        let alone = text
+            .split_once("members = [")
+            .and_then(|(before, rest)| {
+                let (_, after) = rest.split_once("\n]")?;
+                Some(format!("{before}members = [\"ledger\"]{after}"))
+            })
+            .ok_or("the workspace's list of members has another form than expected")?;
+        put(&copy.0.join("Cargo.toml"), &alone)?;
+        for file in ["Cargo.lock", "clippy.toml"] {
+            copy_all(&root.join(file), &copy.0.join(file))?;
+        }
+        for part in ["Cargo.toml", "clippy.toml", "src", "tests", "benches"] {
+            let part = Path::new("ledger").join(part);
+            copy_all(&root.join(&part), &copy.0.join(&part))?;
+        }
+        Ok(copy)
+    }
+
+    fn place(&self, file: &str) -> PathBuf {
+        self.0.join("ledger/src").join(file)
+    }
+
+    fn read(&self, file: &str) -> Result<String, Failure> {
+        let place = self.place(file);
+        fs::read_to_string(&place).map_err(|error| failed(&place, &error))
+    }
+
+    fn write(&self, file: &str, text: &str) -> Result<(), Failure> {
+        put(&self.place(file), text)
+    }
+
+    /// The file's text with the fault in it.
+    fn faulty(&self, fault: &Fault) -> Result<String, Failure> {
+        let text = self.read(fault.file)?;
+        match text.matches(fault.from).count() {
+            1 => Ok(text.replacen(fault.from, fault.to, 1)),
+            count => Err(format!(
+                "{}: the text of the fault \"{}\" stands {count} times in it, not once: bring tools/dev/src/faults/list.rs up \
+                 to date",
+                fault.file, fault.what
+            )),
+        }
+    }
+
+    /// The tests that fail, and for how many seconds they ran.
+    fn test(&self) -> Result<(Vec<String>, u64), Failure> {
+        let built = self.cargo(&["--no-run"])?;
+        if !built.status.success() {
+            let mut error = "it does not compile".to_owned();
+            let _ = write!(error, "\n{}", String::from_utf8_lossy(&built.stderr));
+            return Err(error);
+        }
+        let begun = Instant::now();
+        let ran = self.cargo(&["--no-fail-fast", "--quiet"])?;
+        let seconds = begun.elapsed().as_secs();
+        if ran.status.success() {
+            return Ok((Vec::new(), seconds));
+        }
+        if ran.status.code() == Some(124) {
+            return Ok((vec!["the tests do not end".to_owned()], seconds));
+        }
+        let text = String::from_utf8_lossy(&ran.stdout);
+        let mut failed: Vec<String> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("---- ")?.strip_suffix(" stdout ----"))
+            .map(str::to_owned)
+            .collect();
+        if failed.is_empty() {
+            failed.push("the tests break off".to_owned());
+        }
+        Ok((failed, seconds))
+    }
+
+    fn cargo(&self, rest: &[&str]) -> Result<Output, Failure> {
+        let mut command = Command::new("timeout");
+        command
+            .arg(PATIENCE)
+            .arg(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .args([
+                "test",
+                "--offline",
+                "--package",
+                "mesh-ledger",
+                "--features",
+                "sqlite",
+            ])
+            .args(["--lib", "--tests"])
+            .args(rest)
+            .current_dir(&self.0)
+            .env("CARGO_TARGET_DIR", system::root().join("target/faults"))
+            .env("RUSTFLAGS", "--allow warnings")
+            .env("MESH_CASES", CASES);
+        command
+            .output()
+            .map_err(|error| format!("cargo did not start: {error}"))
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn copy_all(from: &Path, to: &Path) -> Result<(), Failure> {
+    if !from.is_dir() {
+        if let Some(folder) = to.parent() {
+            fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
+        }
+        return fs::copy(from, to)
+            .map(|_| ())
+            .map_err(|error| failed(from, &error));
+    }
+    for entry in fs::read_dir(from).map_err(|error| failed(from, &error))? {
+        let entry = entry.map_err(|error| failed(from, &error))?;
+        copy_all(&entry.path(), &to.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
+fn put(place: &Path, text: &str) -> Result<(), Failure> {
+    fs::write(place, text).map_err(|error| failed(place, &error))
+}
+
+fn failed(place: &Path, error: &std::io::Error) -> Failure {
+    format!("{}: {error}", place.display())
+}

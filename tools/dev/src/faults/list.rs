@@ -1,0 +1,223 @@
+//! The faults: mistakes that would let somebody do what they must not, or make members disagree.
+
+use super::Fault;
+
+pub(super) const FAULTS: &[Fault] = &[
+    // P1: terms of office.
+    Fault {
+        what: "what an admin signs who does not know of its own kick counts",
+        file: "authority/terms.rs",
+        from: "if !removal.binds(term.rank) || removal.covers(graph, event) {",
+        to: "if !removal.binds(term.rank) || !removal.known_to(graph, event) {",
+    },
+    Fault {
+        what: "a junior kicks its senior",
+        file: "authority/terms/acts.rs",
+        from: "self.unprotected(number, term, idx)?;",
+        to: "",
+    },
+    Fault {
+        what: "every grant makes an admin as senior as the first",
+        file: "authority/terms/acts.rs",
+        from: "let rank = Seniority::Admin(event.header().lamport, event.id());",
+        to: "let rank = Seniority::Admin(1, event.id());",
+    },
+    Fault {
+        what: "a revoked term goes on",
+        file: "authority/terms.rs",
+        from: "            for removal in self.removals.of(Scope::Term(*start)) {\n                if !removal.covers(graph, event) {",
+        to: "            for removal in self.removals.of(Scope::Term(*start)) {\n                if false {",
+    },
+    Fault {
+        what: "somebody becomes an admin while a senior kicks him",
+        file: "authority/terms.rs",
+        from: "            if removal.binds(rank)\n                && !removal.known_to(graph, grant)",
+        to: "            if false\n                && !removal.known_to(graph, grant)",
+    },
+    Fault {
+        what: "a removal's cut is not looked at",
+        file: "authority/removals.rs",
+        from: "Some(cut) => graph.within(event, cut),",
+        to: "Some(_) => graph.precedes(event, self.event()),",
+    },
+    Fault {
+        what: "a cut reaches beyond what its author knew",
+        file: "authority/succession.rs",
+        from: ".map(|id| graph.find(id).filter(|head| graph.precedes(*head, event)))",
+        to: ".map(|id| graph.find(id))",
+    },
+    Fault {
+        what: "a device removed by its user speaks for the user again",
+        file: "authority/terms/own.rs",
+        from: ".find(|removal| !removal.covers(graph, idx))",
+        to: ".find(|_| false)",
+    },
+    // Succession.
+    Fault {
+        what: "of rival successions the one with the smaller id counts",
+        file: "authority/succession.rs",
+        from: "(std::cmp::Reverse(support[*n]), id)",
+        to: "(std::cmp::Reverse(0), id)",
+    },
+    Fault {
+        what: "recovery words of a former term hand the network over again",
+        file: "authority/succession.rs",
+        from: "                    term.recovery\n                        .verifies(",
+        to: "                    line[0].recovery\n                        .verifies(",
+    },
+    // P2: checkpoints.
+    Fault {
+        what: "anybody seals the order",
+        file: "order.rs",
+        from: "terms.office_of_author(event).and_then(|_| {",
+        to: "Ok::<(), Reason>(()).and_then(|()| {",
+    },
+    Fault {
+        what: "a late event with a low lamport goes before what was sealed",
+        file: "order.rs",
+        from: "fixed[idx.0 as usize] = number as u32;",
+        to: "fixed[idx.0 as usize] = u32::MAX;",
+    },
+    Fault {
+        what: "a checkpoint with a wrong count seals",
+        file: "order.rs",
+        from: ".filter(|covers| covers.total() == act.count)",
+        to: "",
+    },
+    // P3: members and admissions.
+    Fault {
+        what: "what a kicked member signs concurrently counts",
+        file: "authority/walk.rs",
+        from: "!removal.known_to(self.graph, admission) && !removal.covers(self.graph, event)",
+        to: "!removal.known_to(self.graph, admission) && removal.known_to(self.graph, event)",
+    },
+    Fault {
+        what: "an admission concurrent with the joiner's removal counts",
+        file: "authority/walk/admission.rs",
+        from: "            if !removal.known_to(graph, idx) {\n                return Err(Reason::TargetRemoved",
+        to: "            if false {\n                return Err(Reason::TargetRemoved",
+    },
+    Fault {
+        what: "a kicked user comes back by an old ticket",
+        file: "authority/walk/admission.rs",
+        from: "            if !back {",
+        to: "            if false {",
+    },
+    Fault {
+        what: "a removed device certifies itself back in",
+        file: "authority/walk/admission.rs",
+        from: ".find(|(scope, removal)| *scope != Scope::User(user) && !removal.covers(graph, idx))",
+        to: ".find(|_| false)",
+    },
+    Fault {
+        what: "any member begins an epoch at any time",
+        file: "authority/walk.rs",
+        from: "if self.office(&speakers, idx).is_err() && !asked() {",
+        to: "if false && !asked() {",
+    },
+    Fault {
+        what: "a certificate that the joiner's user did not sign admits",
+        file: "authority/proof.rs",
+        from: "Act::Admit(act) if !certified(&act.user, &act.device, &act.certificate) => {",
+        to: "Act::Admit(act) if false && !certified(&act.user, &act.device, &act.certificate) => {",
+    },
+    // Invites.
+    Fault {
+        what: "an invite admits one more than it says",
+        file: "authority/walk/admission.rs",
+        from: "if issued.used >= terms.max_uses {",
+        to: "if issued.used > terms.max_uses {",
+    },
+    Fault {
+        what: "a closed invite admits through whoever did not hear",
+        file: "authority/walk/admission.rs",
+        from: "let outside = |closing: &&Idx| !self.graph.precedes(idx, **closing);",
+        to: "let outside = |closing: &&Idx| self.graph.precedes(**closing, idx);",
+    },
+    Fault {
+        what: "an invite outlives the term of who issued it",
+        file: "authority/walk/admission.rs",
+        from: "if let Some(by) = self.lapsed(issued, Some(idx)) {",
+        to: "if let Some(by) = None::<Idx> {",
+    },
+    Fault {
+        what: "a sponsor who lies about time opens an expired invite behind a checkpoint",
+        file: "authority/walk/admission.rs",
+        from: "                && !self.graph.precedes(idx, seal.event)",
+        to: "                && false",
+    },
+    Fault {
+        what: "a ticket for one user admits another",
+        file: "authority/walk/admission.rs",
+        from: "if matches!(terms.kind, InviteKind::Direct(named) if named != act.user) {",
+        to: "if false {",
+    },
+    // Names, addresses, registers.
+    Fault {
+        what: "two have one name",
+        file: "state/names.rs",
+        from: "        if self.taken.insert(wanted.clone()) {",
+        to: "        if self.taken.insert(wanted.clone()) || true {",
+    },
+    Fault {
+        what: "two have one address",
+        file: "state/addresses.rs",
+        from: "let free = [self.behind(from), self.behind(0)]",
+        to: "let free = [from, self.behind(0)]",
+    },
+    Fault {
+        what: "an admin offers what another's device has",
+        file: "state/build/registers.rs",
+        from: "Write::Offer { device, .. } => itself(device, \"offers\"),",
+        to: "Write::Offer { .. } => Ok(()),",
+    },
+    Fault {
+        what: "attributes that the joiner did not sign count",
+        file: "seal.rs",
+        from: "&& joining.digest() != admit.digest",
+        to: "&& false",
+    },
+    // The gate.
+    Fault {
+        what: "an event that nobody signed passes",
+        file: "event.rs",
+        from: "            .verifies(Domain::Event, signed, &Signature::from_bytes(signature))",
+        to: "            .verifies(Domain::Event, signed, &Signature::from_bytes(signature)) || true",
+    },
+    Fault {
+        what: "a stranger's events pass",
+        file: "gate.rs",
+        from: "self.authorship(graph, event, &graph.past_of(&parents))?;",
+        to: "",
+    },
+    Fault {
+        what: "any user's device adds itself",
+        file: "gate.rs",
+        from: "                if admitted\n",
+        to: "                if true\n",
+    },
+    Fault {
+        what: "a lamport runs ahead of its parents",
+        file: "graph.rs",
+        from: "if header.lamport != due {",
+        to: "if header.lamport < due {",
+    },
+    Fault {
+        what: "a seq is left out",
+        file: "graph.rs",
+        from: "if header.seq != due {",
+        to: "if header.seq < due {",
+    },
+    Fault {
+        what: "a forked device's branches are taken for one chain",
+        file: "graph.rs",
+        from: ".is_some_and(|tail| self.within(*tail, &strict))",
+        to: ".is_some()",
+    },
+    Fault {
+        what: "what waits for its parents fills the memory",
+        file: "parking.rs",
+        from: "if queue.order.len() <= Self::MAX_EVENTS && queue.bytes <= Self::MAX_BYTES {",
+        to: "if true {",
+    },
+];
