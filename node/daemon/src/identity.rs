@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use mesh_ledger::keys::{BoxSecret, DeviceSecret, UserSecret};
-use mesh_os::dirs::{DirsError, read_secret, write_secret};
+use mesh_os::dirs::{DirsError, read_secret, write_durably, write_secret};
 use zeroize::Zeroizing;
 
 use crate::random::{self, NoRandomness};
@@ -19,6 +19,9 @@ pub(crate) enum IdentityError {
         "{0} is damaged: it must hold 32 bytes; restore it from a backup, or move it away to begin as somebody new"
     )]
     Damaged(String),
+    /// The note of the folder's format is no number.
+    #[error("{0} is damaged: it must hold the number of a format; write 1 into it")]
+    Format(String),
     /// No randomness.
     #[error(transparent)]
     Random(#[from] NoRandomness),
@@ -39,11 +42,41 @@ impl Identity {
     pub(crate) fn load(folder: &Path) -> Result<Self, IdentityError> {
         let folder = folder.join("identity");
         mesh_os::dirs::create_private(&folder)?;
+        check_format(&folder.join("format"))?;
         Ok(Self {
             user: UserSecret::from_seed(&*seed(&folder.join("user.key"))?),
             device: DeviceSecret::from_seed(&*seed(&folder.join("device.key"))?),
             boxes: BoxSecret::from_seed(&*seed(&folder.join("box.key"))?),
         })
+    }
+}
+
+/// The format of the identity folder. Key files are bare bytes; how to read them stands beside them.
+const FORMAT: u32 = 1;
+
+/// Refuses the folder of a later release before a key in it is touched; notes the format where nothing is noted yet.
+fn check_format(path: &Path) -> Result<(), IdentityError> {
+    let noted = match std::fs::read_to_string(path) {
+        Ok(noted) => noted,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            write_durably(path, format!("{FORMAT}\n").as_bytes(), 0o600)?;
+            return Ok(());
+        }
+        Err(source) => {
+            return Err(IdentityError::File(DirsError::Io {
+                path: path.to_owned(),
+                source,
+            }));
+        }
+    };
+    match noted.trim().parse() {
+        Ok(found) if found > FORMAT => Err(IdentityError::File(DirsError::Newer {
+            path: path.to_owned(),
+            found,
+            reads: FORMAT,
+        })),
+        Ok(_) => Ok(()),
+        Err(_) => Err(IdentityError::Format(path.display().to_string())),
     }
 }
 
@@ -78,6 +111,33 @@ mod tests {
         assert_eq!(first.user.public(), second.user.public());
         assert_eq!(first.boxes.public(), second.boxes.public());
         assert_ne!(first.device.public().0, first.user.public().0);
+    }
+
+    #[test]
+    fn the_keys_of_a_later_release_are_refused_with_the_way_out_and_left_as_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        Identity::load(folder.path()).unwrap();
+        let format = folder.path().join("identity/format");
+        assert_eq!(std::fs::read_to_string(&format).unwrap(), "1\n");
+        let key = folder.path().join("identity/user.key");
+        std::fs::write(&format, "2\n").unwrap();
+        std::fs::write(&key, "keys of another shape").unwrap();
+        let error = Identity::load(folder.path()).err().unwrap();
+        assert!(matches!(
+            error,
+            IdentityError::File(DirsError::Newer {
+                found: 2,
+                reads: 1,
+                ..
+            })
+        ));
+        assert!(error.to_string().contains("upgrade mesh"), "{error}");
+        assert_eq!(std::fs::read(&key).unwrap(), b"keys of another shape");
+        std::fs::write(&format, "two").unwrap();
+        assert!(matches!(
+            Identity::load(folder.path()),
+            Err(IdentityError::Format(_))
+        ));
     }
 
     #[test]

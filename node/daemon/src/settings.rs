@@ -8,9 +8,11 @@ use std::time::Duration;
 use mesh_ledger::ids::ServerKey;
 use mesh_ledger::mirror::message::Doors;
 use mesh_ledger::text::Label;
-use mesh_os::dirs::{DirsError, write_durably};
+use mesh_os::dirs::{DirsError, refuse_newer, write_durably};
 use serde::{Deserialize, Serialize};
 
+/// The format.
+const VERSION: u32 = 1;
 /// The most peers whose addresses are remembered.
 const MAX_PEERS: usize = 4096;
 /// How often it is written when peers were last heard of.
@@ -74,10 +76,11 @@ impl Settings {
         };
         let contents = match std::fs::read(&path) {
             Ok(bytes) => {
+                refuse_newer(&path, &bytes, VERSION)?;
                 serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Contents {
-                version: 1,
+                version: VERSION,
                 up: false,
                 alias: None,
                 addresses: BTreeMap::new(),
@@ -87,9 +90,9 @@ impl Settings {
             },
             Err(error) => return Err(failed(error.to_string())),
         };
-        if contents.version != 1 {
+        if contents.version != VERSION {
             return Err(failed(format!(
-                "version {} is of a later release: upgrade mesh",
+                "there never was a format {}: restore the file from a backup, or move it away",
                 contents.version
             )));
         }
@@ -266,10 +269,33 @@ mod tests {
     }
 
     #[test]
-    fn settings_of_a_later_release_or_with_unknown_keys_are_refused() {
+    fn settings_of_a_later_release_are_refused_with_the_way_out_and_left_as_they_are() {
         let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("settings.json");
         for text in [
             r#"{"version":2,"up":true}"#,
+            r#"{"version":7,"state":{"of":["another","shape"]}}"#,
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = Settings::load(folder.path()).err().unwrap();
+            assert!(matches!(
+                error,
+                SettingsError::File(DirsError::Newer { reads: 1, .. })
+            ));
+            let told = error.to_string();
+            assert!(
+                told.contains("settings.json") && told.contains("upgrade mesh"),
+                "{told}"
+            );
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn settings_that_are_damaged_or_hold_unknown_keys_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        for text in [
+            r#"{"version":0,"up":true}"#,
             r#"{"version":1,"up":true,"upp":1}"#,
             r#"{"version":1,"up":true,"alias":"a.b"}"#,
             "{",

@@ -66,6 +66,40 @@ pub enum DirsError {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// A later release wrote it.
+    #[error(
+        "{path} was written by a later release of mesh (format {found}; this one reads up to {reads}): upgrade mesh; it was \
+         left as it is",
+        path = .path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest that this release reads.
+        reads: u32,
+    },
+}
+
+/// Refuses a file whose `"version"` is above `reads`, whatever else stands in it: a later release may have changed all of it.
+/// What is no JSON, or says no version, is left to whoever reads it.
+///
+/// # Errors
+/// [`DirsError::Newer`].
+pub fn refuse_newer(path: &Path, json: &[u8], reads: u32) -> Result<(), DirsError> {
+    #[derive(serde::Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    match serde_json::from_slice::<Versioned>(json) {
+        Ok(Versioned { version: found }) if found > reads => Err(DirsError::Newer {
+            path: path.to_owned(),
+            found,
+            reads,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// The longest secret file that is read.

@@ -136,7 +136,7 @@ impl Net {
         let wireguard = seed(&folder.join("wireguard.key"))?;
         let settings = Settings::load(folder)?;
         let doors = settings.doors();
-        let mirrors = mirrors::load(folder, ledger.network());
+        let mirrors = mirrors::load(folder, ledger.network()).map_err(SettingsError::from)?;
         Ok(Self {
             id: ledger.network(),
             folder: folder.to_owned(),

@@ -1,5 +1,6 @@
 //! The journal: one small file per interface whose rules may exist, written before they are made and removed after they
-//! are gone. Its name is all it says.
+//! are gone. Its name says which; what stands in it is the number of the format, so that a later release that notes more is
+//! not cleaned up after by one that would leave half of it.
 
 use std::fs;
 use std::io;
@@ -33,7 +34,7 @@ impl Journal {
 
     /// On the disk when this returns.
     pub(super) fn note(&self) -> Result<(), DirsError> {
-        write_durably(&self.path, b"", 0o600)
+        write_durably(&self.path, format!("{FORMAT}\n").as_bytes(), 0o600)
     }
 
     pub(super) fn clear(&self) -> Result<(), DirsError> {
@@ -57,10 +58,9 @@ impl Journal {
             if let Ok(interface) = entry.file_name().into_string()
                 && is_ours(&interface)
             {
-                left.push(Self {
-                    interface,
-                    path: entry.path(),
-                });
+                let path = entry.path();
+                check_format(&path)?;
+                left.push(Self { interface, path });
             }
         }
         left.sort_unstable_by(|a, b| a.interface.cmp(&b.interface));
@@ -68,4 +68,43 @@ impl Journal {
     }
 }
 
+/// The first releases wrote nothing.
+fn check_format(path: &Path) -> Result<(), DirsError> {
+    let text = fs::read_to_string(path).map_err(|source| DirsError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    match text.lines().next().unwrap_or_default().trim().parse() {
+        Ok(found) if found > FORMAT => Err(DirsError::Newer {
+            path: path.to_owned(),
+            found,
+            reads: FORMAT,
+        }),
+        _ => Ok(()),
+    }
+}
+
 const FOLDER: &str = "applied";
+const FORMAT: u32 = 1;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_releases_note_is_refused_and_kept_and_an_empty_one_is_of_the_first() {
+        let run = tempfile::tempdir().unwrap();
+        let journal = Journal::open(run.path(), "mesh0").unwrap();
+        journal.note().unwrap();
+        assert_eq!(Journal::left(run.path()).unwrap().len(), 1);
+        let file = run.path().join(FOLDER).join("mesh0");
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(Journal::left(run.path()).unwrap().len(), 1);
+        std::fs::write(&file, "2\nmore\n").unwrap();
+        let error = Journal::left(run.path()).unwrap_err();
+        assert!(matches!(error, DirsError::Newer { found: 2, .. }));
+        assert!(error.to_string().contains("upgrade mesh"));
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "2\nmore\n");
+    }
+}

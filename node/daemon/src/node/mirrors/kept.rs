@@ -6,7 +6,7 @@ use std::path::Path;
 use mesh_core::mirror::{Kept, Witness};
 use mesh_ledger::ids::{NetworkId, ServerKey};
 use mesh_ledger::mirror::ServerAddress;
-use mesh_os::dirs::{DirsError, write_durably};
+use mesh_os::dirs::{DirsError, refuse_newer, write_durably};
 use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
 
@@ -15,6 +15,8 @@ use crate::clock::now_ms;
 use crate::node::Net;
 
 const FILE: &str = "mirrors.json";
+/// The format.
+const VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,27 +27,35 @@ struct Contents {
 }
 
 /// What was kept; nothing if that cannot be read, which costs the memory of old lies and nothing else.
-pub(crate) fn load(folder: &Path, network: NetworkId) -> BTreeMap<ServerKey, Watched> {
+///
+/// # Errors
+/// [`DirsError::Newer`] if a later release kept it: its proofs are not overwritten.
+pub(crate) fn load(
+    folder: &Path,
+    network: NetworkId,
+) -> Result<BTreeMap<ServerKey, Watched>, DirsError> {
     let path = folder.join(FILE);
     let contents = match std::fs::read(&path) {
-        Ok(bytes) => serde_json::from_slice::<Contents>(&bytes).map_err(|error| error.to_string()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return BTreeMap::new(),
+        Ok(bytes) => {
+            refuse_newer(&path, &bytes, VERSION)?;
+            serde_json::from_slice::<Contents>(&bytes).map_err(|error| error.to_string())
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         Err(error) => Err(error.to_string()),
     };
-    match contents {
-        Ok(contents) if contents.version == 1 => {
+    Ok(match contents {
+        Ok(contents) => {
             let servers = contents.servers.into_iter();
             let keyed = servers.filter_map(|(key, kept)| Some((key.parse().ok()?, kept)));
             keyed
                 .map(|(key, kept)| (key, Watched::new(Witness::new(network, key, kept))))
                 .collect()
         }
-        Ok(_) => BTreeMap::new(),
         Err(why) => {
             warn!("{}: {why}", path.display());
             BTreeMap::new()
         }
-    }
+    })
 }
 
 impl Net {
@@ -89,7 +99,7 @@ impl Net {
         }
         let servers = self.mirrors.iter();
         let contents = Contents {
-            version: 1,
+            version: VERSION,
             servers: servers
                 .map(|(key, watched)| (key.to_string(), watched.witness.kept()))
                 .collect(),
