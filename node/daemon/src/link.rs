@@ -1,11 +1,12 @@
 //! Control links: the tasks that carry frames and datagrams of one iroh connection.
 //!
 //! A link's reader hands frames to the node and waits until the node is done with all but a few, so that a peer that talks
-//! too fast is held back by QUIC's own flow control. What the node sends is queued without waiting, up to [`MAX_QUEUED`] bytes; a
+//! too fast is held back by QUIC's own flow control; and a device that pushes more of its own events than its allowance is not
+//! read for a while ([`Link::pause`]). What the node sends is queued without waiting, up to [`MAX_QUEUED`] bytes; a
 //! peer that does not read that much is cut off.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
@@ -19,6 +20,8 @@ const MAX_QUEUED: usize = 96 << 20;
 const MAX_GREETING: usize = 4096;
 /// How many frames of one link wait for the node; its reader waits then.
 const MAX_WAITING: usize = 4;
+/// How long a link is not read at once, however much its device pushes: shorter than it takes to be thought gone.
+const MAX_PAUSE: Duration = Duration::from_secs(20);
 /// How long a greeting may take.
 const GREETING: Duration = Duration::from_secs(5);
 /// How long an introduction may take.
@@ -198,6 +201,8 @@ pub(crate) struct Link {
     pub(crate) connection: Connection,
     frames: mpsc::UnboundedSender<Frame>,
     queued: Arc<AtomicUsize>,
+    /// Milliseconds for which the reader is to rest before the next frame.
+    rest: Arc<AtomicU64>,
 }
 
 impl Link {
@@ -216,6 +221,9 @@ impl Link {
         let (frames, mut outgoing) = mpsc::unbounded_channel::<Frame>();
         let queued = Arc::new(AtomicUsize::new(0));
         let left = queued.clone();
+        let rest = Arc::new(AtomicU64::new(0));
+        let resting = rest.clone();
+        let reading = connection.clone();
         let writing = connection.clone();
         tokio::spawn(async move {
             while let Some(frame) = outgoing.recv().await {
@@ -237,6 +245,13 @@ impl Link {
                 let Ok(permit) = room.clone().acquire_owned().await else {
                     return;
                 };
+                let rest = resting.swap(0, Ordering::Relaxed);
+                if rest > 0 {
+                    tokio::select! {
+                        () = tokio::time::sleep(Duration::from_millis(rest)) => {}
+                        _ = reading.closed() => {}
+                    }
+                }
                 match read(&mut recv, MAX_FRAME).await {
                     Ok(frame) => {
                         let event = wrap(id, LinkEvent::Frame(frame, permit));
@@ -254,7 +269,14 @@ impl Link {
             connection,
             frames,
             queued,
+            rest,
         }
+    }
+
+    /// Reads nothing more for so many milliseconds, or as many as a link can rest: back-pressure, never refusal. What the
+    /// device wrote comes later, or by sync with others.
+    pub(crate) fn pause(&self, wait: u64) {
+        self.rest.fetch_max(rest(wait), Ordering::Relaxed);
     }
 
     /// Queues a frame. Closes the connection of a peer that reads too little.
@@ -271,6 +293,10 @@ impl Link {
     pub(crate) fn cut(&self) {
         self.connection.close(VarInt::from_u32(3), b"cut");
     }
+}
+
+fn rest(wait: u64) -> u64 {
+    wait.min(MAX_PAUSE.as_millis() as u64)
 }
 
 fn cost(frame: &Frame) -> usize {
@@ -301,4 +327,16 @@ async fn read(recv: &mut RecvStream, limit: usize) -> Result<Frame, LinkError> {
 
 fn ended(error: impl std::fmt::Display) -> LinkError {
     LinkError::Ended(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_floods_rests_and_is_never_thought_gone_for_it() {
+        assert_eq!(rest(0), 0);
+        assert_eq!(rest(60_000), 20_000);
+        assert!(Duration::from_millis(rest(u64::MAX)) < mesh_core::beacon::LIFETIME);
+    }
 }

@@ -78,20 +78,30 @@ impl Node {
                 return;
             }
         };
+        // What a device pushes counts against its allowance; what sync brings never does, so that replicas converge.
+        let source = match message {
+            Message::Push(_) => Source::Push(device_id(&peer)),
+            _ => Source::Sync(device_id(&peer)),
+        };
         let step = linked.sync.receive(message, net.ledger.index());
         for message in step.send {
             linked.link.send(Frame::Sync(message.encode()));
         }
         if !step.events.is_empty() {
-            self.take_events(link, id, peer, &step.events).await;
+            self.take_events(link, id, source, &step.events).await;
         }
     }
 
-    async fn take_events(&mut self, link: LinkId, id: NetworkId, peer: PeerId, events: &[Vec<u8>]) {
+    async fn take_events(
+        &mut self,
+        link: LinkId,
+        id: NetworkId,
+        source: Source,
+        events: &[Vec<u8>],
+    ) {
         let Some(net) = self.nets.get_mut(&id) else {
             return;
         };
-        let source = Source::Sync(device_id(&peer));
         let receipt =
             match tokio::task::block_in_place(|| net.ledger.receive(source, events, now_ms())) {
                 Ok(receipt) => receipt,
@@ -102,12 +112,19 @@ impl Node {
                 }
             };
         for (event, why) in &receipt.refused {
-            debug!(?peer, event = %event.short(), "refused: {why}");
+            debug!(?source, event = %event.short(), "refused: {why}");
         }
         for event in &receipt.mended {
             info!(network = %id, event = %event.short(), "a damaged event was restored by a peer");
         }
         if let Some(linked) = self.links.get(&link) {
+            if receipt.wait > 0 {
+                debug!(
+                    ?source,
+                    "pushes more events than its allowance: it is read later"
+                );
+                linked.link.pause(receipt.wait);
+            }
             for message in Sync::fetch(&receipt.missing) {
                 linked.link.send(Frame::Sync(message.encode()));
             }

@@ -338,6 +338,7 @@ impl Node {
         };
         let device = device_id(&linked.peer);
         net.ledger.forget(Source::Sync(device));
+        net.ledger.forget(Source::Push(device));
         if net.links.get(&linked.peer) != Some(&link) {
             return;
         }
