@@ -1,0 +1,179 @@
+//! Frozen vectors of what devices say to each other, as in `ledger/tests/vectors.rs`: each line of `vectors/v1.txt` is a name
+//! and the bytes of one encoding. After adding a kind: run the test, and put the line it prints into the file.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use mesh_core::beacon::Beacon;
+use mesh_core::link::{Frame, Hello, Refusal, Role};
+use mesh_ledger::epoch::HandedKey;
+use mesh_ledger::ids::{EpochId, EventId, NetworkId};
+use mesh_ledger::keys::{BoxSecret, DeviceSecret, EpochKey, ServerSecret};
+use mesh_ledger::mirror::{Chain, SignedTip, Tip};
+
+const FILE: &str = include_str!("vectors/v1.txt");
+const NETWORK: NetworkId = NetworkId([0x11; 32]);
+
+#[test]
+fn every_encoding_is_the_released_one() {
+    let frozen: BTreeMap<&str, &str> = FILE
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| line.split_once(' ').unwrap())
+        .collect();
+    let mut wrong = String::new();
+    let made = made();
+    for (name, bytes) in &made {
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        match frozen.get(name.as_str()) {
+            Some(due) if **due == hex => {}
+            Some(due) => wrong += &format!("{name} is\n{hex}\nand was released as\n{due}\n"),
+            None => wrong += &format!("{name} {hex}\n"),
+        }
+    }
+    for name in frozen.keys() {
+        if !made.iter().any(|(made, _)| made == name) {
+            wrong += &format!("{name} is frozen, and no longer made\n");
+        }
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+#[test]
+fn every_frozen_frame_and_beacon_reads_back() {
+    for (name, frame) in frames() {
+        let bytes = frame.encode().unwrap();
+        assert_eq!(Frame::decode(&bytes[4..]).as_ref(), Ok(&frame), "{name}");
+    }
+    let sealed = beacon().seal(&NETWORK, &device(), &key()).unwrap();
+    assert_eq!(Beacon::open(&sealed, &NETWORK, [&key()]), Some(beacon()));
+}
+
+/// Who adds a variant finds that this does not compile, adds it, and then finds that its vector lacks.
+#[test]
+fn every_variant_of_a_frame_has_a_vector() {
+    let frame = |frame: &Frame| match frame {
+        Frame::Hello(_) => "Hello",
+        Frame::Welcome(_) => "Welcome",
+        Frame::Refused(_) => "Refused",
+        Frame::Sync(_) => "Sync",
+        Frame::Events(_) => "Events",
+        Frame::Stored(_) => "Stored",
+        Frame::Beacon(_) => "Beacon",
+        Frame::KeyWanted(_) => "KeyWanted",
+        Frame::Key(_) => "Key",
+        Frame::Redeem(_) => "Redeem",
+        Frame::Redeemed(_) => "Redeemed",
+        Frame::ResetTunnel => "ResetTunnel",
+        Frame::Goodbye => "Goodbye",
+    };
+    let role = |role: &Role| match role {
+        Role::Member => "Member",
+        Role::Joiner(_) => "Joiner",
+    };
+    let refusal = |refusal: &Refusal| match refusal {
+        Refusal::NotHere => "NotHere",
+        Refusal::Unknown => "Unknown",
+        Refusal::Removed => "Removed",
+        Refusal::Protocol => "Protocol",
+    };
+    let frames = frames();
+    let mut seen: Vec<&str> = frames.iter().map(|(_, one)| frame(one)).collect();
+    for (_, one) in &frames {
+        match one {
+            Frame::Hello(hello) => seen.push(role(&hello.role)),
+            Frame::Refused(why) => seen.push(refusal(why)),
+            _ => {}
+        }
+    }
+    for variant in [
+        "Hello",
+        "Welcome",
+        "Refused",
+        "Sync",
+        "Events",
+        "Stored",
+        "Beacon",
+        "KeyWanted",
+        "Key",
+        "Redeem",
+        "Redeemed",
+        "ResetTunnel",
+        "Goodbye",
+        "Member",
+        "Joiner",
+        "NotHere",
+        "Unknown",
+        "Removed",
+        "Protocol",
+    ] {
+        assert!(seen.contains(&variant), "{variant} has no frozen vector");
+    }
+}
+
+fn made() -> Vec<(String, Vec<u8>)> {
+    let mut made: Vec<(String, Vec<u8>)> = frames()
+        .into_iter()
+        .map(|(name, frame)| (format!("link.{name}"), frame.encode().unwrap()))
+        .collect();
+    let sealed = beacon().seal(&NETWORK, &device(), &key()).unwrap();
+    made.push(("beacon".to_owned(), sealed));
+    made
+}
+
+fn device() -> DeviceSecret {
+    DeviceSecret::from_seed(&[2; 32])
+}
+
+fn key() -> EpochKey {
+    EpochKey::from_bytes([4; 32])
+}
+
+fn beacon() -> Beacon {
+    let tip = Tip {
+        network: NETWORK,
+        count: 300,
+        chain: Chain([5; 32]),
+        time: 1_795_000_000_123,
+    };
+    Beacon {
+        device: device().public(),
+        counter: 1_795_000_000_123,
+        heads: [4; 16],
+        addresses: vec![
+            "192.0.2.7:41641".parse().unwrap(),
+            "[2001:db8::7]:41641".parse().unwrap(),
+        ],
+        tips: vec![SignedTip::sign(tip, &ServerSecret::from_seed(&[6; 32]))],
+    }
+}
+
+fn frames() -> Vec<(&'static str, Frame)> {
+    let hello = |role| {
+        Frame::Hello(Hello {
+            network: NETWORK,
+            role,
+        })
+    };
+    let boxes = BoxSecret::from_seed(&[3; 32]).public();
+    let handed = HandedKey::seal(&NETWORK, &key(), &boxes, &[7; 32]).unwrap();
+    vec![
+        ("hello.member", hello(Role::Member)),
+        ("hello.joiner", hello(Role::Joiner(vec![1, 2, 3]))),
+        ("welcome", Frame::Welcome(vec![1, 2, 3])),
+        ("refused.not-here", Frame::Refused(Refusal::NotHere)),
+        ("refused.unknown", Frame::Refused(Refusal::Unknown)),
+        ("refused.removed", Frame::Refused(Refusal::Removed)),
+        ("refused.protocol", Frame::Refused(Refusal::Protocol)),
+        ("sync", Frame::Sync(vec![1, 2, 3])),
+        ("events", Frame::Events(vec![vec![1, 2, 3], vec![4]])),
+        ("stored", Frame::Stored(vec![EventId([1; 32])])),
+        ("beacon", Frame::Beacon(vec![1, 2, 3])),
+        ("key-wanted", Frame::KeyWanted(EpochId([1; 32]))),
+        ("key", Frame::Key(handed)),
+        ("redeem", Frame::Redeem(vec![1, 2, 3])),
+        ("redeemed", Frame::Redeemed(vec![1, 2, 3])),
+        ("reset-tunnel", Frame::ResetTunnel),
+        ("goodbye", Frame::Goodbye),
+    ]
+}
