@@ -10,10 +10,14 @@
 //! * [`server`] serves a [`server::Service`], be it the daemon or the [`fake`] one of the tests.
 //! * [`client`] is the tool's end.
 //!
-//! This crate refuses to decide anything: it knows no ledger, no network and no machine. Ids and keys are lower-case hex
+//! * [`audit`] puts a ledger into these words, for the daemon and for tools that read a stored network without one.
+//!
+//! This crate refuses to decide anything: what a ledger amounts to is for the ledger to say, and of the machine it knows
+//! nothing. Ids and keys are lower-case hex
 //! here, addresses are text, times are milliseconds since 1970 (UTC), and free text is exactly what somebody typed:
 //! whoever prints it strips control characters first.
 
+pub mod audit;
 pub mod call;
 pub mod client;
 mod codec;

@@ -1,6 +1,6 @@
 //! The network's state as tools see it.
 
-use mesh_control::view::{
+use crate::view::{
     Admitted, Audience as AudienceView, InviteState, InviteView, MemberDevice, MemberView,
     OfferView, PeerReach, PeerView, Ports, Proto, Rank as RankView,
 };
@@ -16,20 +16,28 @@ use super::event_ref;
 
 /// What this device sees of another one now.
 #[derive(Debug, Clone)]
-pub(crate) struct Live {
-    pub(crate) reach: PeerReach,
-    pub(crate) path: String,
-    pub(crate) endpoint: Option<String>,
-    pub(crate) rtt_us: Option<u64>,
-    pub(crate) last_seen_ms: Option<u64>,
-    pub(crate) handshake_ms: Option<u64>,
-    pub(crate) rx_bytes: u64,
-    pub(crate) tx_bytes: u64,
+pub struct Live {
+    /// How packets reach it.
+    pub reach: PeerReach,
+    /// The path in words; empty when there is none.
+    pub path: String,
+    /// The UDP address it is reached at.
+    pub endpoint: Option<String>,
+    /// Time there and back, in microseconds.
+    pub rtt_us: Option<u64>,
+    /// When it was heard from last.
+    pub last_seen_ms: Option<u64>,
+    /// When the last WireGuard handshake ended.
+    pub handshake_ms: Option<u64>,
+    /// Payload bytes that came from it.
+    pub rx_bytes: u64,
+    /// Payload bytes that went to it.
+    pub tx_bytes: u64,
 }
 
 impl Live {
     /// A device that is not reached.
-    pub(crate) fn offline(last_seen_ms: Option<u64>) -> Self {
+    pub fn offline(last_seen_ms: Option<u64>) -> Self {
         Self {
             reach: PeerReach::Offline,
             path: String::new(),
@@ -44,13 +52,17 @@ impl Live {
 }
 
 /// A network, with this device in it, at a moment.
-pub(crate) struct Viewer<'a> {
-    pub(crate) graph: &'a Graph,
-    pub(crate) fold: &'a Fold,
-    pub(crate) me: DeviceId,
-    pub(crate) now: u64,
+pub struct Viewer<'a> {
+    /// The events.
+    pub graph: &'a Graph,
+    /// What they amount to.
+    pub fold: &'a Fold,
+    /// This device.
+    pub me: DeviceId,
+    /// The moment.
+    pub now: u64,
     /// What this device sees of a device.
-    pub(crate) live: &'a dyn Fn(&DeviceId) -> Live,
+    pub live: &'a dyn Fn(&DeviceId) -> Live,
 }
 
 impl Viewer<'_> {
@@ -77,7 +89,7 @@ impl Viewer<'_> {
     }
 
     /// A member.
-    pub(crate) fn member(&self, member: &Member) -> MemberView {
+    pub fn member(&self, member: &Member) -> MemberView {
         let mut devices: Vec<MemberDevice> = member
             .devices
             .iter()
@@ -112,7 +124,7 @@ impl Viewer<'_> {
     }
 
     /// All members, by name.
-    pub(crate) fn members(&self) -> Vec<MemberView> {
+    pub fn members(&self) -> Vec<MemberView> {
         let mut members: Vec<MemberView> = self
             .state()
             .members
@@ -124,7 +136,7 @@ impl Viewer<'_> {
     }
 
     /// The owner and the admins, by seniority.
-    pub(crate) fn admins(&self) -> Vec<MemberView> {
+    pub fn admins(&self) -> Vec<MemberView> {
         let state = self.state();
         let mut admins: Vec<(Option<(u32, EventId)>, MemberView)> = state
             .members
@@ -164,7 +176,7 @@ impl Viewer<'_> {
     }
 
     /// Every other device, those online first, then by name.
-    pub(crate) fn peers(&self) -> Vec<PeerView> {
+    pub fn peers(&self) -> Vec<PeerView> {
         let others = self
             .state()
             .devices
@@ -220,7 +232,7 @@ impl Viewer<'_> {
     }
 
     /// The offers in force of this device and for it, by device, then ports.
-    pub(crate) fn offers(&self) -> Vec<OfferView> {
+    pub fn offers(&self) -> Vec<OfferView> {
         let mut offers: Vec<OfferView> = self
             .state()
             .offers
@@ -234,7 +246,7 @@ impl Viewer<'_> {
     }
 
     /// An offer of ports; other services have views of their own.
-    pub(crate) fn offer(&self, device: &DeviceId, standing: &StandingOffer) -> Option<OfferView> {
+    pub fn offer(&self, device: &DeviceId, standing: &StandingOffer) -> Option<OfferView> {
         let Service::Port {
             protocol,
             first,
@@ -286,7 +298,7 @@ impl Viewer<'_> {
     }
 
     /// All invites, newest first.
-    pub(crate) fn invites(&self) -> Vec<InviteView> {
+    pub fn invites(&self) -> Vec<InviteView> {
         let mut invites: Vec<InviteView> = self
             .state()
             .invites
@@ -302,7 +314,7 @@ impl Viewer<'_> {
     }
 
     /// An invite.
-    pub(crate) fn invite(&self, id: &EventId, invite: &StandingInvite) -> InviteView {
+    pub fn invite(&self, id: &EventId, invite: &StandingInvite) -> InviteView {
         let made = self
             .graph
             .find(id)
@@ -334,7 +346,7 @@ impl Viewer<'_> {
 }
 
 /// A rank.
-pub(crate) fn rank(rank: Rank) -> RankView {
+pub fn rank(rank: Rank) -> RankView {
     match rank {
         Rank::Owner => RankView::Owner,
         Rank::Admin { .. } => RankView::Admin,

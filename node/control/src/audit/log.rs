@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use mesh_control::call::{LogFilters, Since};
-use mesh_control::view::{LogEntry, Verdict as VerdictView};
+use crate::call::{LogFilters, Since};
+use crate::view::{LogEntry, Verdict as VerdictView};
 use mesh_ledger::event::act::{InviteKind, Target};
 use mesh_ledger::event::attributes::{
     Attributes, Audience, NarrowOffer, Offer, Opened, Protocol, Service, Write,
@@ -19,7 +19,7 @@ use super::event_ref;
 use super::names::{Names, is_prefix};
 
 /// The events in the network's order that pass the filters.
-pub(crate) fn entries(
+pub fn entries(
     graph: &Graph,
     opened: &[Opened],
     fold: &Fold,
@@ -411,7 +411,7 @@ impl Scribe<'_> {
 }
 
 /// What is offered, as people write it.
-pub(crate) fn service(service: &Service) -> String {
+pub fn service(service: &Service) -> String {
     match service {
         Service::Port {
             protocol,

@@ -13,14 +13,14 @@ use mesh_ledger::ids::{DeviceId, UserId};
 use mesh_ledger::state::State;
 
 /// See the module.
-pub(crate) struct Names {
+pub struct Names {
     devices: BTreeMap<DeviceId, (UserId, String)>,
     users: BTreeMap<UserId, String>,
 }
 
 impl Names {
     /// Reads the names out of a network.
-    pub(crate) fn of(graph: &Graph, opened: &[Opened], fold: &Fold) -> Self {
+    pub fn of(graph: &Graph, opened: &[Opened], fold: &Fold) -> Self {
         let mut names = Self {
             devices: BTreeMap::new(),
             users: BTreeMap::new(),
@@ -59,14 +59,14 @@ impl Names {
     }
 
     /// A device's name, or the start of its key.
-    pub(crate) fn device(&self, device: &DeviceId) -> String {
+    pub fn device(&self, device: &DeviceId) -> String {
         self.devices
             .get(device)
             .map_or_else(|| device.short(), |(_, name)| name.clone())
     }
 
     /// A user's name, or the start of its key.
-    pub(crate) fn user(&self, user: &UserId) -> String {
+    pub fn user(&self, user: &UserId) -> String {
         self.users
             .get(user)
             .cloned()
@@ -74,12 +74,12 @@ impl Names {
     }
 
     /// Whose device it is, as far as was ever said.
-    pub(crate) fn user_of(&self, device: &DeviceId) -> Option<UserId> {
+    pub fn user_of(&self, device: &DeviceId) -> Option<UserId> {
         self.devices.get(device).map(|(user, _)| *user)
     }
 
     /// Names of users and devices, for suggestions.
-    pub(crate) fn find(&self, text: &str) -> Vec<(UserId, Option<DeviceId>)> {
+    pub fn find(&self, text: &str) -> Vec<(UserId, Option<DeviceId>)> {
         let users = self
             .users
             .iter()
@@ -96,7 +96,7 @@ impl Names {
 }
 
 /// Whether `text` is long enough a start of `id` to name it.
-pub(crate) fn is_prefix(text: &str, id: &str) -> bool {
+pub fn is_prefix(text: &str, id: &str) -> bool {
     text.len() >= 4 && text.is_ascii() && id.starts_with(&text.to_ascii_lowercase())
 }
 
