@@ -55,6 +55,25 @@ pub enum Misfit {
     Full,
 }
 
+/// Why the beginning of an id names no event.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FindError {
+    /// Not hexadecimal digits, or fewer than four.
+    #[error("{0:?} is no event id: give at least its first four hexadecimal digits")]
+    Form(String),
+    /// None begins so.
+    #[error("no event begins with {0}")]
+    None(String),
+    /// Several do.
+    #[error("{count} events begin with {prefix}: give more digits")]
+    Several {
+        /// What was asked for.
+        prefix: String,
+        /// How many there are.
+        count: usize,
+    },
+}
+
 struct Node {
     event: Event,
     lane: u32,
@@ -110,6 +129,25 @@ impl Graph {
     #[must_use]
     pub fn find(&self, id: &EventId) -> Option<Idx> {
         self.by_id.get(id).copied()
+    }
+
+    /// The place of the one event whose id begins with these hexadecimal digits.
+    ///
+    /// # Errors
+    /// [`FindError`] if there is none, or more than one.
+    pub fn named(&self, prefix: &str) -> Result<Idx, FindError> {
+        let prefix: String = prefix.chars().take(64).collect();
+        let (least, greatest) = ids_from(&prefix).ok_or_else(|| FindError::Form(prefix.clone()))?;
+        let prefix = prefix.to_ascii_lowercase();
+        let mut found = self.by_id.range(least..=greatest);
+        match (found.next(), found.count()) {
+            (None, _) => Err(FindError::None(prefix)),
+            (Some((_, idx)), 0) => Ok(*idx),
+            (Some(_), more) => Err(FindError::Several {
+                prefix,
+                count: more + 1,
+            }),
+        }
     }
 
     /// The events that are nobody's parent, in the order of insertion.
@@ -358,4 +396,13 @@ impl Past {
             *mine = (*mine).max(*theirs);
         }
     }
+}
+
+/// The least and the greatest id that begin with these digits: 4 to 64 of them.
+fn ids_from(digits: &str) -> Option<(EventId, EventId)> {
+    if digits.len() < 4 {
+        return None;
+    }
+    let (least, greatest) = (format!("{digits:0<64}"), format!("{digits:f<64}"));
+    Some((least.parse().ok()?, greatest.parse().ok()?))
 }

@@ -27,6 +27,8 @@
 //!    every accepted removal of the author that this admission does not know has the event in its past; then the rules of
 //!    its kind apply. A void act carries its [reason](verdict::Reason), which is what `mesh log` prints.
 //!
+//! [`past`] folds a part of the events, the network as it was; [`diff`] tells two states apart.
+//!
 //! [`authority`] follows from clear acts alone, so it is total on every replica, a server's included; [`state`] adds what
 //! could be opened. Attributes sealed under a key that is not here yet are pending; nothing in an attribute voids an act.
 //! An offer to fewer than everyone is sealed once more, to its audience alone ([`narrow`]); the state takes it as sealed.
@@ -59,6 +61,7 @@
 //! that asks for an admin's countersignature avoids it). Who loses the recovery words cannot hand the network over.
 
 pub mod authority;
+pub mod diff;
 pub mod epoch;
 pub mod event;
 pub mod fold;
@@ -71,6 +74,7 @@ pub mod narrow;
 pub mod network;
 mod order;
 pub mod parking;
+pub mod past;
 pub mod recovery;
 pub mod replica;
 pub mod seal;

@@ -16,9 +16,11 @@ use chacha20poly1305::aead::{AeadInPlace, KeyInit};
 use chacha20poly1305::{Tag, XChaCha20Poly1305, XNonce};
 use zeroize::Zeroizing;
 
+use crate::epoch::KeyRing;
 use crate::event::attributes::{NarrowOffer, Offer};
 use crate::ids::{DeviceId, NetworkId};
 use crate::keys::EpochKey;
+use crate::state::{StandingOffer, State};
 
 /// What the plaintext, its length in front, is padded to: with what stands around it, each fills a bucket of the event's.
 pub const BUCKETS: [usize; 5] = [128, 384, 896, 1920, 2944];
@@ -86,6 +88,24 @@ pub fn open(
     let encoded = Zeroizing::new(postcard::to_stdvec(&offer).ok()?);
     let whole = behind.is_empty() && encoded[..] == *text && pad(text)?[..] == plain[..];
     (whole && offer.bounded()).then_some(offer)
+}
+
+/// Shows the narrow offers that these keys open beside those that everybody can read.
+pub(crate) fn open_standing(state: &mut State, keys: &KeyRing) {
+    state.offers.retain(|_, standing| !standing.narrow);
+    for ((device, slot), standing) in &state.narrow {
+        let key = keys.get(&standing.offer.key);
+        let offer = key.and_then(|key| open(key, &state.network, device, *slot, &standing.offer));
+        if let Some(offer) = offer {
+            let standing = StandingOffer {
+                approved: standing.approved || !offer.what.asks_approval(),
+                event: standing.event,
+                offer,
+                narrow: true,
+            };
+            state.offers.insert((*device, *slot), standing);
+        }
+    }
 }
 
 /// Whether it has a size that one can have.

@@ -25,10 +25,12 @@ use crate::event::attributes::{Founding, Joining, Opened, Subnet};
 use crate::event::{Act, Attributes, Event, Header};
 use crate::fold::{Fold, fold};
 use crate::gate::{Gate, Passage, Rate, Refusal};
+pub use crate::graph::FindError;
 use crate::graph::{Graph, Idx};
 use crate::ids::{BoxKey, DeviceId, Digest, EpochId, EventId, NetworkId, WgKey};
 use crate::keys::{BoxSecret, DeviceSecret, EpochKey, UserSecret};
 use crate::parking::{Parking, Source};
+use crate::past::Reading;
 use crate::recovery::RecoveryWords;
 use crate::replica::{Replica, ReplicaError};
 use crate::seal::{self, SealError};
@@ -164,25 +166,6 @@ pub enum OpenError {
     /// The store does not serve.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// Why the beginning of an id names no event.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum FindError {
-    /// Not hexadecimal digits, or fewer than four.
-    #[error("{0:?} is no event id: give at least its first four hexadecimal digits")]
-    Form(String),
-    /// None begins so.
-    #[error("no event begins with {0}")]
-    None(String),
-    /// Several do.
-    #[error("{count} events begin with {prefix}: give more digits")]
-    Several {
-        /// What was asked for.
-        prefix: String,
-        /// How many there are.
-        count: usize,
-    },
 }
 
 impl<S: Store> Ledger<S> {
@@ -379,6 +362,17 @@ impl<S: Store> Ledger<S> {
         self.opened.get(idx.0 as usize).unwrap_or(&Opened::Pending)
     }
 
+    /// All of it, for reading.
+    #[must_use]
+    pub fn reading(&self) -> Reading<'_> {
+        Reading {
+            graph: &self.graph,
+            opened: &self.opened,
+            fold: &self.fold,
+            offer_keys: &self.offer_keys,
+        }
+    }
+
     /// What the fold makes of an event.
     #[must_use]
     pub fn verdict(&self, idx: Idx) -> Option<&Verdict> {
@@ -396,24 +390,7 @@ impl<S: Store> Ledger<S> {
     /// # Errors
     /// [`FindError`] if there is none, or more than one.
     pub fn find(&self, prefix: &str) -> Result<&Event, FindError> {
-        let shown: String = prefix.chars().take(64).collect();
-        let wanted = shown.to_ascii_lowercase();
-        if wanted.len() < 4 || !wanted.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(FindError::Form(shown));
-        }
-        let mut found = self
-            .graph
-            .indices()
-            .map(|idx| self.graph.event(idx))
-            .filter(|event| event.id().to_string().starts_with(&wanted));
-        let first = found.next().ok_or(FindError::None(wanted.clone()))?;
-        match found.count() {
-            0 => Ok(first),
-            more => Err(FindError::Several {
-                prefix: wanted,
-                count: more + 1,
-            }),
-        }
+        self.graph.named(prefix).map(|idx| self.graph.event(idx))
     }
 
     /// The ids of the heads, ascending.
@@ -625,7 +602,7 @@ impl<S: Store> Ledger<S> {
                 .push(seal::open(self.graph.event(idx), &self.keys));
         }
         let mut fold = fold(&self.graph, &self.opened);
-        self.open_offers(&mut fold.state);
+        crate::narrow::open_standing(&mut fold.state, &self.offer_keys);
         fold
     }
 

@@ -318,6 +318,23 @@ pub struct Checkpoint {
 }
 
 impl Act {
+    /// Every word that [`Self::kind`] has.
+    pub const KINDS: [&str; 13] = [
+        "genesis",
+        "invite",
+        "invite.close",
+        "admit",
+        "device.add",
+        "grant",
+        "remove",
+        "owner.set",
+        "private",
+        "epoch.rotate",
+        "epoch.keys",
+        "checkpoint",
+        "merge",
+    ];
+
     /// A word for the kind, as the log shows it. What has attributes only is `private`.
     #[must_use]
     pub fn kind(&self) -> &'static str {

@@ -7,7 +7,6 @@ use crate::event::{Act, Attributes, Event};
 use crate::ids::{DeviceId, EpochId};
 use crate::keys::{DeviceSecret, EpochKey};
 use crate::narrow;
-use crate::state::{StandingOffer, State};
 use crate::store::{Store, StoreError};
 
 impl<S: Store> Ledger<S> {
@@ -90,24 +89,5 @@ impl<S: Store> Ledger<S> {
         self.offer_keys.insert(key);
         self.refold();
         Ok(true)
-    }
-
-    /// Shows the narrow offers that can be read here beside those that everybody can.
-    pub(super) fn open_offers(&self, state: &mut State) {
-        state.offers.retain(|_, standing| !standing.narrow);
-        for ((device, slot), standing) in &state.narrow {
-            let key = self.offer_keys.get(&standing.offer.key);
-            let offer = key
-                .and_then(|key| narrow::open(key, &self.network, device, *slot, &standing.offer));
-            if let Some(offer) = offer {
-                let standing = StandingOffer {
-                    approved: standing.approved || !offer.what.asks_approval(),
-                    event: standing.event,
-                    offer,
-                    narrow: true,
-                };
-                state.offers.insert((*device, *slot), standing);
-            }
-        }
     }
 }

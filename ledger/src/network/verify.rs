@@ -1,11 +1,14 @@
-//! `mesh log verify`: every stored event anew, as if it came from outside.
+//! `mesh log verify`: every stored event anew, as if it came from outside, and what all of them amount to.
 
 use super::Ledger;
-use crate::event::{BadEvent, Event};
+use crate::event::{Act, BadEvent, Event};
+use crate::fold::Fold;
 use crate::gate::{Gate, Passage, Refusal};
-use crate::graph::Graph;
-use crate::ids::{EventId, NetworkId};
+use crate::graph::{Graph, Idx};
+use crate::ids::{Digest, EventId, NetworkId};
+use crate::past::{Book, Reading};
 use crate::store::{Row, Store, StoreError};
+use crate::verdict::Verdict;
 
 /// What is wrong with a stored event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +25,9 @@ pub enum Fault {
     /// It follows events that are damaged or not here.
     #[error("it follows {} events that are damaged or not here", .0.len())]
     Orphan(Vec<EventId>),
+    /// A checkpoint that counts, and states another hash than the events it covers amount to.
+    #[error("it states another hash of the {0} than the events it covers amount to")]
+    Misstated(&'static str),
 }
 
 /// The result of looking at every stored event.
@@ -29,12 +35,19 @@ pub enum Fault {
 pub struct Verification {
     /// How many events verify: hash, form, signature, place in the graph, authorship.
     pub good: usize,
-    /// The others, in the order they are stored.
+    /// The others, in the order they are stored, then a checkpoint that misstates.
     pub faults: Vec<(EventId, Fault)>,
+    /// The hash of what the good ones' clear acts amount to, every certificate and signature inside of them checked anew.
+    pub authority: Digest,
+    /// The hash of the state, unless something of it waits for a key.
+    pub state: Option<Digest>,
+    /// The newest checkpoint that counts, whose hashes were compared.
+    pub checkpoint: Option<EventId>,
 }
 
-/// Reads every event of a store anew and puts it through the gate of an empty ledger of `network`. Takes no key and writes
-/// nothing, so it works on a store that does not open as a [`Ledger`].
+/// Reads every event of a store anew and puts it through the gate of an empty ledger of `network`, and folds what passed.
+/// Writes nothing, so it works on a store that does not open as a [`Ledger`]. Events' sealed parts are opened with the keys
+/// in the store, as far as they go.
 ///
 /// # Errors
 /// [`StoreError`] if the store cannot be read.
@@ -63,10 +76,55 @@ pub fn verify_store(store: &impl Store, network: &NetworkId) -> Result<Verificat
             Err(why) => faults.push((event.id(), Fault::Refused(why))),
         }
     }
+    let book = Book::open(graph, store.epoch_keys()?, store.offer_keys()?);
+    let (checkpoint, fault) = checkpoint(book.reading());
+    faults.extend(checkpoint.zip(fault));
+    let Reading { graph, fold, .. } = book.reading();
     Ok(Verification {
         good: graph.len(),
         faults,
+        authority: fold.authority.hash(),
+        state: (fold.state.pending == 0).then(|| fold.state.hash()),
+        checkpoint,
     })
+}
+
+/// The newest checkpoint that counts, and whether what it states is otherwise.
+fn checkpoint(all: Reading<'_>) -> (Option<EventId>, Option<Fault>) {
+    let counts = |idx: &Idx| {
+        let verdict = all.fold.verdicts.get(idx.0 as usize);
+        verdict.is_some_and(Verdict::counts)
+    };
+    let newest = all
+        .graph
+        .indices()
+        .filter(counts)
+        .map(|idx| all.graph.event(idx))
+        .filter_map(|event| match event.act() {
+            Act::Checkpoint(act) => Some((event.header().lamport, event.id(), act)),
+            _ => None,
+        })
+        .max_by_key(|(lamport, id, _)| (*lamport, *id));
+    let Some((_, id, act)) = newest else {
+        return (None, None);
+    };
+    let heads: Vec<Idx> = act
+        .heads
+        .iter()
+        .filter_map(|head| all.graph.find(head))
+        .collect();
+    let book = all.at_events(&heads);
+    let Fold {
+        authority, state, ..
+    } = book.reading().fold;
+    let misstated = if authority.hash() != act.authority {
+        Some(Fault::Misstated("authority"))
+    } else if state.pending == 0 && state.hash() != act.state {
+        Some(Fault::Misstated("state"))
+    } else {
+        None
+    };
+    (Some(id), misstated)
 }
 
 impl<S: Store> Ledger<S> {

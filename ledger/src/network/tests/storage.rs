@@ -141,3 +141,35 @@ fn a_network_in_a_file_is_there_after_opening_again() {
     assert_eq!(stored.state_hash(), state);
     assert!(stored.verify().unwrap().faults.is_empty());
 }
+
+#[test]
+fn a_checkpoint_that_states_what_its_events_do_not_amount_to_is_named() {
+    let mut alice = Peer::founder();
+    let honest = alice.ledger().verify().unwrap();
+    assert_eq!(honest.faults, []);
+    assert_eq!(honest.authority, alice.ledger().authority_hash());
+    assert_eq!(honest.state, Some(alice.ledger().state_hash()));
+    for lie in [false, true] {
+        let ledger = alice.ledger();
+        let state = if lie {
+            Digest([9; 32])
+        } else {
+            ledger.state_hash()
+        };
+        let act = Act::Checkpoint(crate::event::act::Checkpoint {
+            heads: ledger.heads(),
+            authority: ledger.authority_hash(),
+            state,
+            count: ledger.graph().len() as u64,
+        });
+        let checkpoint = alice.author(act, None).id();
+        let found = alice.ledger().verify().unwrap();
+        assert_eq!(found.checkpoint, Some(checkpoint));
+        let faults = if lie {
+            vec![(checkpoint, Fault::Misstated("state"))]
+        } else {
+            Vec::new()
+        };
+        assert_eq!(found.faults, faults);
+    }
+}
