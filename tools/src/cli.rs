@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use clap::builder::StyledStr;
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use mesh_control::Error;
+use mesh_control::{Error, call, history};
 
 use crate::context::Context;
-use crate::{parse, verb};
+use crate::{parse, stored, verb};
 
 const ABOUT: &str = "\
 A peer-to-peer WireGuard mesh VPN
@@ -89,7 +89,10 @@ const GROUPS: [(&str, &[&str]); 7] = [
         "Let a server of yours connect and keep what you have",
         &["server"],
     ),
-    ("Know what was done, by whom", &["log", "sync", "id"]),
+    (
+        "Know what was done, by whom",
+        &["log", "why", "watch", "sync", "id"],
+    ),
     (
         "This program",
         &["service", "version", "completions", "help"],
@@ -186,6 +189,35 @@ impl Wait {
     }
 }
 
+/// The option of every verb that can show the past.
+#[derive(Args, Debug, Clone)]
+pub struct At {
+    /// As it was at WHEN: an event (the start of its id), a time span ago (2h), a day (2026-11-22: its beginning) or a time
+    /// (2026-11-22T14:30), in UTC, by the clocks of those who signed; works while meshd does not run, too
+    #[arg(long, value_name = "WHEN")]
+    pub at: Option<String>,
+}
+
+impl At {
+    /// The network as it was, if that is asked for. `verb` is what was typed.
+    pub(crate) async fn past(
+        &self,
+        verb: &str,
+        context: &mut Context,
+    ) -> Result<Option<history::Past>, Error> {
+        let Some(at) = &self.at else {
+            return Ok(None);
+        };
+        let now_ms = (context.terminal.now_ms)();
+        let call = call::Past {
+            network: context.network(),
+            at: parse::moment(at, &format!("{verb} --at"), now_ms)?,
+        };
+        let past = stored::past(call, context).await;
+        context.suggest(past, &[]).await.map(Some)
+    }
+}
+
 macro_rules! verbs {
     ($($variant:ident($module:ident),)*) => {
         /// What to do.
@@ -220,6 +252,8 @@ verbs! {
     Offers(offers),
     Server(server),
     Log(log),
+    Why(why),
+    Watch(watch),
     Ping(ping),
     Sync(sync),
     Id(id),

@@ -276,8 +276,11 @@ impl Context {
         }
     }
 
-    /// Says why the command failed, and what to type next.
+    /// Says why the command failed, and what to type next. An error without a message has been told by the result.
     pub(crate) fn print_error(&mut self, error: &Error) {
+        if error.message.is_empty() {
+            return;
+        }
         let hint = error.hint.as_deref().map(|hint| self.here(hint));
         let error = &Error {
             hint,

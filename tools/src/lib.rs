@@ -6,16 +6,18 @@
 //!
 //! Results go to standard output, progress and hints to standard error. A command refuses to decide anything that the
 //! daemon decides. By itself it only looks at what was typed before a daemon is bothered with it, and, where none runs,
-//! verifies the stored events (`offline`).
+//! reads and verifies the stored events (`offline`, `stored`).
 
 mod check;
 pub mod cli;
 mod context;
+mod follow;
 mod offline;
 pub mod output;
 mod parse;
 pub mod render;
 mod start;
+mod stored;
 mod suggest;
 mod unit;
 mod verb;

@@ -11,6 +11,7 @@ use mesh_ledger::event::attributes::Opened;
 use mesh_ledger::event::{Act, Attributes, Event};
 use mesh_ledger::ids::NetworkId;
 use mesh_ledger::network::verify_store;
+use mesh_ledger::past::Book;
 use mesh_ledger::seal;
 use mesh_ledger::store::sqlite::SqliteStore;
 use mesh_ledger::store::{Store, StoreError};
@@ -26,28 +27,66 @@ pub(crate) fn verify(
     wanted: Option<&str>,
     leave: &[String],
 ) -> Result<Vec<Result<Verified, Error>>, Error> {
-    let mut copies: Vec<Copy> = stored(&state.join("networks"))?
-        .into_iter()
-        .filter(|(id, _)| !leave.contains(&id.to_string()))
-        .map(|(id, file)| Copy::open(id, &file))
-        .collect();
+    let mut copies = copies(state, leave)?;
     if let Some(wanted) = wanted.filter(|_| !copies.is_empty()) {
-        copies.retain(|copy| copy.is_called(wanted));
-        match copies.len() {
-            1 => {}
-            0 => {
-                let message = format!("no network {wanted} here");
-                return Err(Error::new(Code::NotFound, message).hint("mesh log verify"));
-            }
-            _ => {
-                let message =
-                    format!("several networks are called {wanted}: use the start of its id");
-                return Err(Error::new(Code::Usage, message).hint("mesh log verify"));
-            }
-        }
+        copies = called(copies, wanted, "mesh log verify")?;
     }
     copies.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
     Ok(copies.into_iter().map(Copy::verify).collect())
+}
+
+/// A stored network, to be read.
+pub(crate) struct Stored {
+    /// All of it that is whole.
+    pub(crate) book: Book,
+    /// How many stored events are damaged, or follow one that is.
+    pub(crate) damaged: usize,
+}
+
+/// Reads the stored network that `wanted` names, or the only one; none if none is stored.
+///
+/// # Errors
+/// The folder or the store may not be read, or the name is that of none of the stored networks, or of several.
+pub(crate) fn read(state: &Path, wanted: Option<&str>) -> Result<Option<Stored>, Error> {
+    let mut copies = copies(state, &[])?;
+    if copies.is_empty() {
+        return Ok(None);
+    }
+    if let Some(wanted) = wanted {
+        copies = called(copies, wanted, "mesh log verify")?;
+    }
+    if copies.len() > 1 {
+        let mut names: Vec<String> = copies.iter().map(Copy::title).collect();
+        names.sort();
+        let message = format!("several networks are stored here: {}", names.join(", "));
+        return Err(Error::new(Code::Usage, message).hint("the same command with -n NETWORK"));
+    }
+    copies.pop().map(Copy::read).transpose()
+}
+
+/// The stored networks but for those in `leave`.
+fn copies(state: &Path, leave: &[String]) -> Result<Vec<Copy>, Error> {
+    Ok(stored(&state.join("networks"))?
+        .into_iter()
+        .filter(|(id, _)| !leave.contains(&id.to_string()))
+        .map(|(id, file)| Copy::open(id, &file))
+        .collect())
+}
+
+/// The one that is called so; where to see them all is `hint`.
+fn called(mut copies: Vec<Copy>, wanted: &str, hint: &str) -> Result<Vec<Copy>, Error> {
+    copies.retain(|copy| copy.is_called(wanted));
+    match copies.len() {
+        1 => Ok(copies),
+        0 => {
+            let message = format!("no network {wanted} here");
+            Err(Error::new(Code::NotFound, message).hint(hint))
+        }
+        _ => {
+            let message = format!("several networks are called {wanted}: use the start of its id");
+            Err(Error::new(Code::Usage, message).hint(hint))
+        }
+    }
 }
 
 /// The networks that have a store.
@@ -107,19 +146,26 @@ impl Copy {
             || (wanted.len() >= 4 && self.id.to_string().starts_with(&start))
     }
 
+    /// What to call it.
+    fn title(&self) -> String {
+        self.name.clone().unwrap_or_else(|| self.id.short())
+    }
+
+    fn read(self) -> Result<Stored, Error> {
+        let store = self.store.map_err(unreadable)?;
+        let (book, left_out) = Book::read(&store, &self.id).map_err(unreadable)?;
+        if book.reading().graph.is_empty() {
+            let message = format!("no event of this copy of {} is whole", self.id.short());
+            return Err(Error::new(Code::Verification, message).hint("mesh log verify"));
+        }
+        Ok(Stored {
+            book,
+            damaged: left_out.len(),
+        })
+    }
+
     fn verify(self) -> Result<Verified, Error> {
-        let failed = |error: StoreError| {
-            let (code, hint) = match error {
-                StoreError::Damaged { .. } => (
-                    Code::Verification,
-                    "sudo mesh join TICKET, once the file is moved aside",
-                ),
-                StoreError::Locked { .. } => (Code::Conflict, "mesh status"),
-                _ => (Code::Failed, "mesh version"),
-            };
-            Error::new(code, error.to_string()).hint(hint)
-        };
-        let found = verify_store(&self.store.map_err(failed)?, &self.id).map_err(failed)?;
+        let found = verify_store(&self.store.map_err(unreadable)?, &self.id).map_err(unreadable)?;
         let damaged: Vec<Damage> = found
             .faults
             .iter()
@@ -137,8 +183,24 @@ impl Copy {
             // No event at all is no network: its genesis is gone.
             ok: damaged.is_empty() && found.good > 0,
             damaged,
+            checkpoint: found.checkpoint.map(|id| EventRef {
+                id: id.to_string(),
+                short: id.short(),
+            }),
         })
     }
+}
+
+fn unreadable(error: StoreError) -> Error {
+    let (code, hint) = match error {
+        StoreError::Damaged { .. } => (
+            Code::Verification,
+            "sudo mesh join TICKET, once the file is moved aside",
+        ),
+        StoreError::Locked { .. } => (Code::Conflict, "mesh status"),
+        _ => (Code::Failed, "mesh version"),
+    };
+    Error::new(code, error.to_string()).hint(hint)
 }
 
 /// The name that the genesis gives the network, where the epoch's key and both are whole.

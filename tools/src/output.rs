@@ -140,6 +140,7 @@ impl Stream {
             Role::Care => "33",
             Role::Bad => "31",
             Role::Me => "36",
+            Role::Void => "2;9",
             Role::Quiet => "2",
             Role::Head => "1",
         };

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-use mesh_control::call::Since;
+use mesh_control::call::Moment;
 use mesh_control::view::Audience;
 use mesh_control::{Code, Error, Secret};
 use mesh_ledger::mirror::address::ServerAddress;
@@ -37,20 +37,45 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Where a log begins: the start of an event's id, a time span ago, or a day as `2026-11-22` (UTC).
-pub(crate) fn since(text: &str, now_ms: u64) -> Result<Since, Error> {
+/// A place in a network's history: the start of an event's id, a time span ago, a day as `2026-11-22` or a time as
+/// `2026-11-22T14:30` (UTC). `option` is how it is typed, for the error.
+pub(crate) fn moment(text: &str, option: &str, now_ms: u64) -> Result<Moment, Error> {
     if text.len() >= 4 && text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Ok(Since::Event(text.to_ascii_lowercase()));
+        return Ok(Moment::Event(text.to_ascii_lowercase()));
     }
     if let Some(day) = day(text) {
-        return Ok(Since::TimeMs(day * DAY * 1_000));
+        return Ok(Moment::TimeMs(day * DAY * 1_000));
+    }
+    if let Some(seconds) = time(text) {
+        return Ok(Moment::TimeMs(seconds * 1_000));
     }
     let span = duration(text).map_err(|_| {
-        let message =
-            format!("{text:?} is no event id, time span or day: write 5e90a7f1, 2h or 2026-11-22");
-        Error::new(Code::Usage, message).hint("mesh log --since 2h")
+        let message = format!(
+            "{text:?} is no event id, time span or time: write 5e90a7f1, 2h, 2026-11-22 or 2026-11-22T14:30"
+        );
+        Error::new(Code::Usage, message).hint(format!("mesh {option} 2h"))
     })?;
-    Ok(Since::TimeMs(now_ms.saturating_sub(span.as_secs() * 1_000)))
+    Ok(Moment::TimeMs(
+        now_ms.saturating_sub(span.as_secs() * 1_000),
+    ))
+}
+
+/// Seconds since 1970 of a time as `2026-11-22T14:30`, with seconds and a `Z` behind it or without.
+fn time(text: &str) -> Option<u64> {
+    let (date, clock) = text.split_once('T')?;
+    let clock = clock.strip_suffix('Z').unwrap_or(clock);
+    let mut parts = clock.split(':').map(|part| {
+        let plain = part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit());
+        part.parse::<u64>().ok().filter(|_| plain)
+    });
+    let hours = parts.next()?.filter(|hours| *hours < 24)?;
+    let minutes = parts.next()?.filter(|minutes| *minutes < 60)?;
+    let seconds = match parts.next() {
+        Some(seconds) => seconds.filter(|seconds| *seconds < 60)?,
+        None => 0,
+    };
+    let whole = day(date)? * DAY + hours * 3_600 + minutes * 60 + seconds;
+    parts.next().is_none().then_some(whole)
 }
 
 /// To whom: names with commas between, or `all`.
@@ -230,16 +255,23 @@ mod tests {
     fn a_log_begins_at_an_event_a_span_ago_or_a_day() {
         let now = 1_795_348_800_000;
         assert_eq!(
-            since("5E90a7f1", now).unwrap(),
-            Since::Event("5e90a7f1".to_owned())
+            moment("5E90a7f1", "log", now).unwrap(),
+            Moment::Event("5e90a7f1".to_owned())
         );
-        assert_eq!(since("2h", now).unwrap(), Since::TimeMs(now - 7_200_000));
         assert_eq!(
-            since("2026-11-22", now).unwrap(),
-            Since::TimeMs(now - 12 * 3_600_000)
+            moment("2h", "log", now).unwrap(),
+            Moment::TimeMs(now - 7_200_000)
+        );
+        assert_eq!(
+            moment("2026-11-22", "log", now).unwrap(),
+            Moment::TimeMs(now - 12 * 3_600_000)
         );
         for text in ["", "yesterday", "2026-13-01", "2026-1-1", "5e9"] {
-            assert_eq!(since(text, now).unwrap_err().code, Code::Usage, "{text}");
+            assert_eq!(
+                moment(text, "log", now).unwrap_err().code,
+                Code::Usage,
+                "{text}"
+            );
         }
     }
 

@@ -4,6 +4,7 @@
 //! is stripped of control and bidi characters here, in [`Span`], and nowhere else.
 
 mod dns;
+mod history;
 mod invite;
 mod log;
 mod member;
@@ -14,17 +15,22 @@ mod server;
 mod table;
 mod text;
 mod units;
+mod why;
 
 pub(crate) use dns::{dns_answer, dns_statuses};
+pub(crate) use history::{
+    differences, log_shown, past_admins, past_invites, past_members, past_offers, past_status,
+};
 pub(crate) use invite::{invite_revoked, invited, invites};
-pub(crate) use log::{log, older_left_out, verified};
+pub(crate) use log::{followed, log, older_left_out, turned, verified};
 pub(crate) use member::{identity, kicked, member, members, signed};
 pub(crate) use network::{created, down, joined, left, networks, statuses, up};
 pub(crate) use offer::{offers, shared, unshared};
 pub(crate) use outcome::{PingSummary, echo, error, ping_summary, synced};
 pub(crate) use server::{server_added, server_is_well, server_removed, servers, servers_in_full};
-pub(crate) use text::escape_json;
+pub(crate) use text::{clean, escape_json};
 pub(crate) use units::{ago, duration};
+pub(crate) use why::why;
 
 /// What decides how a value is shown, beside the value.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +54,8 @@ pub enum Role {
     Bad,
     /// This device.
     Me,
+    /// Without effect: struck out.
+    Void,
     /// Beside the point.
     Quiet,
     /// A heading.

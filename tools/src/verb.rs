@@ -23,3 +23,5 @@ pub(crate) mod sync;
 pub(crate) mod unshare;
 pub(crate) mod up;
 pub(crate) mod version;
+pub(crate) mod watch;
+pub(crate) mod why;

@@ -81,6 +81,10 @@ verbs! {
     Offers "offers" => Offers,
     Log "log" => Log,
     LogVerify "log_verify" => Verified,
+    LogShow "log_show" => LogShown,
+    LogDiff "log_diff" => Differences,
+    Past "past" => Past,
+    Why "why" => Why,
     Ping "ping" => Pong,
     IdShow "id_show" => Identity,
     SyncNow "sync_now" => Synced,
@@ -283,8 +287,9 @@ pub struct Offers {
     pub network: Option<String>,
 }
 
-/// The events of a network in its order, the same on every device that has the same events.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The events of a network in its order, the same on every device that has the same events. Errors: `not_found` for a name,
+/// kind or event that there never was.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Log {
     /// Which network.
     pub network: Option<String>,
@@ -292,30 +297,92 @@ pub struct Log {
     pub filters: LogFilters,
     /// At most this many, the last in the order; absent or above 10,000: 10,000.
     pub limit: Option<u32>,
+    /// The log as it was then; absent, as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Moment>,
+    /// Only what was added since an earlier answer, whose cursor this is; then the answer tells what turned, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Cursor>,
 }
 
 /// Which events to list: all that are set must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogFilters {
-    /// Signed by this member or device.
+    /// Signed by this member or device, present or former.
     pub by: Option<String>,
     /// About this member, device, invite or event.
     pub about: Option<String>,
-    /// Of this kind, as [`LogEntry::kind`](crate::view::LogEntry::kind) spells it.
+    /// Of this kind, as [`LogEntry::kind`](crate::view::LogEntry::kind) or one of
+    /// [`LogEntry::topics`](crate::view::LogEntry::topics) spells it.
     pub r#type: Option<String>,
-    /// After this: an event's id or its start (those that have it in their past), or milliseconds since 1970 by the
-    /// author's clock.
-    pub since: Option<Since>,
+    /// Those that have this event in their past, or whose author's clock said this or later.
+    pub since: Option<Moment>,
+    /// That event and its past, or those whose author's clock said this or earlier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Moment>,
 }
 
-/// Where a list of events begins.
+/// A place in a network's history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Since {
-    /// Those that have this event (the start of its id, ≥ 4 hex digits) in their past.
+pub enum Moment {
+    /// An event, by the start of its id, ≥ 4 hex digits.
     Event(String),
-    /// Those whose author's clock said this or later, in milliseconds since 1970.
+    /// What the clocks of the authors said, in milliseconds since 1970: testimony.
     TimeMs(u64),
+}
+
+/// How far an answer told the log, so that a later one can go on from there. Opaque but for its bound: a tool gives back
+/// what it was given.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// Ids of events that, with their past, were told; at most 512.
+    pub heads: Vec<String>,
+    /// How many turns of verdicts were told. It starts anew with the daemon.
+    pub turns: u64,
+}
+
+/// One event whole. Errors: `not_found`; `usage` when several begin so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogShow {
+    /// Which network.
+    pub network: Option<String>,
+    /// The start of its id, ≥ 4 hex digits.
+    pub event: String,
+}
+
+/// What changed in a network's state from one moment to another. Errors as of [`LogShow`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogDiff {
+    /// Which network.
+    pub network: Option<String>,
+    /// From when.
+    pub from: Moment,
+    /// Until when; absent, until now.
+    pub to: Option<Moment>,
+}
+
+/// The network as it was: its members, offers and invites. Presence is of the present alone. Errors as of [`LogShow`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Past {
+    /// Which network.
+    pub network: Option<String>,
+    /// When.
+    pub at: Moment,
+}
+
+/// Why a device may reach another, or not, from the genesis to the rule of the filter. The other side is asked what its
+/// filter says, for at most two seconds. Errors: `not_found` when a name is nobody's and never was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Why {
+    /// Which network.
+    pub network: Option<String>,
+    /// Name of the device that is to be reached, or of a member, which is its first device.
+    pub to: String,
+    /// One port of it, or ICMP: whether it can be pinged.
+    pub port: Ports,
+    /// The device that wants to reach it; absent, this one.
+    pub from: Option<String>,
 }
 
 /// Reads the store again, checks every hash and signature, and folds anew.

@@ -24,12 +24,15 @@ mod codec;
 pub mod error;
 pub mod fake;
 pub mod frame;
+pub mod history;
+pub mod near;
 mod ports;
 pub mod reply;
 mod secret;
 pub mod server;
 mod servers;
 pub mod state;
+pub mod utc;
 pub mod view;
 
 pub use call::{Call, Verb};

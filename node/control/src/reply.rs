@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::call::Cursor;
+use crate::history::AsOf;
+pub use crate::history::{Differences, LogShown, Past, Why};
 use crate::secret::Secret;
 use crate::view::{
     DnsView, EventRef, InviteView, LogEntry, MemberView, NetworkIdentity, NetworkStatus,
@@ -47,6 +50,14 @@ pub enum Reply {
     Log(Log),
     /// The ledger was checked.
     Verified(Verified),
+    /// One event.
+    LogShown(LogShown),
+    /// What changed.
+    Differences(Differences),
+    /// A network as it was.
+    Past(Past),
+    /// Why a device may reach another, or not.
+    Why(Why),
     /// An echo came back.
     Pong(Pong),
     /// The keys of this device.
@@ -238,7 +249,7 @@ pub struct Offers {
 }
 
 /// Answers [`Log`](crate::call::Log).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Log {
     /// The network's name.
     pub network: String,
@@ -246,6 +257,16 @@ pub struct Log {
     pub entries: Vec<LogEntry>,
     /// Whether the limit left older ones out.
     pub more: bool,
+    /// When it is told as of; absent, as of now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<AsOf>,
+    /// Events told before, by the cursor that was asked after, that counted then and are void now, or the reverse, and pass
+    /// the filters.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub turned: Vec<LogEntry>,
+    /// Where a later call can go on; absent for the past.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<Cursor>,
 }
 
 /// Answers [`LogVerify`](crate::call::LogVerify).
@@ -259,6 +280,9 @@ pub struct Verified {
     pub ok: bool,
     /// Those that are not, in the order of the log.
     pub damaged: Vec<Damage>,
+    /// The newest checkpoint that counts: the hashes that it states were compared with what it covers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<EventRef>,
 }
 
 /// An event that does not verify.

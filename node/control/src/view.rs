@@ -361,6 +361,13 @@ pub struct LogEntry {
     pub time_ms: u64,
     /// Whether it counts.
     pub verdict: Verdict,
+    /// Finer words for what it does than its kind, which filters take too: `kick`, `leave`, `revoke`, `offer`, `withdraw`,
+    /// `name`, `host`, `address`, `tag`, `setting`, `servers`, `approval`, `wireguard`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub topics: Vec<String>,
+    /// Name of the member or device it is about, where it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
     /// What it does, in words: `kicks mallory: key stolen`.
     pub text: String,
     /// Ids of the events it was made after.
@@ -378,7 +385,7 @@ pub enum Verdict {
         /// Such as `by mallory, kicked in 5e90a7f1`.
         reason: String,
     },
-    /// Its past is not all here yet.
+    /// Its act does; what it seals is under a key that is not here yet.
     Pending,
 }
 

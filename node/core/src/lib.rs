@@ -11,7 +11,7 @@
 //! 3. [`names`] says what each network's names mean; the daemon answers for them.
 //! 4. [`dial`] says whom to be linked with and when to try; [`link`] is what two devices then say to each other;
 //!    [`beacon`]s carry presence and heads beyond one's own links. [`peer`] is a device's name in all of it.
-//!    [`rotation`] says when to change the key of events after a removal.
+//!    [`explain`] says why somebody may reach a port, by the filter's own judgement. [`rotation`] says when to change the key of events after a removal.
 //!
 //! # Invariants, each with tests
 //!
@@ -40,6 +40,7 @@
 pub mod beacon;
 pub mod desired;
 pub mod dial;
+pub mod explain;
 pub mod filter;
 pub mod link;
 pub mod mirror;

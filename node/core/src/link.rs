@@ -12,6 +12,8 @@ use mesh_ledger::epoch::HandedKey;
 use mesh_ledger::ids::{EpochId, EventId, NetworkId};
 use serde::{Deserialize, Serialize};
 
+use crate::explain::Probe;
+
 /// The protocol's name in the TLS handshake. A change that old nodes cannot follow gets a new one.
 pub const ALPN: &[u8] = b"mesh/1";
 /// The most bytes of a frame's body.
@@ -48,6 +50,10 @@ pub enum Frame {
     ResetTunnel,
     /// The device takes the network down, or stops.
     Goodbye,
+    /// Asks what the other device's filter says to this one, for `mesh why`. The number comes back with the answer.
+    Asked(u32, Probe),
+    /// The answer: it passes, or the filter's reason by its place in [`Reason::ALL`](crate::filter::Reason::ALL).
+    Said(u32, Option<u8>),
 }
 
 /// See [`Frame::Hello`].
@@ -180,6 +186,8 @@ mod tests {
             Frame::Refused(Refusal::Removed),
             Frame::Events(vec![vec![1, 2], vec![]]),
             Frame::Goodbye,
+            Frame::Asked(7, Probe::Tcp(22)),
+            Frame::Said(7, Some(3)),
         ];
         for frame in frames {
             let bytes = frame.encode().unwrap();

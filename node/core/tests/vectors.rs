@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use mesh_core::beacon::Beacon;
+use mesh_core::explain::Probe;
 use mesh_core::link::{Frame, Hello, Refusal, Role};
 use mesh_ledger::epoch::HandedKey;
 use mesh_ledger::ids::{EpochId, EventId, NetworkId};
@@ -66,6 +67,13 @@ fn every_variant_of_a_frame_has_a_vector() {
         Frame::Redeemed(_) => "Redeemed",
         Frame::ResetTunnel => "ResetTunnel",
         Frame::Goodbye => "Goodbye",
+        Frame::Asked(..) => "Asked",
+        Frame::Said(..) => "Said",
+    };
+    let probe = |probe: &Probe| match probe {
+        Probe::Echo => "Echo",
+        Probe::Tcp(_) => "Tcp",
+        Probe::Udp(_) => "Udp",
     };
     let role = |role: &Role| match role {
         Role::Member => "Member",
@@ -83,6 +91,7 @@ fn every_variant_of_a_frame_has_a_vector() {
         match one {
             Frame::Hello(hello) => seen.push(role(&hello.role)),
             Frame::Refused(why) => seen.push(refusal(why)),
+            Frame::Asked(_, asked) => seen.push(probe(asked)),
             _ => {}
         }
     }
@@ -100,6 +109,11 @@ fn every_variant_of_a_frame_has_a_vector() {
         "Redeemed",
         "ResetTunnel",
         "Goodbye",
+        "Asked",
+        "Said",
+        "Echo",
+        "Tcp",
+        "Udp",
         "Member",
         "Joiner",
         "NotHere",
@@ -175,5 +189,10 @@ fn frames() -> Vec<(&'static str, Frame)> {
         ("redeemed", Frame::Redeemed(vec![1, 2, 3])),
         ("reset-tunnel", Frame::ResetTunnel),
         ("goodbye", Frame::Goodbye),
+        ("asked.echo", Frame::Asked(7, Probe::Echo)),
+        ("asked.tcp", Frame::Asked(7, Probe::Tcp(22))),
+        ("asked.udp", Frame::Asked(7, Probe::Udp(53))),
+        ("said.passes", Frame::Said(7, None)),
+        ("said.refused", Frame::Said(7, Some(3))),
     ]
 }

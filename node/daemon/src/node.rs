@@ -14,6 +14,7 @@ mod report;
 mod rotate;
 mod servers;
 mod spread;
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -83,7 +84,7 @@ pub(crate) enum Event {
     /// An attempt to join has ended.
     Joined(Box<join::Outcome>),
     /// This device has left a network, and the others were told as far as they could be.
-    Left(NetworkId, Result<Reply, Error>, Respond),
+    Left(NetworkId, Box<Result<Reply, Error>>, Respond),
     /// Something from a server's connection.
     Mirror(ServerKey, MirrorEvent),
     /// Whether the servers of a network that is to be created answer.
@@ -112,6 +113,9 @@ pub(crate) struct Node {
     lan: BTreeMap<PeerId, Seen>,
     joining: Vec<Joining>,
     pending: Vec<Pending>,
+    /// Explanations that wait for another device's word.
+    asking: Vec<calls::why::Asking>,
+    next_question: u32,
     servers: BTreeMap<ServerKey, mirrors::Served>,
     next_stream: u64,
     letters: Vec<mirrors::Waiting>,
@@ -156,6 +160,8 @@ impl Node {
             lan: BTreeMap::new(),
             joining: Vec::new(),
             pending: Vec::new(),
+            asking: Vec::new(),
+            next_question: 0,
             servers: BTreeMap::new(),
             next_stream: 0,
             letters: Vec::new(),
@@ -259,7 +265,7 @@ impl Node {
             Event::Seen(seen) => self.seen(seen),
             Event::Tunnel(network, event) => self.tunnel_event(network, event),
             Event::Joined(outcome) => self.joined(*outcome).await,
-            Event::Left(network, reply, respond) => self.left(network, reply, respond).await,
+            Event::Left(network, reply, respond) => self.left(network, *reply, respond).await,
             Event::Machine => self.machine_changed().await,
             Event::Stop => {}
         }
@@ -272,9 +278,11 @@ impl Node {
             .flat_map(|net| [net.dialler.next(), Some(net.next_beacon), net.rotate_at])
             .flatten();
         let pending = self.pending.iter().map(|pending| pending.deadline);
+        let asking = self.asking.iter().map(|asking| asking.deadline);
         let servers = [self.mirrors_due(), self.letters_due(), self.hosting_due()];
         let servers = servers.into_iter().flatten().map(Duration::from_millis);
         nets.chain(pending)
+            .chain(asking)
             .chain(servers)
             .chain([self.housekeeping])
             .chain((!self.links.is_empty()).then_some(self.listen))
@@ -285,6 +293,7 @@ impl Node {
     async fn on_time(&mut self) {
         let now = steady();
         self.settle_spreads(now);
+        self.settle_questions(now);
         self.mirrors_on_time().await;
         let ids: Vec<NetworkId> = self
             .nets

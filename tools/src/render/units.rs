@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use mesh_control::utc::date;
+
 /// A round trip: `0.6 ms`, `12 ms`, `1.2 s`.
 pub(super) fn round_trip(us: u64) -> String {
     if us < 999_500 {
@@ -108,23 +110,6 @@ fn scaled(number: u64, unit: u64, name: &str) -> String {
     }
 }
 
-/// The day (UTC) of a time: `2026-11-22`. Howard Hinnant's `civil_from_days`.
-fn date(ms: u64) -> String {
-    let days = ms / 1_000 / DAY + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
-}
-
 const DAY: u64 = 86_400;
 const MONTH: u64 = 30 * DAY;
 /// Seconds that a time span may lose on its way.
@@ -170,8 +155,6 @@ mod tests {
             assert_eq!(age(now - ago * 1_000, now), text);
         }
         assert_eq!(age(now + 5_000, now), "now", "a clock that is ahead");
-        assert_eq!(date(0), "1970-01-01");
-        assert_eq!(date(951_782_400_000), "2000-02-29");
     }
 
     #[test]

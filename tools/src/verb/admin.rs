@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use mesh_control::{Error, call};
 
-use crate::cli::Wait;
+use crate::cli::{At, Wait};
 use crate::context::Context;
 use crate::render;
 
@@ -18,7 +18,7 @@ pub struct Args {
 #[derive(Subcommand)]
 enum Action {
     /// List the owner and the admins, by seniority
-    Ls,
+    Ls(At),
     /// Make a member an admin: it may invite, grant, and kick its juniors
     Grant(Named),
     /// Take an admin's rank away
@@ -36,7 +36,10 @@ struct Named {
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> {
     let network = context.network();
     let (named, signed, what) = match args.action {
-        Action::Ls => {
+        Action::Ls(at) => {
+            if let Some(past) = at.past("admin ls", context).await? {
+                return context.print("past", &past, render::past_admins);
+            }
             let admins = context.call(call::AdminList { network }).await;
             let admins = context.suggest(admins, &[]).await?;
             return context.print("members", &admins, render::members);

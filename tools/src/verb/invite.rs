@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use mesh_control::{Code, Error, Secret, call};
 
-use crate::cli::Wait;
+use crate::cli::{At, Wait};
 use crate::context::Context;
 use crate::{parse, render};
 
@@ -43,7 +43,7 @@ pub struct Args {
 #[derive(Subcommand)]
 enum Action {
     /// List the invites, newest first
-    Ls,
+    Ls(At),
     /// Close an invite: its ticket is worth nothing from then on
     Revoke {
         /// The invite's id or its start
@@ -57,7 +57,10 @@ enum Action {
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> {
     match args.action {
         None => make(args, context).await,
-        Some(Action::Ls) => {
+        Some(Action::Ls(at)) => {
+            if let Some(past) = at.past("invite ls", context).await? {
+                return context.print("past", &past, render::past_invites);
+            }
             let invites = context
                 .call(call::InviteList {
                     network: context.network(),

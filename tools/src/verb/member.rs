@@ -3,6 +3,7 @@
 use clap::Subcommand;
 use mesh_control::{Error, call};
 
+use crate::cli::At;
 use crate::context::Context;
 use crate::render;
 use crate::verb::kick;
@@ -18,7 +19,7 @@ pub struct Args {
 #[derive(Subcommand)]
 enum Action {
     /// List the members and their devices
-    Ls,
+    Ls(At),
     /// Show all about one member
     Show {
         /// Name of the member or of one of its devices
@@ -30,7 +31,10 @@ enum Action {
 
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> {
     match args.action {
-        Action::Ls => {
+        Action::Ls(at) => {
+            if let Some(past) = at.past("member ls", context).await? {
+                return context.print("past", &past, render::past_members);
+            }
             let members = context
                 .call(call::Members {
                     network: context.network(),

@@ -3,6 +3,7 @@
 use mesh_control::view::NetworkStatus;
 use mesh_control::{Code, Error, call};
 
+use crate::cli::At;
 use crate::context::Context;
 use crate::render;
 
@@ -10,11 +11,16 @@ use crate::render;
 #[derive(clap::Args)]
 pub struct Args {
     /// Exit 10 unless every network is up and nothing needs attention
-    #[arg(long)]
+    #[arg(long, conflicts_with = "at")]
     check: bool,
+    #[command(flatten)]
+    at: At,
 }
 
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> {
+    if let Some(past) = args.at.past("status", context).await? {
+        return context.print("past", &past, render::past_status);
+    }
     let statuses = context
         .call(call::Status {
             network: context.network(),

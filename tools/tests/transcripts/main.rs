@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod desk;
+mod history;
 mod joining;
 mod members;
 mod names;
@@ -15,3 +16,4 @@ mod offline;
 mod others;
 mod servers;
 mod start;
+mod watch;

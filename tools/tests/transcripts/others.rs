@@ -54,12 +54,12 @@ async fn log() {
             network: "home".to_owned(),
             entries: entries.clone(),
             more,
+            ..reply::Log::default()
         })
     };
     let empty = reply::Log {
         network: "home".to_owned(),
-        entries: Vec::new(),
-        more: false,
+        ..reply::Log::default()
     };
     let fake = Fake::default()
         .on("log", Ok(log(false)))
@@ -94,12 +94,14 @@ async fn log_verify() {
         events: 48,
         ok: true,
         damaged: Vec::new(),
+        checkpoint: None,
     };
     let broken = reply::Verified {
         network: "home".to_owned(),
         events: 48,
         ok: false,
         damaged: vec![damaged],
+        checkpoint: None,
     };
     let work = reply::Verified {
         network: "work".to_owned(),

@@ -2,92 +2,137 @@
 
 use std::collections::BTreeMap;
 
-use crate::call::{LogFilters, Since};
-use crate::view::{LogEntry, Verdict as VerdictView};
 use mesh_ledger::event::act::{InviteKind, Target};
 use mesh_ledger::event::attributes::{
     Attributes, Audience, NarrowOffer, Offer, Opened, Protocol, Service, Write,
 };
 use mesh_ledger::event::{Act, Event};
-use mesh_ledger::fold::Fold;
-use mesh_ledger::graph::{Graph, Idx};
-use mesh_ledger::ids::{DeviceId, EventId, UserId};
-use mesh_ledger::state::{StandingNarrow, State};
+use mesh_ledger::graph::Idx;
+use mesh_ledger::ids::{DeviceId, EventId};
+use mesh_ledger::past::Reading;
+use mesh_ledger::state::StandingNarrow;
 use mesh_ledger::verdict::Verdict;
 
 use super::event_ref;
-use super::names::{Names, is_prefix};
+use super::names::Names;
+use crate::view::{LogEntry, Verdict as VerdictView};
 
-/// The events in the network's order that pass the filters.
-pub fn entries(
-    graph: &Graph,
-    opened: &[Opened],
-    fold: &Fold,
-    filters: &LogFilters,
-) -> Vec<LogEntry> {
-    let names = Names::of(graph, opened, fold);
-    let mut scribe = Scribe {
-        offered: BTreeMap::new(),
-        graph,
-        opened,
-        names: &names,
-        state: &fold.state,
-    };
-    let since: Option<Vec<Idx>> = match &filters.since {
-        Some(Since::Event(text)) => Some(
-            graph
-                .indices()
-                .filter(|i| is_prefix(text, &graph.event(*i).id().to_string()))
-                .collect(),
-        ),
-        _ => None,
-    };
-    let mut entries = Vec::new();
-    for (position, idx) in fold.order.iter().enumerate() {
-        let event = graph.event(*idx);
-        let late_enough = match (&filters.since, &since) {
-            (Some(Since::TimeMs(time)), _) => event.header().time >= *time,
-            (_, Some(events)) => events.iter().any(|e| graph.precedes(*e, *idx)),
-            _ => true,
-        };
-        if late_enough && passes(&scribe, event, filters) {
-            entries.push(scribe.entry(*idx, position, fold));
+/// Entries of the log.
+pub struct Page {
+    /// In the network's order.
+    pub entries: Vec<LogEntry>,
+    /// Whether older ones were left out.
+    pub more: bool,
+}
+
+/// The last `limit` events of the network's order for which `keep` holds.
+pub fn page(reading: Reading<'_>, names: &Names, keep: impl Fn(Idx) -> bool, limit: usize) -> Page {
+    let order = &reading.fold.order;
+    // Only what is shown is put into words: a network may have a hundred thousand events.
+    let mut kept: Vec<usize> = (0..order.len()).filter(|at| keep(order[*at])).collect();
+    let older = kept.len().saturating_sub(limit);
+    kept.drain(..older);
+    let mut scribe = Scribe::new(reading, names);
+    let mut entries = Vec::with_capacity(kept.len());
+    let mut kept = kept.into_iter().peekable();
+    for (at, idx) in order.iter().enumerate() {
+        if kept.peek().is_none() {
+            break;
         }
-        scribe.remember(event);
+        if kept.next_if_eq(&at).is_some() {
+            entries.push(scribe.entry(*idx, at));
+        }
+        scribe.remember(*idx);
     }
-    entries
+    Page {
+        entries,
+        more: older > 0,
+    }
 }
 
-fn passes(scribe: &Scribe<'_>, event: &Event, filters: &LogFilters) -> bool {
-    let by = filters
-        .by
-        .as_deref()
-        .is_none_or(|text| scribe.is_by(event, text));
-    let about = filters
-        .about
-        .as_deref()
-        .is_none_or(|text| scribe.is_about(event, text));
-    by && about
-        && filters
-            .r#type
-            .as_deref()
-            .is_none_or(|kind| kind == event.act().kind())
+/// Finer words for what an event does than its kind.
+pub(super) fn topics(reading: Reading<'_>, names: &Names, idx: Idx) -> Vec<&'static str> {
+    let event = reading.graph.event(idx);
+    if let Act::Remove(act) = event.act() {
+        return vec![match &act.target {
+            Target::User(user) if names.user_of(&event.author()) == Some(*user) => "leave",
+            Target::User(_) => "kick",
+            Target::Device(_) => "remove-device",
+            Target::Term { .. } => "revoke",
+        }];
+    }
+    let mut topics: Vec<&'static str> = Vec::new();
+    for topic in writes(reading, idx).iter().map(topic) {
+        if !topics.contains(&topic) {
+            topics.push(topic);
+        }
+    }
+    topics
 }
 
-struct Scribe<'a> {
+/// Every finer word.
+pub const TOPICS: [&str; 14] = [
+    "kick",
+    "leave",
+    "remove-device",
+    "revoke",
+    "offer",
+    "withdraw",
+    "host",
+    "address",
+    "wireguard",
+    "name",
+    "tag",
+    "setting",
+    "servers",
+    "approval",
+];
+
+fn topic(write: &Write) -> &'static str {
+    match write {
+        Write::Host { .. } => "host",
+        Write::Address { .. } => "address",
+        Write::WireGuard { .. } => "wireguard",
+        Write::Name { .. } => "name",
+        Write::Tag { .. } => "tag",
+        Write::Setting { .. } => "setting",
+        Write::Servers(_) => "servers",
+        Write::Approval { .. } => "approval",
+        Write::Offer { offer: None, .. } => "withdraw",
+        Write::Offer { .. } | Write::Narrow { .. } => "offer",
+    }
+}
+
+/// What an event writes into registers, as far as it is open.
+pub(super) fn writes(reading: Reading<'_>, idx: Idx) -> &[Write] {
+    match reading.opened.get(idx.0 as usize) {
+        Some(Opened::Open(Attributes::Writes(writes))) => writes,
+        _ => &[],
+    }
+}
+
+/// Whoever puts events into words.
+pub(super) struct Scribe<'a> {
     /// What each device offered in each slot by the place in the order that is being told.
-    offered: BTreeMap<(DeviceId, u32), String>,
-    graph: &'a Graph,
-    opened: &'a [Opened],
+    offered: BTreeMap<(DeviceId, u32), &'a Service>,
+    reading: Reading<'a>,
     names: &'a Names,
-    state: &'a State,
 }
 
-impl Scribe<'_> {
-    fn entry(&self, idx: Idx, position: usize, fold: &Fold) -> LogEntry {
-        let event = self.graph.event(idx);
+impl<'a> Scribe<'a> {
+    pub(super) fn new(reading: Reading<'a>, names: &'a Names) -> Self {
+        Self {
+            offered: BTreeMap::new(),
+            reading,
+            names,
+        }
+    }
+
+    pub(super) fn entry(&self, idx: Idx, position: usize) -> LogEntry {
+        let event = self.reading.graph.event(idx);
         let header = event.header();
         let user = self.names.user_of(&header.author);
+        let topics = topics(self.reading, self.names, idx);
         LogEntry {
             event: event_ref(&event.id()),
             position: position as u64,
@@ -98,34 +143,62 @@ impl Scribe<'_> {
             lamport: u64::from(header.lamport),
             seq: u64::from(header.seq),
             time_ms: header.time,
-            verdict: match fold.verdicts.get(idx.0 as usize) {
+            verdict: match self.reading.fold.verdicts.get(idx.0 as usize) {
                 Some(Verdict::Void(reason)) => VerdictView::Void {
                     reason: reason.to_string(),
                 },
                 Some(Verdict::Counted) => VerdictView::Counted,
                 _ => VerdictView::Pending,
             },
-            text: self.text(
-                event,
-                self.opened.get(idx.0 as usize).unwrap_or(&Opened::Pending),
-            ),
+            topics: topics.into_iter().map(str::to_owned).collect(),
+            about: self.about(idx),
+            text: self.text(event, self.reading.opened(idx)),
             parents: header.parents.iter().map(EventId::to_string).collect(),
         }
     }
 
+    /// Whom an event is about.
+    fn about(&self, idx: Idx) -> Option<String> {
+        let user = |user| Some(self.names.user(user));
+        let device = |device| Some(self.names.device(device));
+        match self.reading.graph.event(idx).act() {
+            Act::Genesis(act) => device(&act.device),
+            Act::Admit(act) => device(&act.device),
+            Act::DeviceAdd(act) => device(&act.device),
+            Act::Grant(act) => user(&act.user),
+            Act::Remove(act) => match &act.target {
+                Target::User(target) | Target::Term { user: target, .. } => user(target),
+                Target::Device(target) => device(target),
+            },
+            Act::OwnerSet(act) => user(&act.successor),
+            _ => match writes(self.reading, idx).first()? {
+                Write::Host { device: d, .. }
+                | Write::Address { device: d, .. }
+                | Write::WireGuard { device: d, .. }
+                | Write::Offer { device: d, .. }
+                | Write::Narrow { device: d, .. }
+                | Write::Approval { device: d, .. } => device(d),
+                Write::Name { user: u, .. } | Write::Tag { user: u, .. } => user(u),
+                Write::Setting { .. } | Write::Servers(_) => None,
+            },
+        }
+    }
+
     /// Notes what an event offers, for the one that withdraws it.
-    fn remember(&mut self, event: &Event) {
-        for write in self.writes(event) {
+    pub(super) fn remember(&mut self, idx: Idx) {
+        let reading: Reading<'a> = self.reading;
+        let author = reading.graph.event(idx).author();
+        for write in writes(reading, idx) {
             let (place, what) = match write {
                 Write::Offer {
                     device,
                     slot,
                     offer: Some(offer),
-                } => ((device, slot), Some(service(&offer.what))),
-                Write::Narrow { device, slot, .. } => ((device, slot), None),
+                } => ((*device, *slot), Some(&offer.what)),
+                Write::Narrow { device, slot, .. } => ((*device, *slot), None),
                 _ => continue,
             };
-            if place.0 != event.author() {
+            if place.0 != author {
                 continue;
             }
             match what {
@@ -133,71 +206,6 @@ impl Scribe<'_> {
                 // What it was is not known any more once it does not stand.
                 None => self.offered.remove(&place),
             };
-        }
-    }
-
-    fn is_by(&self, event: &Event, text: &str) -> bool {
-        let user = self.names.user_of(&event.author());
-        self.names
-            .find(text)
-            .into_iter()
-            .any(|(who, device)| match device {
-                Some(device) => device == event.author(),
-                None => user == Some(who),
-            })
-    }
-
-    fn is_about(&self, event: &Event, text: &str) -> bool {
-        if is_prefix(text, &event.id().to_string()) {
-            return true;
-        }
-        let found = self.names.find(text);
-        let user = |user: &UserId| {
-            found
-                .iter()
-                .any(|(who, device)| who == user && device.is_none())
-        };
-        let device = |id: &DeviceId| found.iter().any(|(_, device)| device.as_ref() == Some(id));
-        let other = |id: &EventId| is_prefix(text, &id.to_string());
-        let act = match event.act() {
-            Act::Genesis(act) => user(&act.owner) || device(&act.device),
-            Act::Invite(act) => matches!(&act.kind, InviteKind::Direct(to) if user(to)),
-            Act::InviteClose(act) => other(&act.invite),
-            Act::Admit(act) => {
-                user(&act.user)
-                    || device(&act.device)
-                    || act.redemption.as_ref().is_some_and(|r| other(&r.invite))
-            }
-            Act::DeviceAdd(act) => user(&act.user) || device(&act.device),
-            Act::Grant(act) => user(&act.user),
-            Act::Remove(act) => match &act.target {
-                Target::User(target) => user(target),
-                Target::Device(target) => device(target),
-                Target::Term {
-                    user: target,
-                    grant,
-                } => user(target) || other(grant),
-            },
-            Act::OwnerSet(act) => user(&act.successor),
-            _ => false,
-        };
-        act || self.writes(event).iter().any(|write| match write {
-            Write::Host { device: d, .. }
-            | Write::Address { device: d, .. }
-            | Write::WireGuard { device: d, .. } => device(d),
-            Write::Offer { device: d, .. }
-            | Write::Narrow { device: d, .. }
-            | Write::Approval { device: d, .. } => device(d),
-            Write::Name { user: u, .. } | Write::Tag { user: u, .. } => user(u),
-            Write::Setting { .. } | Write::Servers(_) => false,
-        })
-    }
-
-    fn writes(&self, event: &Event) -> Vec<Write> {
-        let idx = self.graph.find(&event.id());
-        match idx.and_then(|idx| self.opened.get(idx.0 as usize)) {
-            Some(Opened::Open(Attributes::Writes(writes))) => writes.clone(),
-            _ => Vec::new(),
         }
     }
 
@@ -209,9 +217,9 @@ impl Scribe<'_> {
         match event.act() {
             Act::Genesis(act) => match attributes {
                 Some(Attributes::Founding(a)) => {
-                    format!("founds {} {} as {}", a.name, a.subnet, a.joining.host)
+                    format!("creates {} {}", a.name, a.subnet)
                 }
-                _ => format!("founds the network as user {}", act.owner.short()),
+                _ => format!("creates the network as user {}", act.owner.short()),
             },
             Act::Invite(act) => {
                 let whom = match &act.kind {
@@ -239,9 +247,10 @@ impl Scribe<'_> {
                 let invite = act
                     .redemption
                     .as_ref()
-                    .map(|r| format!(" by invite {}", r.invite.short()))
+                    .map(|r| format!(", invite {}", r.invite.short()))
                     .unwrap_or_default();
-                format!("admits {}{invite}", self.names.device(&act.device))
+                let address = self.address(&act.device, attributes);
+                format!("admits {}{address}{invite}", self.names.device(&act.device))
             }
             Act::DeviceAdd(act) => format!(
                 "adds device {} of {}",
@@ -276,7 +285,7 @@ impl Scribe<'_> {
             Act::Private => match attributes {
                 Some(Attributes::Writes(writes)) => writes
                     .iter()
-                    .map(|write| self.write(write))
+                    .map(|write| self.write(write, &event.author()))
                     .collect::<Vec<_>>()
                     .join(", "),
                 _ => match opened {
@@ -295,7 +304,7 @@ impl Scribe<'_> {
         }
     }
 
-    fn write(&self, write: &Write) -> String {
+    fn write(&self, write: &Write, author: &DeviceId) -> String {
         match write {
             Write::Host { device, host } => {
                 format!("calls device {} {host}", self.names.device(device))
@@ -347,66 +356,90 @@ impl Scribe<'_> {
                 offer: Some(offer),
                 ..
             } => {
-                format!("offers {}{}", self.offer(offer), self.of(device))
+                format!("offers {}{}", self.offer(offer), self.of(device, author))
             }
             Write::Offer {
                 device,
                 slot,
                 offer: None,
             } => match self.offered.get(&(*device, *slot)) {
-                Some(what) => format!("withdraws {what}{}", self.of(device)),
-                None => format!("withdraws an offer{}", self.of(device)),
+                Some(what) => format!("withdraws {}{}", service(what), self.of(device, author)),
+                None => format!("withdraws an offer{}", self.of(device, author)),
             },
             Write::Narrow {
                 device,
                 slot,
                 offer,
             } => match self.narrow(device, *slot, offer) {
-                Some(offer) => format!("offers {}{}", self.offer(offer), self.of(device)),
-                None => format!("offers something to its audience alone{}", self.of(device)),
+                Some(offer) => {
+                    format!("offers {}{}", self.offer(offer), self.of(device, author))
+                }
+                None => format!(
+                    "offers something to its audience alone{}",
+                    self.of(device, author)
+                ),
             },
         }
     }
 
     /// A narrow offer that stands, if it can be read here.
     fn narrow(&self, device: &DeviceId, slot: u32, offer: &NarrowOffer) -> Option<&Offer> {
-        let place = (*device, slot);
+        let (place, state) = ((*device, slot), &self.reading.fold.state);
         let same = |standing: &&StandingNarrow| standing.offer == *offer;
-        self.state.narrow.get(&place).filter(same)?;
-        self.state
-            .offers
-            .get(&place)
-            .map(|standing| &standing.offer)
+        state.narrow.get(&place).filter(same)?;
+        state.offers.get(&place).map(|standing| &standing.offer)
     }
 
-    fn of(&self, device: &DeviceId) -> String {
+    /// On which device, where it is not the author's own.
+    fn of(&self, device: &DeviceId, author: &DeviceId) -> String {
+        if device == author {
+            return String::new();
+        }
         format!(" on {}", self.names.device(device))
     }
 
-    fn offer(&self, offer: &Offer) -> String {
-        let to = match &offer.audience {
-            Audience::Everyone => "all".to_owned(),
-            Audience::Only {
-                users,
-                devices,
-                tags,
-            } => {
-                let users = users.iter().map(|user| self.names.user(user));
-                let devices = devices.iter().map(|device| self.names.device(device));
-                let tags = tags.iter().map(|tag| format!("tag:{tag}"));
-                users
-                    .chain(devices)
-                    .chain(tags)
-                    .collect::<Vec<_>>()
-                    .join(" ")
-            }
+    /// The address of a device that is live, else the one that it asked for.
+    fn address(&self, device: &DeviceId, attributes: Option<&Attributes>) -> String {
+        let live = self.reading.fold.state.devices.get(device);
+        let asked = match attributes {
+            Some(Attributes::Joining(joining)) => joining.address,
+            _ => None,
         };
+        let address = live.and_then(|device| device.v4).or(asked);
+        address
+            .map(|address| format!(" {address}"))
+            .unwrap_or_default()
+    }
+
+    fn offer(&self, offer: &Offer) -> String {
+        let to = audience(&offer.audience, self.names);
         let name = offer
             .name
             .as_ref()
             .map(|name| format!(" {name}"))
             .unwrap_or_default();
-        format!("{}{name} to {to}", service(&offer.what))
+        let until = offer.until;
+        let until = until.map(|until| format!(" until {} UTC", crate::utc::clock(until)));
+        let until = until.unwrap_or_default();
+        format!("{}{name} to {to}{until}", service(&offer.what))
+    }
+}
+
+/// To whom, in words.
+pub(super) fn audience(audience: &Audience, names: &Names) -> String {
+    match audience {
+        Audience::Everyone => "all".to_owned(),
+        Audience::Only {
+            users,
+            devices,
+            tags,
+        } => {
+            let users = users.iter().map(|user| names.user(user));
+            let devices = devices.iter().map(|device| names.device(device));
+            let tags = tags.iter().map(|tag| format!("tag:{tag}"));
+            let all: Vec<String> = users.chain(devices).chain(tags).collect();
+            all.join(" ")
+        }
     }
 }
 

@@ -3,13 +3,12 @@
 //! Live ones have their names in the state. Those that were removed keep the name they came with, so that the log can
 //! still say who did something. Equal on every device that has the same events and keys.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_ledger::event::attributes::{Attributes, Opened};
 use mesh_ledger::event::{Act, Event};
-use mesh_ledger::fold::Fold;
-use mesh_ledger::graph::Graph;
 use mesh_ledger::ids::{DeviceId, UserId};
+use mesh_ledger::past::Reading;
 use mesh_ledger::state::State;
 
 /// See the module.
@@ -20,7 +19,13 @@ pub struct Names {
 
 impl Names {
     /// Reads the names out of a network.
-    pub fn of(graph: &Graph, opened: &[Opened], fold: &Fold) -> Self {
+    pub fn of(reading: Reading<'_>) -> Self {
+        let Reading {
+            graph,
+            opened,
+            fold,
+            ..
+        } = reading;
         let mut names = Self {
             devices: BTreeMap::new(),
             users: BTreeMap::new(),
@@ -78,7 +83,14 @@ impl Names {
         self.devices.get(device).map(|(user, _)| *user)
     }
 
-    /// Names of users and devices, for suggestions.
+    /// Every name there is or was.
+    pub fn all(&self) -> Vec<String> {
+        let devices = self.devices.values().map(|(_, name)| name);
+        let names: BTreeSet<&String> = self.users.values().chain(devices).collect();
+        names.into_iter().cloned().collect()
+    }
+
+    /// The users and devices that are or were called so, or whose key begins so.
     pub fn find(&self, text: &str) -> Vec<(UserId, Option<DeviceId>)> {
         let users = self
             .users

@@ -243,6 +243,8 @@ pub fn entry(
         seq: position,
         time_ms: NOW_MS - 60_000 * (10 - position.min(10)),
         verdict,
+        topics: Vec::new(),
+        about: None,
         text: text.to_owned(),
         parents: Vec::new(),
     }

@@ -8,6 +8,7 @@ mod members;
 mod networks;
 mod offers;
 mod servers;
+pub(super) mod why;
 
 use mesh_control::call::Call;
 use mesh_control::error::{Code, Error};
@@ -55,6 +56,10 @@ impl Node {
             Call::Offers(call) => self.offers(call.network.as_deref()),
             Call::Log(call) => self.log(&call),
             Call::LogVerify(call) => self.log_verify(call.network.as_deref()),
+            Call::LogShow(call) => self.log_show(&call),
+            Call::LogDiff(call) => self.log_diff(&call),
+            Call::Past(call) => self.past(&call),
+            Call::Why(call) => return self.why(&call, respond),
             Call::IdShow(_) => Ok(self.id_show()),
             Call::SyncNow(call) => self.sync_now(call.network.as_deref()),
             Call::Leave(call) => return self.leave(&call, respond).await,

@@ -156,6 +156,7 @@ impl Node {
         let Some(net) = self.nets.get_mut(&id) else {
             return;
         };
+        net.turns.note(net.ledger.graph(), net.ledger.fold());
         let removed = !net.is_member() && net.is_up();
         self.publish_table(id);
         self.tell_news(id, from);

@@ -47,6 +47,8 @@ impl Node {
                     tunnel.reset(&peer);
                 }
             }
+            Frame::Asked(number, probe) => self.asked(link, number, probe),
+            Frame::Said(number, refused) => self.said(id, peer, number, refused),
             Frame::Goodbye => self.link_closed(link, "it took the network down"),
             Frame::Hello(_)
             | Frame::Welcome(_)

@@ -27,6 +27,7 @@ use zeroize::Zeroizing;
 
 use super::SharedTunnel;
 use super::mirrors::{self, Watched};
+use super::turns::Turns;
 use crate::dns::Server;
 use crate::identity::{Identity, IdentityError, seed};
 use crate::link::LinkId;
@@ -56,6 +57,8 @@ pub(crate) struct Net {
     pub(crate) ledger: Ledger<SqliteStore>,
     /// So many events of the graph the links have been told of.
     pub(crate) announced: usize,
+    /// Events that turned void, or count after all, since it was opened.
+    pub(crate) turns: Turns,
     pub(crate) wireguard: Zeroizing<[u8; 32]>,
     pub(crate) settings: Settings,
     /// What is done to the machine, while the network is up.
@@ -141,6 +144,7 @@ impl Net {
             id: ledger.network(),
             folder: folder.to_owned(),
             announced: ledger.graph().len(),
+            turns: Turns::new(ledger.fold()),
             ledger,
             wireguard,
             settings,

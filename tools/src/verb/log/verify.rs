@@ -3,8 +3,8 @@
 use mesh_control::reply::Verified;
 use mesh_control::{Code, Error, call};
 
-use super::LONG;
 use crate::context::Context;
+use crate::stored::LONG;
 use crate::{offline, render};
 
 pub(crate) async fn run(context: &mut Context) -> Result<(), Error> {

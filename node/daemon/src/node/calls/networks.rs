@@ -153,7 +153,7 @@ impl Node {
         tokio::spawn(async move {
             let gone = || Err(Error::new(Code::Failed, "meshd is stopping"));
             let reply = heard.await.unwrap_or_else(|_| gone());
-            let _ = events.send(Event::Left(id, reply, respond)).await;
+            let _ = events.send(Event::Left(id, Box::new(reply), respond)).await;
         });
     }
 
