@@ -13,6 +13,7 @@ mod clean;
 mod crash;
 mod dns;
 mod forge;
+mod history;
 mod join;
 mod kick;
 mod lab;
