@@ -8,6 +8,7 @@
     reason = "seeds and times of a run, to read when it failed"
 )]
 
+mod attributes;
 mod bad_input;
 mod clean;
 mod crash;

@@ -27,7 +27,7 @@ fn what_follows_a_kick_is_sealed_to_those_who_stay_also_if_they_were_off() {
         "boxes for alice and bob, none for carol"
     );
 
-    let _ = alice.mesh(&["share", "8080/tcp", "--to", "bob"]).ok();
+    let _ = alice.mesh(&["share", "8080/tcp", "--to", "all"]).ok();
     let last = events(alice).pop().unwrap();
     assert_eq!(last.header().epoch, epoch, "the offer is under the new key");
 

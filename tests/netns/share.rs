@@ -32,9 +32,11 @@ fn an_offered_port_is_open_to_its_audience_alone_and_unshare_cuts_an_open_connec
         refused(bob, address, 8081);
         refused(carol, address, 8081);
     }
-    let offers = bob.mesh_json(&["offers"]);
-    assert_eq!(offers["offers"][0]["for_me"], true, "{offers}");
-    assert_eq!(offers["offers"][0]["ports"]["first"], 8080, "{offers}");
+    // The key to read it comes right behind the offer.
+    eventually(SOON, "bob reads the offer", || {
+        let offer = &bob.mesh_json(&["offers"])["offers"][0];
+        offer["for_me"] == true && offer["ports"]["first"] == 8080
+    });
 
     let mut open = bob.connect((to[0], 8080).into(), SOON).unwrap();
     assert!(echoes(&mut open), "the connection works before");

@@ -84,7 +84,10 @@ const GROUPS: [(&str, &[&str]); 7] = [
         &["up", "down", "status", "networks", "ping", "dns"],
     ),
     ("Open ports to others", &["share", "unshare", "offers"]),
-    ("Say who is in it", &["member", "kick", "admin"]),
+    (
+        "Say who is in it, and what holds for all",
+        &["member", "kick", "admin", "get", "set", "unset"],
+    ),
     (
         "Let a server of yours connect and keep what you have",
         &["server"],
@@ -247,6 +250,9 @@ verbs! {
     Member(member),
     Kick(kick),
     Admin(admin),
+    Get(get),
+    Set(set),
+    Unset(unset),
     Share(share),
     Unshare(unshare),
     Offers(offers),

@@ -93,6 +93,12 @@ verbs! {
     ServerList "server_list" => Servers,
     DnsStatus "dns_status" => DnsStatuses,
     DnsQuery "dns_query" => DnsAnswer,
+    MemberRename "member_rename" => Signed,
+    MemberSetAddress "member_set_address" => Signed,
+    MemberTag "member_tag" => Signed,
+    Settings "settings" => Settings,
+    SettingWrite "setting_write" => SettingWritten,
+    IdRotate "id_rotate" => Rotated,
 }
 
 /// Makes a network whose owner is this device's user, and brings it up. Errors: `conflict` when a network of that name
@@ -123,6 +129,9 @@ pub struct Invite {
     pub to: Option<String>,
     /// A note for the admins' list, never in the ticket.
     pub note: Option<String>,
+    /// Tags that who comes by it has from the start, at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
     /// See the module.
     pub wait_ms: Option<u64>,
 }
@@ -462,4 +471,78 @@ pub struct DnsQuery {
     pub network: Option<String>,
     /// Such as `bob`, `bob.home`, `bob.home.mesh.internal` or `10.73.20.2`; at most 253 characters.
     pub name: String,
+}
+
+/// Calls a member something else, or a device of one. A member whose only device is called as it is takes that along.
+/// Errors: `conflict` when the name is another's, or is its name already; `not_permitted` unless it is this user, or this
+/// user is an admin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberRename {
+    /// Which network.
+    pub network: Option<String>,
+    /// `NAME` of a member; `HOST`, where no member is called so, or `HOST.NETWORK` of a device.
+    pub name: String,
+    /// The new name, a DNS label.
+    pub new: String,
+    /// See the module.
+    pub wait_ms: Option<u64>,
+}
+
+/// Gives a device another IPv4 address. Errors: `usage` for one outside the subnet; `conflict` for one that is taken, with
+/// the name of who has it; `not_permitted` when this user is no admin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberSetAddress {
+    /// Which network.
+    pub network: Option<String>,
+    /// Name of the device.
+    pub name: String,
+    /// The address, as `10.73.20.9`.
+    pub address: String,
+    /// See the module.
+    pub wait_ms: Option<u64>,
+}
+
+/// Changes the tags of a member. Errors: `conflict` when nothing changes; `not_permitted` when this user is no admin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberTag {
+    /// Which network.
+    pub network: Option<String>,
+    /// Name of the member or of one of its devices.
+    pub name: String,
+    /// Tags it gets, DNS labels, with or without `tag:` in front.
+    pub add: Vec<String>,
+    /// Tags it loses; with those it gets, at most 8.
+    pub remove: Vec<String>,
+    /// See the module.
+    pub wait_ms: Option<u64>,
+}
+
+/// The settings of a network, by key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Which network.
+    pub network: Option<String>,
+}
+
+/// Sets a setting of a network, or sets it back. Errors: `not_found` for a key that is no setting; `usage` for a value that
+/// it cannot have; `conflict` when it has it already; `not_permitted` when this user is no admin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingWrite {
+    /// Which network.
+    pub network: Option<String>,
+    /// Its key.
+    pub key: String,
+    /// Its value; absent, the default.
+    pub value: Option<String>,
+    /// See the module.
+    pub wait_ms: Option<u64>,
+}
+
+/// Makes another WireGuard key for this device in one network. Connections go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdRotate {
+    /// Which network.
+    pub network: Option<String>,
+    /// See the module.
+    pub wait_ms: Option<u64>,
 }

@@ -8,7 +8,7 @@ pub use crate::history::{Differences, LogShown, Past, Why};
 use crate::secret::Secret;
 use crate::view::{
     DnsView, EventRef, InviteView, LogEntry, MemberView, NetworkIdentity, NetworkStatus,
-    NetworkView, OfferView, Reach, ServerView, Spread,
+    NetworkView, OfferView, Reach, ServerView, SettingView, Spread,
 };
 
 /// The answer to a call, on the wire `{"created":{..}}`.
@@ -72,6 +72,12 @@ pub enum Reply {
     DnsStatuses(DnsStatuses),
     /// What a name means.
     DnsAnswer(DnsAnswer),
+    /// Settings of a network.
+    Settings(Settings),
+    /// A setting was changed.
+    SettingWritten(SettingWritten),
+    /// A key was changed.
+    Rotated(Rotated),
 }
 
 /// Answers [`Create`](crate::call::Create).
@@ -200,12 +206,14 @@ pub struct Kicked {
     pub invites_closed: Vec<String>,
 }
 
-/// Answers [`AdminGrant`](crate::call::AdminGrant) and [`AdminRevoke`](crate::call::AdminRevoke).
+/// Answers [`AdminGrant`](crate::call::AdminGrant), [`AdminRevoke`](crate::call::AdminRevoke),
+/// [`MemberRename`](crate::call::MemberRename), [`MemberSetAddress`](crate::call::MemberSetAddress) and
+/// [`MemberTag`](crate::call::MemberTag).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signed {
     /// The network's name.
     pub network: String,
-    /// The member it is about.
+    /// The member or device it is about, as it was called before.
     pub name: String,
     /// What was signed.
     pub event: EventRef,
@@ -369,4 +377,39 @@ pub struct DnsAnswer {
     pub name: String,
     /// Its addresses, IPv4 first; for an address that was looked up, that one.
     pub addresses: Vec<String>,
+}
+
+/// Answers [`Settings`](crate::call::Settings).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The network's name.
+    pub network: String,
+    /// All there are, by key.
+    pub settings: Vec<SettingView>,
+}
+
+/// Answers [`SettingWrite`](crate::call::SettingWrite).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingWritten {
+    /// The network's name.
+    pub network: String,
+    /// The setting as it is now.
+    pub setting: SettingView,
+    /// What was signed.
+    pub event: EventRef,
+    /// How many other devices have it.
+    pub spread: Spread,
+}
+
+/// Answers [`IdRotate`](crate::call::IdRotate).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rotated {
+    /// The network's name.
+    pub network: String,
+    /// The new key's public half, as `wg` prints it.
+    pub wireguard: String,
+    /// What was signed.
+    pub event: EventRef,
+    /// How many other devices have it; `missing` names those that do not know the new key yet.
+    pub spread: Spread,
 }

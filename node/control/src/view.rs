@@ -171,6 +171,22 @@ pub struct MemberView {
     pub admitted: Option<Admitted>,
     /// Its devices, by name.
     pub devices: Vec<MemberDevice>,
+    /// Its tags, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+}
+
+/// A setting of a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingView {
+    /// Its key.
+    pub key: String,
+    /// The value in force.
+    pub value: String,
+    /// What is in force if nobody sets it.
+    pub default: String,
+    /// What it does, one sentence.
+    pub about: String,
 }
 
 /// How a member came in.
@@ -249,6 +265,9 @@ pub struct InviteView {
     pub expires_ms: u64,
     /// What it is good for now.
     pub state: InviteState,
+    /// Tags of who comes by it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
 }
 
 /// What an invite is good for now.

@@ -415,6 +415,7 @@ async fn calls_are_frozen_on_the_wire() {
         expires_seconds: 86_400,
         to: None,
         note: None,
+        tags: Vec::new(),
         wait_ms: None,
     };
     let line = FromTool::Call {

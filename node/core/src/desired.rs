@@ -11,12 +11,11 @@ use mesh_ledger::ids::{DeviceId, EventId};
 use mesh_ledger::state::{Device, State};
 use mesh_ledger::text::Label;
 
-use crate::names;
 use crate::peer::PeerId;
 use crate::plan::{
-    Audience, InterfaceName, MTU, Open, Plan, PortRange, Protocol, Refusal, Resolver, Ruleset,
-    Subnet,
+    Audience, InterfaceName, MTU, Open, Plan, PortRange, Protocol, Resolver, Ruleset, Subnet,
 };
+use crate::{names, settings};
 
 /// Another device, as the tunnel must know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,7 +103,7 @@ pub fn desired(
         own: own_addresses(own),
         peers: live,
         open,
-        refusal: Refusal::Reject,
+        refusal: settings::refuses(state),
         ..Ruleset::default()
     };
     let resolver = alias.and_then(|alias| resolver(alias, &addresses));

@@ -11,7 +11,9 @@
 //! 3. [`names`] says what each network's names mean; the daemon answers for them.
 //! 4. [`dial`] says whom to be linked with and when to try; [`link`] is what two devices then say to each other;
 //!    [`beacon`]s carry presence and heads beyond one's own links. [`peer`] is a device's name in all of it.
-//!    [`explain`] says why somebody may reach a port, by the filter's own judgement. [`rotation`] says when to change the key of events after a removal.
+//!    [`explain`] says why somebody may reach a port, by the filter's own judgement. [`rotation`] says when to change the
+//!    key of events after a removal, [`checkpoint`] when to seal their order. [`settings`] are what admins can set for the
+//!    whole network.
 //!
 //! # Invariants, each with tests
 //!
@@ -38,6 +40,7 @@
 //! a plan needs quoting: it holds numbers, our own identifiers and checked domains.
 
 pub mod beacon;
+pub mod checkpoint;
 pub mod desired;
 pub mod dial;
 pub mod explain;
@@ -49,3 +52,4 @@ pub mod packet;
 pub mod peer;
 pub mod plan;
 pub mod rotation;
+pub mod settings;

@@ -54,6 +54,10 @@ pub enum Frame {
     Asked(u32, Probe),
     /// The answer: it passes, or the filter's reason by its place in [`Reason::ALL`](crate::filter::Reason::ALL).
     Said(u32, Option<u8>),
+    /// Asks for the key of a narrow offer of the other side's.
+    OfferKeyWanted(EpochId),
+    /// That key, sealed to the box key of a device that may read the offer, asked for or not.
+    OfferKey(HandedKey),
 }
 
 /// See [`Frame::Hello`].

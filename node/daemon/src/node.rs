@@ -4,11 +4,13 @@
 
 mod calls;
 mod change;
+mod checkpoint;
 mod frames;
 mod join;
 mod links;
 mod mirrors;
 mod names;
+mod narrow;
 mod net;
 mod report;
 mod rotate;
@@ -314,6 +316,8 @@ impl Node {
             self.housekeeping = now + HOUSEKEEPING;
             for id in ids {
                 self.end_offers(id).await;
+                self.renew_narrow(id).await;
+                self.checkpoint_due(id, now).await;
                 self.answer_names(id, now).await;
             }
             for net in self.nets.values_mut() {

@@ -43,6 +43,9 @@ struct Contents {
     /// The ports of each server's relay and address discovery, as it last told them.
     #[serde(default)]
     doors: BTreeMap<String, Doors>,
+    /// To which devices the key of each own narrow offer was handed.
+    #[serde(default)]
+    handed: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// The settings could not be read or kept.
@@ -87,6 +90,7 @@ impl Settings {
                 seen: BTreeMap::new(),
                 ended: BTreeSet::new(),
                 doors: BTreeMap::new(),
+                handed: BTreeMap::new(),
             },
             Err(error) => return Err(failed(error.to_string())),
         };
@@ -183,6 +187,33 @@ impl Settings {
         Ok(())
     }
 
+    /// To whom the key of an own narrow offer was handed, if to anybody.
+    pub(crate) fn handed(&self, key: &str) -> Option<&BTreeSet<String>> {
+        self.contents.handed.get(key)
+    }
+
+    /// Whether it was handed to a device.
+    pub(crate) fn was_handed(&self, key: &str, device: &str) -> bool {
+        self.handed(key)
+            .is_some_and(|devices| devices.contains(device))
+    }
+
+    /// The key of an own narrow offer is about to be handed to a device; kept at once.
+    pub(crate) fn hand(&mut self, key: String, device: String) -> Result<(), SettingsError> {
+        if self.contents.handed.entry(key).or_default().insert(device) {
+            self.dirty = true;
+            self.save()?;
+        }
+        Ok(())
+    }
+
+    /// Forgets to whom keys were handed whose offers no longer stand.
+    pub(crate) fn retain_handed(&mut self, key: impl Fn(&str) -> bool) {
+        let before = self.contents.handed.len();
+        self.contents.handed.retain(|id, _| key(id));
+        self.dirty |= self.contents.handed.len() != before;
+    }
+
     /// The last known doors of the network's servers.
     pub(crate) fn doors(&self) -> BTreeMap<ServerKey, Doors> {
         let doors = self.contents.doors.iter();
@@ -252,6 +283,7 @@ mod tests {
         }
         settings.reached("aa".to_owned(), addresses[4]);
         settings.end("bb".to_owned()).unwrap();
+        settings.hand("cc".to_owned(), "aa".to_owned()).unwrap();
         let doors = Doors {
             relay: Some(7443),
             discovery: None,
@@ -265,6 +297,7 @@ mod tests {
         assert_eq!(read.addresses("aa").len(), MAX_ADDRESSES);
         assert_eq!(read.addresses("aa")[0], addresses[4]);
         assert!(read.ended().contains("bb"));
+        assert!(read.was_handed("cc", "aa") && !read.was_handed("cc", "bb"));
         assert_eq!(read.doors(), [(ServerKey([7; 32]), doors)].into());
     }
 

@@ -23,8 +23,14 @@ pub(crate) fn invited(invited: &Invited, _: &Look) -> Vec<Line> {
         .as_ref()
         .map(|user| format!(", only for {}", short(user)))
         .unwrap_or_default();
+    let tagged = match &invite.tags[..] {
+        [] => String::new(),
+        tags => format!(", tagged {}", tags.join(" ")),
+    };
     let event = format!("event {}, {}", invite.event.short, spread(&invited.spread));
-    let mut lines = vec![Line::plain(format!("{uses}, {lasts}{whom}; {event}"))];
+    let mut lines = vec![Line::plain(format!(
+        "{uses}, {lasts}{whom}{tagged}; {event}"
+    ))];
     if !invited.reach.is_empty() {
         let line = Line::plain("reach you by");
         lines.push(invited.reach.iter().fold(line, |line, address| {

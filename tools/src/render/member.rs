@@ -1,6 +1,6 @@
 //! Members, admins, and this machine's own keys.
 
-use mesh_control::reply::{Identity, Kicked, Member, Members, Signed};
+use mesh_control::reply::{Identity, Kicked, Member, Members, Rotated, Signed};
 use mesh_control::view::{MemberDevice, MemberView};
 
 use super::network::or_none;
@@ -20,9 +20,13 @@ pub(crate) fn members(members: &Members, look: &Look) -> Vec<Line> {
         .text("ADMITTED", 4)
         .text("IPV6", 6)
         .text("USER", 5);
+    let tagged = members.members.iter().any(|member| !member.tags.is_empty());
+    if tagged {
+        table = table.text("TAGS", 3);
+    }
     for member in &members.members {
         for device in &member.devices {
-            table.row(vec![
+            let mut row = vec![
                 mark(device).and(if member.me { Role::Me } else { Role::Plain }, &member.name),
                 Line::plain(member.rank.to_string()),
                 Line::plain(&device.name),
@@ -31,7 +35,11 @@ pub(crate) fn members(members: &Members, look: &Look) -> Vec<Line> {
                 Line::plain(admitted(member, look.now_ms)),
                 Line::plain(&device.address6),
                 Line::quiet(&member.short),
-            ]);
+            ];
+            if tagged {
+                row.push(Line::plain(member.tags.join(" ")));
+            }
+            table.row(row);
         }
     }
     or_none(table.lines(look.width), "no member")
@@ -59,6 +67,9 @@ pub(crate) fn member(member: &Member, look: &Look) -> Vec<Line> {
             "admitted  {when} by {} ({}){invite}",
             how.by, how.event.short
         )));
+    }
+    if !member.tags.is_empty() {
+        lines.push(Line::plain(format!("tags      {}", member.tags.join(" "))));
     }
     for device in &member.devices {
         let what = format!(
@@ -113,6 +124,17 @@ pub(crate) fn signed(signed: &Signed, what: &str) -> Vec<Line> {
     );
     text.push_str(&voided(signed.acts_voided));
     vec![Line::plain(text)]
+}
+
+/// A WireGuard key was changed.
+pub(crate) fn rotated(rotated: &Rotated) -> Vec<Line> {
+    vec![Line::plain(format!(
+        "{}: new key {}; event {}, {}",
+        rotated.network,
+        rotated.wireguard,
+        rotated.event.short,
+        spread(&rotated.spread)
+    ))]
 }
 
 /// The keys of this machine.

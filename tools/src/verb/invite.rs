@@ -33,6 +33,9 @@ pub struct Args {
     /// A note for the list of invites
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
+    /// Tag who comes by it, as mesh member tag does; may be given several times
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<String>,
     /// Write the ticket to a new file that only you can read, instead of printing it
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -105,6 +108,7 @@ async fn make(args: Args, context: &mut Context) -> Result<(), Error> {
         expires_seconds: args.lasts.as_secs(),
         to: args.to,
         note: args.note,
+        tags: args.tags,
         wait_ms: args.wait.ms(),
     };
     let invited = context.call_waiting(invite, args.wait.more()).await;

@@ -17,7 +17,7 @@ pub struct Args {
     /// What to open: 22/tcp, 8000-8010/udp or icmp
     #[arg(value_name = "PORT/PROTO")]
     ports: Ports,
-    /// To whom: names of members or devices with commas between, or all
+    /// To whom: names of members or devices, or tag:TAG, with commas between, or all
     #[arg(long, value_name = "WHO", value_delimiter = ',', default_value = "all")]
     to: Vec<String>,
     /// For how long; until it is unshared if absent

@@ -120,6 +120,7 @@ impl Viewer<'_> {
                 invite,
             }),
             devices,
+            tags: member.tags.iter().map(ToString::to_string).collect(),
         }
     }
 
@@ -341,6 +342,7 @@ impl Viewer<'_> {
             made_ms: made,
             expires_ms: invite.expires,
             state,
+            tags: invite.tags.iter().map(ToString::to_string).collect(),
         }
     }
 }

@@ -158,6 +158,7 @@ pub fn member(name: &str, key: &str, last: u8, rank: Rank) -> MemberView {
                 NOW_MS
             }),
         }],
+        tags: Vec::new(),
     }
 }
 
@@ -183,6 +184,7 @@ pub fn invite() -> InviteView {
         made_ms: NOW_MS - 3_600_000,
         expires_ms: NOW_MS + 23 * 3_600_000,
         state: InviteState::Open,
+        tags: Vec::new(),
     }
 }
 

@@ -11,12 +11,37 @@ use mesh_ledger::recovery::RecoveryWords;
 use mesh_ledger::store::memory::MemoryStore;
 
 use super::*;
+use crate::plan::Refusal;
 
 const NOW: u64 = 1_795_000_000_000;
 const HOUR: u64 = 3_600_000;
 const ALICE: u8 = 1;
 const BOB: u8 = 2;
 const CAROL: u8 = 3;
+
+#[test]
+fn what_no_offer_allows_is_refused_as_the_network_is_set_and_as_by_default_where_the_value_means_nothing()
+ {
+    let mut world = World::new();
+    let refusal = |world: &World| world.desired(ALICE, NOW).unwrap().plan.rules.refusal;
+    assert_eq!(refusal(&world), Refusal::Reject);
+    for (value, due) in [
+        (Some("drop"), Refusal::Drop),
+        (
+            Some("burn, as a later release may have it"),
+            Refusal::Reject,
+        ),
+        (Some("drop"), Refusal::Drop),
+        (None, Refusal::Reject),
+    ] {
+        let write = Write::Setting {
+            key: "default-refuse".parse().unwrap(),
+            value: value.map(|value| value.parse().unwrap()),
+        };
+        world.write(ALICE, write);
+        assert_eq!(refusal(&world), due, "{value:?}");
+    }
+}
 
 /// A network that Alice founded. Everybody's acts are written into one ledger, each signed by who acts.
 struct World {

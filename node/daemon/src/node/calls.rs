@@ -3,10 +3,12 @@
 mod create;
 mod dns;
 mod invites;
+mod keys;
 mod log;
 mod members;
 mod networks;
 mod offers;
+mod registers;
 mod servers;
 pub(super) mod why;
 
@@ -80,6 +82,24 @@ impl Node {
             Call::ServerAdd(call) => return self.server_add(&call, respond),
             Call::ServerRemove(call) => {
                 return self.signed(respond, |node| node.server_remove(&call)).await;
+            }
+            Call::MemberRename(call) => {
+                return self.signed(respond, |node| node.member_rename(&call)).await;
+            }
+            Call::MemberSetAddress(call) => {
+                return self
+                    .signed(respond, |node| node.member_set_address(&call))
+                    .await;
+            }
+            Call::MemberTag(call) => {
+                return self.signed(respond, |node| node.member_tag(&call)).await;
+            }
+            Call::Settings(call) => self.settings(call.network.as_deref()),
+            Call::SettingWrite(call) => {
+                return self.signed(respond, |node| node.setting_write(&call)).await;
+            }
+            Call::IdRotate(call) => {
+                return self.signed(respond, |node| node.id_rotate(&call)).await;
             }
             Call::DnsStatus(call) => self.dns_status(call.network.as_deref()),
             Call::DnsQuery(call) => self.dns_query(&call),

@@ -204,6 +204,7 @@ impl Node {
         self.use_mirrors();
         self.announce_on_lan();
         self.ask_for_keys(id);
+        self.exchange_offer_keys(id);
         self.set_own_key(id);
     }
 

@@ -42,6 +42,8 @@ impl Node {
                     Err(error) => warn!("{error}"),
                 }
             }
+            Frame::OfferKeyWanted(key) => self.hand_offer_key(link, id, peer, &key),
+            Frame::OfferKey(key) => self.take_offer_key(link, id, peer, &key).await,
             Frame::ResetTunnel => {
                 if let Some(tunnel) = self.nets.get(&id).and_then(|net| net.tunnel.load_full()) {
                     tunnel.reset(&peer);

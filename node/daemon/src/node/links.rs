@@ -11,7 +11,7 @@ use mesh_core::desired::device_id;
 use mesh_core::dial::{Standing, keeps_new};
 use mesh_core::link::{Frame, Hello, Refusal, Role, event_frames};
 use mesh_core::peer::PeerId;
-use mesh_ledger::ids::{DeviceId, NetworkId, ServerKey};
+use mesh_ledger::ids::{DeviceId, EpochId, NetworkId, ServerKey};
 use mesh_ledger::network::Ledger;
 use mesh_ledger::network::redeem::{Challenge, Reply};
 use mesh_ledger::parking::Source;
@@ -52,6 +52,8 @@ pub(crate) struct Linked {
     /// The digest of the other end's heads, when last heard.
     pub(crate) heads: Option<[u8; 16]>,
     pub(crate) carrier: Arc<IrohCarrier>,
+    /// The keys of narrow offers that were asked for over it.
+    pub(crate) asked: BTreeSet<EpochId>,
 }
 
 impl Linked {
@@ -297,6 +299,7 @@ impl Node {
         info!(network = %net.name(), ?peer, "linked");
         net.next_beacon = net.next_beacon.min(steady() + Duration::from_millis(200));
         self.publish_table(id);
+        self.exchange_offer_keys(id);
     }
 
     fn add_link(&mut self, id: NetworkId, wire: Wire, dialled_here: bool, member: bool) -> LinkId {
@@ -323,6 +326,7 @@ impl Node {
             sync: Sync::new(),
             heads: None,
             carrier: IrohCarrier::spawn(connection),
+            asked: BTreeSet::new(),
         };
         self.links.insert(link_id, linked);
         link_id

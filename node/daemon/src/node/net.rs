@@ -26,6 +26,7 @@ use mesh_os::machine::Applied;
 use zeroize::Zeroizing;
 
 use super::SharedTunnel;
+use super::checkpoint;
 use super::mirrors::{self, Watched};
 use super::turns::Turns;
 use crate::dns::Server;
@@ -75,6 +76,8 @@ pub(crate) struct Net {
     pub(crate) next_beacon: Duration,
     /// When this device writes a rotation of the epoch's key, if one is due.
     pub(crate) rotate_at: Option<Duration>,
+    /// Its next checkpoint, if this device writes it.
+    pub(crate) checkpoint: checkpoint::Plan,
     /// The name server on its addresses, while it is up and the port is free.
     pub(crate) dns: Option<Server>,
     /// Why names are not answered, if they are not, and when to try again.
@@ -158,6 +161,7 @@ impl Net {
             beacon_counter: 0,
             next_beacon: Duration::ZERO,
             rotate_at: None,
+            checkpoint: checkpoint::Plan::default(),
             dns: None,
             dns_problem: None,
             problem: None,
@@ -287,6 +291,12 @@ impl Net {
             |offer| offers.contains(offer),
             |device| devices.contains(device),
         );
+        let narrow: BTreeSet<String> = state
+            .narrow
+            .values()
+            .map(|standing| standing.offer.key.to_string())
+            .collect();
+        self.settings.retain_handed(|key| narrow.contains(key));
         self.presence
             .retain(|device| state.devices.contains_key(device));
         for watched in self.mirrors.values_mut() {

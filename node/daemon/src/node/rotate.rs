@@ -91,7 +91,10 @@ impl Node {
         // Events may be sealed under keys of rotations that turned out void.
         let others = keys.iter().filter(|key| !state.epochs.contains(&key.id()));
         let former: Vec<EpochKey> = accepted.chain(others).cloned().collect();
-        let to: Vec<BoxKey> = state
+        // By the clear acts: who cannot be read about yet reads on all the same.
+        let to: Vec<BoxKey> = net
+            .ledger
+            .authority()
             .devices
             .values()
             .map(|device| device.box_key)

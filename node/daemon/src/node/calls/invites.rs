@@ -1,5 +1,6 @@
 //! `mesh invite`.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use mesh_control::Secret;
@@ -8,13 +9,14 @@ use mesh_control::error::{Code, Error};
 use mesh_control::reply::{self, Reply};
 use mesh_control::view::{Reach, ReachScope};
 use mesh_ledger::event::act::{Invite as InviteAct, InviteClose, InviteKind};
-use mesh_ledger::event::attributes::Invitation;
+use mesh_ledger::event::attributes::{Invitation, MAX_LIST};
 use mesh_ledger::event::{Act, Attributes};
 use mesh_ledger::ids::UserId;
+use mesh_ledger::text::Label;
 use mesh_ledger::ticket::{Contact, ContactKind, Ticket};
 
 use super::members::note;
-use super::{Signed, event_ref};
+use super::{Signed, event_ref, label};
 use crate::clock::now_ms;
 use crate::node::Node;
 use crate::random;
@@ -50,6 +52,16 @@ impl Node {
             None => None,
         };
         let note = call.note.as_deref().map(note).transpose()?;
+        let tags = call
+            .tags
+            .iter()
+            .map(|tag| label(tag.strip_prefix("tag:").unwrap_or(tag)))
+            .collect::<Result<BTreeSet<Label>, Error>>()?;
+        if tags.len() > MAX_LIST {
+            let error = format!("an invite gives at most {MAX_LIST} tags");
+            return Err(Error::new(Code::Usage, error));
+        }
+        let tags = tags.into_iter().collect();
         let failed = |error: random::NoRandomness| Error::new(Code::Failed, error.to_string());
         let seed: [u8; 16] = random::bytes().map_err(failed)?;
         let expires = (now_ms() + call.expires_seconds * 1000) / 1000 * 1000;
@@ -65,7 +77,7 @@ impl Node {
         let attributes = Attributes::Invitation(Invitation {
             contact: *ticket.contact(),
             note,
-            tags: Vec::new(),
+            tags,
         });
         let event = self.author(id, act, Some(attributes))?;
         let net = self.net_of(&id)?;

@@ -1,16 +1,20 @@
 //! `mesh share`, `unshare`, `offers`.
 
+use std::collections::BTreeSet;
+
 use mesh_control::call::{Share, Unshare};
 use mesh_control::error::{Code, Error};
 use mesh_control::reply::{self, Reply};
 use mesh_control::view::{Audience as AudienceView, OfferView, Ports, Proto};
 use mesh_ledger::event::attributes::{Audience, MAX_AUDIENCE, Offer, Protocol, Service, Write};
 use mesh_ledger::event::{Act, Attributes};
-use mesh_ledger::ids::{DeviceId, EventId};
+use mesh_ledger::ids::{DeviceId, EventId, NetworkId};
+use mesh_ledger::keys::EpochKey;
 
-use super::{Signed, event_ref, label};
+use super::{Signed, authoring, event_ref, label};
 use crate::clock::now_ms;
 use crate::node::{Net, Node};
+use crate::random;
 
 /// The most offers of one device.
 const MAX_OFFERS: usize = 256;
@@ -51,12 +55,17 @@ impl Node {
             audience,
             until,
         };
-        let write = Write::Offer {
-            device,
-            slot,
-            offer: Some(offer),
+        let event = match offer.audience {
+            Audience::Everyone => {
+                let write = Write::Offer {
+                    device,
+                    slot,
+                    offer: Some(offer),
+                };
+                self.author(id, Act::Private, Some(Attributes::Writes(vec![write])))?
+            }
+            Audience::Only { .. } => self.offer_narrowly(id, slot, &offer)?,
         };
-        let event = self.author(id, Act::Private, Some(Attributes::Writes(vec![write])))?;
         let offer = self.offer_view(id, &device, slot)?;
         let finish = move |spread| {
             Reply::Shared(reply::Shared {
@@ -105,12 +114,25 @@ impl Node {
         })
     }
 
-    fn offer_view(
-        &self,
-        id: mesh_ledger::ids::NetworkId,
-        device: &DeviceId,
+    /// Signs an offer that its audience alone can read, under a fresh key.
+    pub(in crate::node) fn offer_narrowly(
+        &mut self,
+        id: NetworkId,
         slot: u32,
-    ) -> Result<OfferView, Error> {
+        offer: &Offer,
+    ) -> Result<EventId, Error> {
+        let Some(net) = self.nets.get_mut(&id) else {
+            return Err(Error::new(Code::NotFound, "the network is gone"));
+        };
+        let key = random::seed().map_err(|error| Error::new(Code::Failed, error.to_string()))?;
+        let (device, key) = (&self.identity.device, EpochKey::from_bytes(*key));
+        net.ledger
+            .offer_narrowly(device, slot, offer, key, now_ms())
+            .map(|event| event.id())
+            .map_err(|error| authoring(&error))
+    }
+
+    fn offer_view(&self, id: NetworkId, device: &DeviceId, slot: u32) -> Result<OfferView, Error> {
         let net = self.net_of(&id)?;
         let standing = net.state().offers.get(&(*device, slot));
         let view = standing
@@ -181,12 +203,12 @@ fn standing(net: &Net, device: &DeviceId, what: &Service) -> Option<(u32, EventI
 }
 
 fn free_slot(net: &Net, device: &DeviceId) -> Result<u32, Error> {
-    let taken: Vec<u32> = net
-        .state()
-        .offers
-        .range((*device, 0)..=(*device, u32::MAX))
-        .map(|((_, slot), _)| *slot)
-        .collect();
+    let own = (*device, 0)..=(*device, u32::MAX);
+    let state = net.state();
+    // One whose key was lost takes its slot too.
+    let open = state.offers.range(own.clone()).map(|((_, slot), _)| *slot);
+    let sealed = state.narrow.range(own).map(|((_, slot), _)| *slot);
+    let taken: BTreeSet<u32> = open.chain(sealed).collect();
     if taken.len() >= MAX_OFFERS {
         return Err(Error::new(
             Code::Conflict,
