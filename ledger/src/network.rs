@@ -15,6 +15,7 @@ use std::net::Ipv4Addr;
 
 pub use author::AuthorError;
 pub use checkpoint::Unsealed;
+pub use narrow::MAX_OFFER_KEYS;
 pub use receive::Receipt;
 pub use verify::{Fault, Verification, verify_store};
 

@@ -54,6 +54,30 @@ fn what_follows_a_kick_is_sealed_to_those_who_stay_also_if_they_were_off() {
     assert_eq!(rotations(bob), 1, "one answer to one removal is enough");
 }
 
+#[test]
+fn after_a_leave_one_of_those_who_stay_changes_the_key() {
+    let mesh = Mesh::new("rotation leave", &["alice", "bob", "carol"]);
+    let [alice, bob, carol] = &mesh.nodes[..] else {
+        unreachable!()
+    };
+    let keys = box_keys(alice);
+    let _ = carol.mesh(&["leave", "home"]).ok();
+    eventually(LONG, "the key changes", || {
+        rotation(alice).is_some() && rotation(bob).is_some()
+    });
+    let (epoch, boxes) = rotation(alice).unwrap();
+    let has_box = |key: &BoxKey| boxes.iter().any(|to| *to == key.0[..8]);
+    assert_eq!(
+        keys.iter().map(has_box).collect::<Vec<_>>(),
+        [true, true, false],
+        "who left gets none"
+    );
+    let _ = bob.mesh(&["share", "8080/tcp"]).ok();
+    agree(&[alice, bob], SOON);
+    let last = events(alice).pop().unwrap();
+    assert_eq!(last.header().epoch, epoch, "the offer is under the new key");
+}
+
 /// The epoch of the rotation there is, and whom it has boxes for.
 fn rotation(host: &Host) -> Option<(EpochId, Vec<[u8; 8]>)> {
     events(host).iter().find_map(|event| match event.act() {

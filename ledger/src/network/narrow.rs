@@ -1,6 +1,6 @@
 //! Narrow offers of one network: writing them, opening those whose keys are here, and handing keys to who may read.
 
-use super::{AuthorError, Ledger, MAX_MISSING};
+use super::{AuthorError, Ledger};
 use crate::epoch::HandedKey;
 use crate::event::attributes::{Offer, Write};
 use crate::event::{Act, Attributes, Event};
@@ -8,6 +8,9 @@ use crate::ids::{DeviceId, EpochId};
 use crate::keys::{DeviceSecret, EpochKey};
 use crate::narrow;
 use crate::store::{Store, StoreError};
+
+/// The most keys of one device's narrow offers that are asked for: more than it can have at a time.
+pub const MAX_OFFER_KEYS: usize = 1024;
 
 impl<S: Store> Ledger<S> {
     /// Offers something to an audience that alone can read it, in place of what the slot held. The key is 32 fresh random
@@ -37,14 +40,14 @@ impl<S: Store> Ledger<S> {
     }
 
     /// Standing narrow offers of a device whose keys are not here. Whether this device is in their audience only the
-    /// offering device knows. At most [`MAX_MISSING`].
+    /// offering device knows. At most [`MAX_OFFER_KEYS`].
     #[must_use]
     pub fn missing_offer_keys(&self, of: &DeviceId) -> Vec<EpochId> {
         let offers = self.state().narrow.range((*of, 0)..=(*of, u32::MAX));
         offers
             .map(|(_, standing)| standing.offer.key)
             .filter(|key| self.offer_keys.get(key).is_none())
-            .take(MAX_MISSING)
+            .take(MAX_OFFER_KEYS)
             .collect()
     }
 

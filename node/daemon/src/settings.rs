@@ -192,12 +192,6 @@ impl Settings {
         self.contents.handed.get(key)
     }
 
-    /// Whether it was handed to a device.
-    pub(crate) fn was_handed(&self, key: &str, device: &str) -> bool {
-        self.handed(key)
-            .is_some_and(|devices| devices.contains(device))
-    }
-
     /// The key of an own narrow offer is about to be handed to a device; kept at once.
     pub(crate) fn hand(&mut self, key: String, device: String) -> Result<(), SettingsError> {
         if self.contents.handed.entry(key).or_default().insert(device) {
@@ -297,7 +291,8 @@ mod tests {
         assert_eq!(read.addresses("aa").len(), MAX_ADDRESSES);
         assert_eq!(read.addresses("aa")[0], addresses[4]);
         assert!(read.ended().contains("bb"));
-        assert!(read.was_handed("cc", "aa") && !read.was_handed("cc", "bb"));
+        assert_eq!(read.handed("cc"), Some(&["aa".to_owned()].into()));
+        assert_eq!(read.handed("dd"), None);
         assert_eq!(read.doors(), [(ServerKey([7; 32]), doors)].into());
     }
 

@@ -6,21 +6,20 @@
 
 use std::collections::BTreeSet;
 
-use mesh_core::desired::device_id;
+use mesh_core::desired::{device_id, peer_id};
 use mesh_core::link::Frame;
 use mesh_core::peer::PeerId;
 use mesh_ledger::epoch::HandedKey;
-use mesh_ledger::event::attributes::Offer;
-use mesh_ledger::ids::{EpochId, NetworkId};
+use mesh_ledger::event::attributes::{Offer, Write};
+use mesh_ledger::event::{Act, Attributes};
+use mesh_ledger::ids::{DeviceId, EpochId, NetworkId};
+use mesh_ledger::network::MAX_OFFER_KEYS;
 use tracing::{debug, info, warn};
 
 use super::{Net, Node};
 use crate::clock::now_ms;
 use crate::link::LinkId;
 use crate::random;
-
-/// How many keys one link asks for in all: as many as one device can have offers, and some that are renewed.
-const MAX_ASKED: usize = 1024;
 
 impl Net {
     /// The keys of own narrow offers that can be read here, with the offers.
@@ -34,6 +33,25 @@ impl Net {
         })
         .collect()
     }
+
+    /// The devices that may read own narrow offers and were not handed the key, with the key.
+    pub(crate) fn owed_keys(&self) -> Vec<(PeerId, EpochId)> {
+        let (me, state) = (self.my_device(), self.state());
+        let mut owed = Vec::new();
+        for (key, _, offer) in self.own_narrow() {
+            let handed = self.settings.handed(&key.to_string());
+            let lacks = |device: &DeviceId| {
+                handed.is_none_or(|handed| !handed.contains(&device.to_string()))
+            };
+            let devices = state.devices.keys().filter(|device| **device != me);
+            owed.extend(
+                devices
+                    .filter(|device| state.admits(&offer.audience, device) && lacks(device))
+                    .map(|device| (peer_id(device), key)),
+            );
+        }
+        owed
+    }
 }
 
 impl Node {
@@ -43,20 +61,12 @@ impl Node {
         let Some(net) = self.nets.get(&id) else {
             return;
         };
-        let own = net.own_narrow();
-        let mut due: Vec<(LinkId, PeerId, EpochId)> = Vec::new();
-        for (peer, link) in &net.links {
-            let device = device_id(peer);
-            for (key, _, offer) in &own {
-                if net.state().admits(&offer.audience, &device)
-                    && !net
-                        .settings
-                        .was_handed(&key.to_string(), &device.to_string())
-                {
-                    due.push((*link, *peer, *key));
-                }
-            }
-        }
+        let linked = |(peer, key): (PeerId, EpochId)| {
+            let link = net.links.get(&peer)?;
+            Some((*link, peer, key))
+        };
+        let due: Vec<(LinkId, PeerId, EpochId)> =
+            net.owed_keys().into_iter().filter_map(linked).collect();
         for (link, peer, key) in due {
             self.hand_offer_key(link, id, peer, &key);
         }
@@ -69,7 +79,7 @@ impl Node {
             .filter(|linked| linked.network == id && linked.member)
         {
             for key in net.ledger.missing_offer_keys(&device_id(&linked.peer)) {
-                if linked.asked.len() < MAX_ASKED && linked.asked.insert(key) {
+                if linked.asked.len() < MAX_OFFER_KEYS && linked.asked.insert(key) {
                     linked.link.send(Frame::OfferKeyWanted(key));
                 }
             }
@@ -120,7 +130,8 @@ impl Node {
         }
     }
 
-    /// Seals own narrow offers anew from whose audience somebody has gone to whom the key was handed.
+    /// Seals own narrow offers anew from whose audience somebody has gone to whom the key was handed, and withdraws those
+    /// that this device cannot read itself, as after its files were put back from a copy: it does not keep to them.
     pub(crate) async fn renew_narrow(&mut self, id: NetworkId) {
         let Some(net) = self.nets.get(&id) else {
             return;
@@ -143,7 +154,24 @@ impl Node {
             })
             .map(|(_, slot, offer)| (slot, offer))
             .collect();
+        let me = net.my_device();
+        let own = state.narrow.range((me, 0)..=(me, u32::MAX));
+        let unread = own.filter(|(place, _)| !state.offers.contains_key(place));
+        let unread: Vec<u32> = unread.map(|((_, slot), _)| *slot).collect();
         let mut renewed = false;
+        for slot in unread {
+            let write = Write::Offer {
+                device: me,
+                slot,
+                offer: None,
+            };
+            match self.author(id, Act::Private, Some(Attributes::Writes(vec![write]))) {
+                Ok(_) => renewed = true,
+                Err(error) => {
+                    warn!(network = %id, "an offer whose key is lost stays: {}", error.message);
+                }
+            }
+        }
         for (slot, offer) in stale {
             match self.offer_narrowly(id, slot, &offer) {
                 Ok(_) => {

@@ -241,7 +241,10 @@ impl Net {
             .collect();
         self.traffic.retain(|peer| peers.contains(peer));
         self.failing.retain(|peer, _| peers.contains(peer));
-        let wanted = wanted(&self.me, &peers, &self.traffic);
+        // A key that is owed to a device is handed over a link to it.
+        let mut near = self.traffic.clone();
+        near.extend(self.owed_keys().into_iter().map(|(peer, _)| peer));
+        let wanted = wanted(&self.me, &peers, &near);
         self.dialler.want(&wanted, now);
     }
 
