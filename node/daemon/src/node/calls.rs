@@ -278,6 +278,8 @@ fn authoring(error: &AuthorError) -> Error {
                 Reason::Outranked { .. }
                 | Reason::OwnerStays
                 | Reason::NotIssuer { .. }
+                | Reason::OnlyOwn { .. }
+                | Reason::OnlyItself { .. }
                 | Reason::TermEnded { .. }
                 | Reason::UserRemoved { .. }
                 | Reason::DeviceRemoved { .. }
