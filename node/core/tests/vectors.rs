@@ -69,6 +69,8 @@ fn every_variant_of_a_frame_has_a_vector() {
         Frame::Goodbye => "Goodbye",
         Frame::Asked(..) => "Asked",
         Frame::Said(..) => "Said",
+        Frame::OfferKeyWanted(_) => "OfferKeyWanted",
+        Frame::OfferKey(_) => "OfferKey",
     };
     let probe = |probe: &Probe| match probe {
         Probe::Echo => "Echo",
@@ -114,6 +116,8 @@ fn every_variant_of_a_frame_has_a_vector() {
         "Echo",
         "Tcp",
         "Udp",
+        "OfferKeyWanted",
+        "OfferKey",
         "Member",
         "Joiner",
         "NotHere",
@@ -171,6 +175,7 @@ fn frames() -> Vec<(&'static str, Frame)> {
     };
     let boxes = BoxSecret::from_seed(&[3; 32]).public();
     let handed = HandedKey::seal(&NETWORK, &key(), &boxes, &[7; 32]).unwrap();
+    let offer_key = handed.clone();
     vec![
         ("hello.member", hello(Role::Member)),
         ("hello.joiner", hello(Role::Joiner(vec![1, 2, 3]))),
@@ -194,5 +199,7 @@ fn frames() -> Vec<(&'static str, Frame)> {
         ("asked.udp", Frame::Asked(7, Probe::Udp(53))),
         ("said.passes", Frame::Said(7, None)),
         ("said.refused", Frame::Said(7, Some(3))),
+        ("offer-key-wanted", Frame::OfferKeyWanted(EpochId([1; 32]))),
+        ("offer-key", Frame::OfferKey(offer_key)),
     ]
 }
