@@ -167,6 +167,7 @@ const DUPLICATES: &[(&str, &str)] = &[
         "rand_core",
         "0.6 for boringtun, x25519-dalek 2 and crypto-common 0.1, 0.10 for rand 0.10",
     ),
+    ("sha2", "0.10 for spake2 0.4, 0.11 for ed25519-dalek 3"),
 ];
 
 const MAX_LINES: usize = 700;

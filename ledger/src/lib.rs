@@ -62,6 +62,7 @@
 
 pub mod authority;
 pub mod diff;
+pub mod code;
 pub mod epoch;
 pub mod event;
 pub mod fold;

@@ -5,6 +5,7 @@
 
 mod author;
 mod checkpoint;
+mod devices;
 mod narrow;
 mod receive;
 pub mod redeem;
@@ -15,6 +16,7 @@ use std::net::Ipv4Addr;
 
 pub use author::AuthorError;
 pub use checkpoint::Unsealed;
+pub use devices::{EnterError, Entrant};
 pub use narrow::MAX_OFFER_KEYS;
 pub use receive::Receipt;
 pub use verify::{Fault, Verification, verify_store};
@@ -226,51 +228,12 @@ impl<S: Store> Ledger<S> {
     /// # Errors
     /// [`JoinError`]; nothing is stored then.
     pub fn join(store: S, args: JoinArgs) -> Result<Self, JoinError> {
-        if let Some(network) = store.network()? {
-            return Err(JoinError::Occupied(network));
-        }
-        let mut ledger = Self::empty(store, args.network, args.box_secret);
-        let mut events = Vec::with_capacity(args.events.len());
-        for bytes in &args.events {
-            let event = Event::decode(bytes).map_err(|error| JoinError::Refused {
-                id: crate::event::id_of(bytes),
-                why: error.into(),
-            })?;
-            events.push(event);
-        }
-        events.sort_by_key(|event| (event.header().lamport, event.id()));
-        if !events
-            .iter()
-            .any(|event| matches!(event.act(), Act::Genesis(_)) && event.network() == args.network)
-        {
-            return Err(JoinError::OtherNetwork);
-        }
-        let mut missing = BTreeSet::new();
-        for event in &events {
-            match ledger.gate.pass(&mut ledger.graph, &ledger.network, event) {
-                Ok(Passage::Added(_) | Passage::Known(_)) => {}
-                Ok(Passage::Missing(parents)) => missing.extend(parents),
-                Err(why) => {
-                    return Err(JoinError::Refused {
-                        id: event.id(),
-                        why,
-                    });
-                }
-            }
-        }
-        if !missing.is_empty() {
-            return Err(JoinError::Incomplete(missing.into_iter().collect()));
-        }
-        ledger.keys.insert(args.epoch);
-        ledger.learn();
-        ledger.refold();
-        if !ledger.state().devices.contains_key(&args.device) {
+        let device = args.device;
+        let (mut ledger, events) = Self::gathered(store, args)?;
+        if !ledger.state().devices.contains_key(&device) {
             return Err(JoinError::NotAdmitted);
         }
-        let keys: Vec<EpochKey> = ledger.keys.iter().cloned().collect();
-        ledger.store.add_epoch_keys(&keys)?;
-        ledger.store.append(&events)?;
-        ledger.publish(0);
+        ledger.keep(&events)?;
         Ok(ledger)
     }
 

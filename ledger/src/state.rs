@@ -72,6 +72,9 @@ pub struct Device {
     pub box_key: BoxKey,
     /// The event that brought it.
     pub event: EventId,
+    /// That event's lamport: of a user's devices the first has the least.
+    #[serde(skip)]
+    pub joined: u32,
 }
 
 /// An offer that stands.
@@ -253,6 +256,15 @@ impl State {
         self.members
             .values()
             .find(|member| member.name.as_str() == name)
+    }
+
+    /// What a user's bare name means: the device that came first of those it has.
+    #[must_use]
+    pub fn first_device(&self, user: &UserId) -> Option<&Device> {
+        let devices = self.members.get(user)?.devices.iter();
+        devices
+            .filter_map(|id| self.devices.get(id))
+            .min_by_key(|device| (device.joined, device.event))
     }
 
     /// The member whose device this is.

@@ -4,6 +4,7 @@
 mod authoring;
 mod checkpoint;
 mod delivery;
+mod devices;
 mod joining;
 mod narrow;
 mod storage;

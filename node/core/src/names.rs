@@ -98,8 +98,7 @@ impl Zone {
                 .extend(device.v4.map(|v4| (v4.into(), device.host.clone())));
         }
         for member in state.members.values() {
-            let live = member.devices.iter().find_map(|id| state.devices.get(id));
-            if let Some(device) = live {
+            if let Some(device) = state.first_device(&member.user) {
                 let host = Host {
                     v4: device.v4,
                     v6: device.v6,

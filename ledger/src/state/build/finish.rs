@@ -63,6 +63,10 @@ impl Build<'_> {
                     wireguard: shown.wireguard,
                     box_key: live.box_key,
                     event: live.event,
+                    joined: self
+                        .graph
+                        .find(&live.event)
+                        .map_or(0, |idx| self.graph.event(idx).header().lamport),
                 },
             );
         }

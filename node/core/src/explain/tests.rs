@@ -339,6 +339,7 @@ fn state(live: impl IntoIterator<Item = u8>) -> State {
                 wireguard: Some(WgKey([n; 32])),
                 box_key: BoxKey([n; 32]),
                 event: event(n, 1_000),
+                joined: 0,
             },
         );
         let member = members.entry(user(n / 2)).or_insert_with(|| Member {

@@ -37,6 +37,7 @@ fn state(network: u8, subnet: &str, hosts: &[&str]) -> State {
             wireguard: None,
             box_key: BoxKey([n; 32]),
             event: EventId([n; 32]),
+            joined: 0,
         };
         (id, device)
     };

@@ -280,9 +280,8 @@ impl Node {
                 .map(|device| device.id)
         };
         let by_user = || {
-            state
-                .user(&name)
-                .and_then(|member| member.devices.iter().next().copied())
+            let member = state.user(&name)?;
+            state.first_device(&member.user).map(|device| device.id)
         };
         let by_key = || {
             let mut found = state
