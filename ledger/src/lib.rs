@@ -61,8 +61,8 @@
 //! that asks for an admin's countersignature avoids it). Who loses the recovery words cannot hand the network over.
 
 pub mod authority;
-pub mod diff;
 pub mod code;
+pub mod diff;
 pub mod epoch;
 pub mod event;
 pub mod fold;

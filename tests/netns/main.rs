@@ -12,6 +12,7 @@ mod attributes;
 mod bad_input;
 mod clean;
 mod crash;
+mod device;
 mod dns;
 mod forge;
 mod history;

@@ -49,6 +49,20 @@ pub(crate) fn server(server: &Secret) -> Result<ServerAddress, Error> {
         .map_err(|bad: BadServer| Error::new(Code::Usage, bad.to_string()).hint(parse::SERVER))
 }
 
+/// Whether a code can be one. What stands behind its `@` is looked up by the daemon.
+///
+/// # Errors
+/// Usage, with the word that was perhaps meant.
+pub(crate) fn code(code: &Secret) -> Result<(), Error> {
+    let text = code.reveal();
+    let text = text.split_once('@').map_or(text, |(code, _)| code);
+    match text.parse::<mesh_ledger::code::Code>() {
+        Ok(_) => Ok(()),
+        Err(bad) => Err(Error::new(Code::Usage, bad.to_string())
+            .hint("on the other machine, for a code: mesh device link")),
+    }
+}
+
 /// Whether a ticket is whole, of this release, and not expired by this machine's clock. `typed` is the argument it came
 /// by.
 ///

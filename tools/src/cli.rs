@@ -86,7 +86,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
     ("Open ports to others", &["share", "unshare", "offers"]),
     (
         "Say who is in it, and what holds for all",
-        &["member", "kick", "admin", "get", "set", "unset"],
+        &["member", "kick", "admin", "device", "get", "set", "unset"],
     ),
     (
         "Let a server of yours connect and keep what you have",
@@ -154,6 +154,9 @@ pub struct Global {
     /// Give up waiting for meshd after this long
     #[arg(long, global = true, value_name = "TIME", value_parser = parse::duration)]
     pub timeout: Option<Duration>,
+    /// Where to read the passphrase of the user key: - for standard input, @FILE; asked at the terminal if absent
+    #[arg(long, global = true, value_name = "-|@FILE")]
+    pub passphrase: Option<String>,
     /// Talk to the meshd whose files are all below this folder
     #[arg(long, global = true, value_name = "DIR")]
     pub root: Option<PathBuf>,
@@ -253,6 +256,7 @@ verbs! {
     Get(get),
     Set(set),
     Unset(unset),
+    Device(device),
     Share(share),
     Unshare(unshare),
     Offers(offers),

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mesh_control::call::Verb as CallVerb;
+use mesh_control::call::{Unlocked, Verb as CallVerb};
 use mesh_control::client::Client;
 use mesh_control::view::Spread;
 use mesh_control::{Code, Error, Secret};
@@ -15,7 +15,7 @@ use crate::cli::{Color, Global, Verb};
 use crate::output::{Symbols, Terminal};
 use crate::render::{self, Line, Look};
 use crate::start::{self, Started};
-use crate::{parse, suggest};
+use crate::{parse, secrets, suggest};
 
 /// See the module.
 pub(crate) struct Context {
@@ -23,6 +23,8 @@ pub(crate) struct Context {
     pub(crate) terminal: Terminal,
     typed: Vec<String>,
     verb: Option<Verb>,
+    /// The passphrase of the user key, once it was asked for.
+    passphrase: Option<Secret>,
 }
 
 impl Context {
@@ -50,6 +52,7 @@ impl Context {
             terminal,
             typed,
             verb: None,
+            passphrase: None,
         }
     }
 
@@ -159,6 +162,36 @@ impl Context {
                 Err(Error::new(Code::Unreachable, message).hint("mesh status"))
             }
         }
+    }
+
+    /// Asks over a connection for something that may take the user key, and for its passphrase if it does and is under one.
+    pub(crate) async fn call_keyed<V: CallVerb + Clone>(
+        &mut self,
+        client: &mut Client,
+        verb: V,
+        more: Duration,
+    ) -> Result<V::Answer, Error> {
+        if self.passphrase.is_none() {
+            let error = match self.call_over(client, verb.clone(), more).await {
+                Err(error) if error.needs_passphrase => error,
+                answer => return answer,
+            };
+            self.ask_passphrase()?;
+            if self.passphrase.is_none() {
+                return Err(error);
+            }
+        }
+        let passphrase = self.passphrase.clone().unwrap_or_else(|| Secret::new(""));
+        self.call_over(client, Unlocked { passphrase, verb }, more)
+            .await
+    }
+
+    /// Asks for the passphrase of the user key, if there is somebody or something to ask.
+    pub(crate) fn ask_passphrase(&mut self) -> Result<(), Error> {
+        if self.passphrase.is_none() {
+            self.passphrase = secrets::passphrase(self, "passphrase of the user key: ")?;
+        }
+        Ok(())
     }
 
     /// Adds the next command to an error that names none: to `not_found` the command that was meant, if a network or one
@@ -328,6 +361,8 @@ impl Context {
             } else if hide && parse::holds_a_permit(arg) {
                 let option = arg.split_once('=').map(|(option, _)| option);
                 option.map_or_else(|| "SERVER".to_owned(), |option| format!("{option}=SERVER"))
+            } else if hide && parse::is_a_code(arg) {
+                "CODE".to_owned()
             } else {
                 quoted(arg)
             }

@@ -16,6 +16,7 @@ mod offline;
 pub mod output;
 mod parse;
 pub mod render;
+mod secrets;
 mod start;
 mod stored;
 mod suggest;
@@ -37,6 +38,12 @@ pub async fn run(args: Vec<OsString>, terminal: Terminal) -> u8 {
         Ok(cli) => Context::new(cli.global, terminal, &args).with(cli.verb),
         Err(error) => return refuse(&error, &args, terminal),
     };
+    if let Some(from) = context.global.passphrase.clone()
+        && let Err(error) = secrets::check_source(&from)
+    {
+        context.print_error(&error);
+        return error.code.exit();
+    }
     let Some(verb) = context.take_verb() else {
         return Code::Failed.exit();
     };

@@ -15,6 +15,8 @@ pub struct Terminal {
     pub input: Box<dyn Read + Send>,
     /// Whether somebody types there.
     pub input_is_terminal: bool,
+    /// Asks whoever types there for a secret, without showing it.
+    pub ask: fn(&str) -> io::Result<String>,
     /// The wall clock, in milliseconds since 1970. For ages alone.
     pub now_ms: fn() -> u64,
 }
@@ -42,6 +44,7 @@ impl Terminal {
                 Symbols::of_environment(),
             ),
             input_is_terminal: io::stdin().is_terminal(),
+            ask: |prompt| rpassword::prompt_password(prompt),
             input: Box::new(io::stdin()),
             now_ms: wall_clock,
         }

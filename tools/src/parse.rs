@@ -132,6 +132,12 @@ pub(crate) fn server(typed: &str, input: &mut dyn Read) -> Result<Secret, Error>
         })
 }
 
+/// Whether a text is a code, with or without where it is shown.
+pub(crate) fn is_a_code(text: &str) -> bool {
+    let code = text.split_once('@').map_or(text, |(code, _)| code);
+    code.parse::<mesh_ledger::code::Code>().is_ok()
+}
+
 /// Whether a text is a server with the right to have networks hosted there.
 pub(crate) fn holds_a_permit(text: &str) -> bool {
     text.split_once('#')

@@ -3,6 +3,7 @@
 //! Text left, numbers right, two spaces between columns. Colour only repeats a word or a symbol. Whatever text comes in
 //! is stripped of control and bidi characters here, in [`Span`], and nowhere else.
 
+mod device;
 mod dns;
 mod history;
 mod invite;
@@ -18,13 +19,14 @@ mod text;
 mod units;
 mod why;
 
+pub(crate) use device::{device_code, device_entered, device_linked, device_removed, devices};
 pub(crate) use dns::{dns_answer, dns_statuses};
 pub(crate) use history::{
     differences, log_shown, past_admins, past_invites, past_members, past_offers, past_status,
 };
 pub(crate) use invite::{invite_revoked, invited, invites};
 pub(crate) use log::{followed, log, older_left_out, turned, verified};
-pub(crate) use member::{identity, kicked, member, members, rotated, signed};
+pub(crate) use member::{identity, kicked, member, members, protected, rotated, signed};
 pub(crate) use network::{created, down, joined, left, networks, statuses, up};
 pub(crate) use offer::{offers, shared, unshared};
 pub(crate) use outcome::{PingSummary, echo, error, ping_summary, synced};

@@ -3,6 +3,7 @@
 pub(crate) mod admin;
 pub(crate) mod completions;
 pub(crate) mod create;
+pub(crate) mod device;
 pub(crate) mod dns;
 pub(crate) mod down;
 pub(crate) mod get;

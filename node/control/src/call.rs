@@ -34,12 +34,17 @@ macro_rules! verbs {
         pub enum Call {
             $(#[doc = concat!("See [`", stringify!($variant), "`]; answered by [`reply::", stringify!($answer), "`].")]
             $variant($variant),)*
+            /// Another call with the passphrase of the user key; answered as that is.
+            WithKey(Box<WithKey>),
         }
 
         impl Call {
             /// The call's name on the wire.
             pub const fn name(&self) -> &'static str {
-                match self { $(Self::$variant(_) => $name,)* }
+                match self {
+                    $(Self::$variant(_) => $name,)*
+                    Self::WithKey(with) => with.call.name(),
+                }
             }
         }
 
@@ -99,6 +104,46 @@ verbs! {
     Settings "settings" => Settings,
     SettingWrite "setting_write" => SettingWritten,
     IdRotate "id_rotate" => Rotated,
+    DeviceCode "device_code" => DeviceCode,
+    DeviceCodeWait "device_code_wait" => DeviceLinked,
+    DeviceLink "device_link" => DeviceEntered,
+    DeviceList "device_list" => Devices,
+    DeviceRemove "device_remove" => DeviceRemoved,
+    IdProtect "id_protect" => Identity,
+}
+
+/// A call that needs the user key, where that is under a passphrase: the key is there for this one call. Such a call
+/// without it fails with [`needs_passphrase`](crate::Error::needs_passphrase). Errors: `not_permitted` when the
+/// passphrase is wrong; else those of the call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WithKey {
+    /// The passphrase.
+    pub passphrase: Secret,
+    /// The call; not one of these again.
+    pub call: Call,
+}
+
+/// A verb with the passphrase of the user key.
+#[derive(Debug, Clone)]
+pub struct Unlocked<V> {
+    /// The passphrase.
+    pub passphrase: Secret,
+    /// The verb.
+    pub verb: V,
+}
+
+impl<V: Verb> Verb for Unlocked<V> {
+    type Answer = V::Answer;
+    const NAME: &'static str = V::NAME;
+    fn into_call(self) -> Call {
+        Call::WithKey(Box::new(WithKey {
+            passphrase: self.passphrase,
+            call: self.verb.into_call(),
+        }))
+    }
+    fn answer(reply: Reply) -> Result<Self::Answer, Box<Reply>> {
+        V::answer(reply)
+    }
 }
 
 /// Makes a network whose owner is this device's user, and brings it up. Errors: `conflict` when a network of that name
@@ -545,4 +590,67 @@ pub struct IdRotate {
     pub network: Option<String>,
     /// See the module.
     pub wait_ms: Option<u64>,
+}
+
+/// Shows a one-time code by which a further device of this user is linked. One that was shown before ends. Needs the user
+/// key. Errors: `not_permitted` when the key is not on this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceCode {
+    /// Whether the user key stays here: the further device can then link and remove none.
+    pub keep_key: bool,
+    /// How long the code can be used, in seconds, 30 to 3,600.
+    pub for_seconds: u32,
+}
+
+/// Waits until a device is linked by the code that [`DeviceCode`] showed. Errors: `not_found` when there is none; `conflict`
+/// when it is burnt, has expired, or another replaces it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceCodeWait {}
+
+/// Makes this machine a further device of the user who shows the code, enters the user's networks and brings them up.
+/// Errors: `usage` for a malformed code; `conflict` when its words are wrong (which burns it), it is burnt, used or has
+/// expired, or this machine belongs to another user; `unreachable` when nobody shows it; `verification` when what came does
+/// not verify.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceLink {
+    /// The code, as `7-crossbow-orca-basil`.
+    pub code: Secret,
+    /// Where it is shown, as `HOST` or `HOST:PORT`; absent, on this LAN.
+    pub at: Option<String>,
+    /// This device's name in the networks; absent, the machine's host name made a DNS label.
+    pub host: Option<String>,
+    /// How long to try, in seconds.
+    pub wait_seconds: u32,
+}
+
+/// This user's devices, by network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceList {
+    /// Which network; absent, all.
+    pub network: Option<String>,
+}
+
+/// Removes one device, and nothing else of its user. One of this user's own needs the user key, another one's that this
+/// user is senior to it. Errors: `not_found`; `not_permitted`; `usage` for this device itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRemove {
+    /// Which network.
+    pub network: Option<String>,
+    /// The device's name, or the start (≥ 4 hex digits) of its key.
+    pub name: String,
+    /// The start (≥ 4 hex digits) of an event's id: what the device signed when it knew of that event is void; absent,
+    /// what is known here stands.
+    pub since: Option<String>,
+    /// Why, for the log.
+    pub reason: Option<String>,
+    /// See the module.
+    pub wait_ms: Option<u64>,
+}
+
+/// Puts the user key under a passphrase, changes that, or takes it off. Needs the user key. Errors: `usage` for a passphrase
+/// that is too short.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdProtect {
+    /// The new passphrase; absent, none from now on.
+    pub passphrase: Option<Secret>,
 }

@@ -14,6 +14,9 @@ pub struct Error {
     /// A command to type next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// Whether the same call with the passphrase of the user key ([`WithKey`](crate::call::WithKey)) may succeed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub needs_passphrase: bool,
 }
 
 impl Error {
@@ -23,6 +26,15 @@ impl Error {
             code,
             message: message.into(),
             hint: None,
+            needs_passphrase: false,
+        }
+    }
+
+    /// What a call answers that needs the user key, which is under a passphrase.
+    pub fn passphrase(message: impl Into<String>) -> Self {
+        Self {
+            needs_passphrase: true,
+            ..Self::new(Code::NotPermitted, message)
         }
     }
 

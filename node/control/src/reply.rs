@@ -8,7 +8,7 @@ pub use crate::history::{Differences, LogShown, Past, Why};
 use crate::secret::Secret;
 use crate::view::{
     DnsView, EventRef, InviteView, LogEntry, MemberView, NetworkIdentity, NetworkStatus,
-    NetworkView, OfferView, Reach, ServerView, SettingView, Spread,
+    NetworkView, OfferView, OwnDevices, Reach, ServerView, SettingView, Spread, UserKeyPlace,
 };
 
 /// The answer to a call, on the wire `{"created":{..}}`.
@@ -78,6 +78,16 @@ pub enum Reply {
     SettingWritten(SettingWritten),
     /// A key was changed.
     Rotated(Rotated),
+    /// A code for a further device.
+    DeviceCode(DeviceCode),
+    /// A further device was linked here.
+    DeviceLinked(DeviceLinked),
+    /// This device is a further one of a user.
+    DeviceEntered(DeviceEntered),
+    /// This user's devices.
+    Devices(Devices),
+    /// A device was removed.
+    DeviceRemoved(DeviceRemoved),
 }
 
 /// Answers [`Create`](crate::call::Create).
@@ -315,13 +325,16 @@ pub struct Pong {
     pub path: String,
 }
 
-/// Answers [`IdShow`](crate::call::IdShow).
+/// Answers [`IdShow`](crate::call::IdShow) and [`IdProtect`](crate::call::IdProtect).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The user's key, 64 hex digits.
     pub user: String,
     /// The device's key, 64 hex digits.
     pub device: String,
+    /// Where the user's secret key is.
+    #[serde(default)]
+    pub user_key: UserKeyPlace,
     /// What this device is called in each network, by the network's name.
     pub networks: Vec<NetworkIdentity>,
 }
@@ -412,4 +425,78 @@ pub struct Rotated {
     pub event: EventRef,
     /// How many other devices have it; `missing` names those that do not know the new key yet.
     pub spread: Spread,
+}
+
+/// Answers [`DeviceCode`](crate::call::DeviceCode).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceCode {
+    /// What is typed on the other machine.
+    pub code: Secret,
+    /// When it ends.
+    pub expires_ms: u64,
+    /// Where this device can be reached from other networks than this LAN, as far as it knows: `192.168.1.5:51820`. Empty if
+    /// it takes codes on the LAN alone.
+    pub addresses: Vec<String>,
+    /// Names of the networks that the other machine enters.
+    pub networks: Vec<String>,
+    /// Whether it gets the user key.
+    pub key: bool,
+}
+
+/// Answers [`DeviceCodeWait`](crate::call::DeviceCodeWait).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceLinked {
+    /// The new device's key.
+    pub device: String,
+    /// Its first eight digits.
+    pub short: String,
+    /// What it is called, and in which networks, as `HOST.NETWORK`.
+    pub names: Vec<String>,
+    /// Whether it has the user key.
+    pub key: bool,
+}
+
+/// Answers [`DeviceLink`](crate::call::DeviceLink).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceEntered {
+    /// The user's key.
+    pub user: String,
+    /// The first eight digits of the device that showed the code.
+    pub by_short: String,
+    /// Where the user's secret key is from now on, as this machine sees it.
+    pub user_key: UserKeyPlace,
+    /// The networks that were entered.
+    pub networks: Vec<NetworkView>,
+    /// What went wrong with others, one line each.
+    pub problems: Vec<String>,
+}
+
+/// Answers [`DeviceList`](crate::call::DeviceList).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Devices {
+    /// The user's key.
+    pub user: String,
+    /// By the networks' names.
+    pub networks: Vec<OwnDevices>,
+}
+
+/// Answers [`DeviceRemove`](crate::call::DeviceRemove).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRemoved {
+    /// The network's name.
+    pub network: String,
+    /// The device's name.
+    pub name: String,
+    /// Name of its user, who stays a member.
+    pub user: String,
+    /// Whether it was one of this user's own, removed by the user key.
+    pub own: bool,
+    /// The removal.
+    pub event: EventRef,
+    /// How many other devices have it.
+    pub spread: Spread,
+    /// How many events it made void.
+    pub acts_voided: u32,
+    /// Short ids of the invites that the device had made and that were closed.
+    pub invites_closed: Vec<String>,
 }

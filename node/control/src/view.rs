@@ -221,6 +221,44 @@ pub struct MemberDevice {
     pub last_seen_ms: Option<u64>,
 }
 
+/// This user's devices in a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnDevices {
+    /// The network's name.
+    pub network: String,
+    /// The network's id.
+    pub id: String,
+    /// What the user is called in it.
+    pub user: String,
+    /// By name.
+    pub devices: Vec<OwnDevice>,
+}
+
+/// One of this user's devices.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnDevice {
+    /// The device.
+    #[serde(flatten)]
+    pub device: MemberDevice,
+    /// Whether it is this machine.
+    pub me: bool,
+    /// Whether it is what the user's bare name means.
+    pub first: bool,
+}
+
+/// Where a user's secret key is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UserKeyPlace {
+    /// On this machine, for whoever is root there.
+    #[default]
+    Here,
+    /// On this machine, under a passphrase.
+    Protected,
+    /// On another machine of the user alone.
+    Elsewhere,
+}
+
 /// An event.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct EventRef {

@@ -14,6 +14,7 @@
 //!    [`explain`] says why somebody may reach a port, by the filter's own judgement. [`rotation`] says when to change the
 //!    key of events after a removal, [`checkpoint`] when to seal their order. [`settings`] are what admins can set for the
 //!    whole network.
+//! 5. [`handover`] is what a user's first device tells a further one, and [`keyfile`] the user's key under a passphrase.
 //!
 //! # Invariants, each with tests
 //!
@@ -45,6 +46,8 @@ pub mod desired;
 pub mod dial;
 pub mod explain;
 pub mod filter;
+pub mod handover;
+pub mod keyfile;
 pub mod link;
 pub mod mirror;
 pub mod names;

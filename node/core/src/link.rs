@@ -58,6 +58,8 @@ pub enum Frame {
     OfferKeyWanted(EpochId),
     /// That key, sealed to the box key of a device that may read the offer, asked for or not.
     OfferKey(HandedKey),
+    /// A message of the exchange that a code began (`crate::handover`).
+    Code(Vec<u8>),
 }
 
 /// See [`Frame::Hello`].
@@ -76,6 +78,8 @@ pub enum Role {
     Member,
     /// As one who holds a ticket, with the challenge.
     Joiner(Vec<u8>),
+    /// As one who was told a code, with its first message (`crate::handover`). The hello names no network.
+    Code(Vec<u8>),
 }
 
 /// Why a device does not go on.

@@ -71,6 +71,7 @@ fn every_variant_of_a_frame_has_a_vector() {
         Frame::Said(..) => "Said",
         Frame::OfferKeyWanted(_) => "OfferKeyWanted",
         Frame::OfferKey(_) => "OfferKey",
+        Frame::Code(_) => "Code",
     };
     let probe = |probe: &Probe| match probe {
         Probe::Echo => "Echo",
@@ -80,6 +81,7 @@ fn every_variant_of_a_frame_has_a_vector() {
     let role = |role: &Role| match role {
         Role::Member => "Member",
         Role::Joiner(_) => "Joiner",
+        Role::Code(_) => "told a code",
     };
     let refusal = |refusal: &Refusal| match refusal {
         Refusal::NotHere => "NotHere",
@@ -120,6 +122,8 @@ fn every_variant_of_a_frame_has_a_vector() {
         "OfferKey",
         "Member",
         "Joiner",
+        "Code",
+        "told a code",
         "NotHere",
         "Unknown",
         "Removed",
@@ -179,6 +183,7 @@ fn frames() -> Vec<(&'static str, Frame)> {
     vec![
         ("hello.member", hello(Role::Member)),
         ("hello.joiner", hello(Role::Joiner(vec![1, 2, 3]))),
+        ("hello.code", hello(Role::Code(vec![1, 2, 3]))),
         ("welcome", Frame::Welcome(vec![1, 2, 3])),
         ("refused.not-here", Frame::Refused(Refusal::NotHere)),
         ("refused.unknown", Frame::Refused(Refusal::Unknown)),
@@ -201,5 +206,6 @@ fn frames() -> Vec<(&'static str, Frame)> {
         ("said.refused", Frame::Said(7, Some(3))),
         ("offer-key-wanted", Frame::OfferKeyWanted(EpochId([1; 32]))),
         ("offer-key", Frame::OfferKey(offer_key)),
+        ("code", Frame::Code(vec![1, 2, 3])),
     ]
 }

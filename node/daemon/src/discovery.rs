@@ -24,7 +24,7 @@ pub(crate) const TOPIC: usize = 8;
 const SERVICE: &str = "mesh-vpn";
 const TOPICS: &str = "topics";
 /// As many as fit into a TXT attribute of 255 bytes, behind `topics=`.
-const MAX_TOPICS: usize = 14;
+pub(crate) const MAX_TOPICS: usize = 14;
 const MAX_ADDRESSES: usize = 16;
 /// A device is found within about this time.
 const CADENCE: Duration = Duration::from_millis(1000);

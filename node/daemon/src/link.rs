@@ -114,6 +114,11 @@ impl Wire {
         read(&mut self.recv, MAX_FRAME).await
     }
 
+    /// The next frame, of somebody who may be anybody.
+    pub(crate) async fn read_short(&mut self) -> Result<Frame, LinkError> {
+        read(&mut self.recv, MAX_GREETING).await
+    }
+
     /// Tells a device that does not know this one who this is: sends the events, then closes.
     pub(crate) async fn introduce(mut self, events: Vec<Frame>) {
         let sent = async {
@@ -301,7 +306,9 @@ fn rest(wait: u64) -> u64 {
 
 fn cost(frame: &Frame) -> usize {
     64 + match frame {
-        Frame::Sync(bytes) | Frame::Beacon(bytes) | Frame::Redeem(bytes) => bytes.len(),
+        Frame::Sync(bytes) | Frame::Beacon(bytes) | Frame::Redeem(bytes) | Frame::Code(bytes) => {
+            bytes.len()
+        }
         Frame::Events(events) => events.iter().map(Vec::len).sum(),
         Frame::Stored(ids) => ids.len() * 32,
         _ => 0,

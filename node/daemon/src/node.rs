@@ -5,6 +5,7 @@
 mod calls;
 mod change;
 mod checkpoint;
+mod device;
 mod frames;
 mod join;
 mod links;
@@ -32,6 +33,7 @@ use mesh_control::state::State as Watched;
 use mesh_core::link::Hello;
 use mesh_core::peer::PeerId;
 use mesh_ledger::ids::{NetworkId, ServerKey};
+use mesh_ledger::keys::UserSecret;
 use mesh_os::dirs::Dirs;
 use mesh_os::machine;
 use mesh_tunnel::Tunnel;
@@ -91,6 +93,14 @@ pub(crate) enum Event {
     Mirror(ServerKey, MirrorEvent),
     /// Whether the servers of a network that is to be created answer.
     Reached(Box<mirrors::Reached>),
+    /// A call with the passphrase of the user key, and what that opened.
+    Unlocked(Box<calls::Opened>, Respond),
+    /// Who was told a code says that it knows the words.
+    CodeClaimed(Box<device::Claimed>),
+    /// A further device of this user has entered its networks.
+    CodeArrived(Box<device::Arrived>),
+    /// An attempt to become a further device has ended.
+    Entered(Box<device::enter::Outcome>),
     /// The machine's interfaces or addresses changed.
     Machine,
     /// Stop.
@@ -114,6 +124,14 @@ pub(crate) struct Node {
     discovery: Option<Discovery>,
     lan: BTreeMap<PeerId, Seen>,
     joining: Vec<Joining>,
+    /// The code that is shown for a further device.
+    sharing: Option<device::Sharing>,
+    /// The attempt to become a further device.
+    entering: Option<device::enter::Entering>,
+    /// The user key, while a call is answered that brought its passphrase.
+    unlocked: Option<UserSecret>,
+    /// One passphrase is worked on at a time: it takes memory by intent.
+    unlocking: Arc<Semaphore>,
     pending: Vec<Pending>,
     /// Explanations that wait for another device's word.
     asking: Vec<calls::why::Asking>,
@@ -161,6 +179,10 @@ impl Node {
             discovery: None,
             lan: BTreeMap::new(),
             joining: Vec::new(),
+            sharing: None,
+            entering: None,
+            unlocked: None,
+            unlocking: Arc::new(Semaphore::new(1)),
             pending: Vec::new(),
             asking: Vec::new(),
             next_question: 0,
@@ -268,6 +290,10 @@ impl Node {
             Event::Tunnel(network, event) => self.tunnel_event(network, event),
             Event::Joined(outcome) => self.joined(*outcome).await,
             Event::Left(network, reply, respond) => self.left(network, *reply, respond).await,
+            Event::Unlocked(opened, respond) => self.unlocked(*opened, respond).await,
+            Event::CodeClaimed(claimed) => self.code_claimed(*claimed),
+            Event::CodeArrived(arrived) => self.code_arrived(*arrived).await,
+            Event::Entered(outcome) => self.entered(*outcome).await,
             Event::Machine => self.machine_changed().await,
             Event::Stop => {}
         }
@@ -329,6 +355,7 @@ impl Node {
                 }
             }
             self.drop_idle_joiners(now);
+            self.end_old_code();
             self.announce_on_lan();
         }
     }
@@ -359,6 +386,9 @@ impl Node {
         }
         for joining in &self.joining {
             joining.seen(&seen);
+        }
+        if let Some(entering) = &self.entering {
+            entering.seen(&seen);
         }
         // Bounded: a LAN has no more devices than this, or lies.
         if self.lan.len() < 4096 || self.lan.contains_key(&seen.peer) {

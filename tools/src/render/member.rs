@@ -1,7 +1,7 @@
 //! Members, admins, and this machine's own keys.
 
 use mesh_control::reply::{Identity, Kicked, Member, Members, Rotated, Signed};
-use mesh_control::view::{MemberDevice, MemberView};
+use mesh_control::view::{MemberDevice, MemberView, UserKeyPlace};
 
 use super::network::or_none;
 use super::outcome::spread;
@@ -137,11 +137,28 @@ pub(crate) fn rotated(rotated: &Rotated) -> Vec<Line> {
     ))]
 }
 
+/// The user key was put under a passphrase, or out from under it.
+pub(crate) fn protected(identity: &Identity) -> Vec<Line> {
+    vec![key(identity.user_key)]
+}
+
+fn key(place: UserKeyPlace) -> Line {
+    let line = Line::plain("the user key is ");
+    match place {
+        UserKeyPlace::Here => line
+            .and(Role::Care, "here without a passphrase")
+            .and(Role::Plain, ": mesh id protect"),
+        UserKeyPlace::Protected => line.and(Role::Ok, "here, under a passphrase"),
+        UserKeyPlace::Elsewhere => line.and(Role::Plain, "on another device of yours"),
+    }
+}
+
 /// The keys of this machine.
 pub(crate) fn identity(identity: &Identity, look: &Look) -> Vec<Line> {
     let mut lines = vec![
         Line::plain(format!("user    {}", identity.user)),
         Line::plain(format!("device  {}", identity.device)),
+        key(identity.user_key),
     ];
     let mut table = Table::new()
         .name("NAME")
@@ -164,7 +181,7 @@ pub(crate) fn identity(identity: &Identity, look: &Look) -> Vec<Line> {
     lines
 }
 
-fn voided(acts: u32) -> String {
+pub(super) fn voided(acts: u32) -> String {
     if acts == 0 {
         String::new()
     } else {
@@ -187,7 +204,7 @@ fn admitted(member: &MemberView, now_ms: u64) -> String {
         .map_or_else(|| "made the network".to_owned(), how)
 }
 
-fn seen(device: &MemberDevice, now_ms: u64) -> String {
+pub(super) fn seen(device: &MemberDevice, now_ms: u64) -> String {
     match device.last_seen_ms {
         _ if device.online => "now".to_owned(),
         Some(seen) => age(seen, now_ms),
@@ -195,7 +212,7 @@ fn seen(device: &MemberDevice, now_ms: u64) -> String {
     }
 }
 
-fn mark(device: &MemberDevice) -> Line {
+pub(super) fn mark(device: &MemberDevice) -> Line {
     Line::new(mark_role(device), mark_symbol(device))
 }
 

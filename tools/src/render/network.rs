@@ -291,6 +291,6 @@ pub(super) fn or_none(lines: Vec<Line>, none: &str) -> Vec<Line> {
 }
 
 /// `alice.home 10.73.20.1`
-fn me(network: &NetworkView) -> String {
+pub(super) fn me(network: &NetworkView) -> String {
     format!("{}.{} {}", network.host, network.name, network.address)
 }

@@ -52,7 +52,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> 
         subnet: args.subnet,
         servers,
     };
-    let created = context.call_over(&mut client, create, MAKING).await?;
+    let created = context.call_keyed(&mut client, create, MAKING).await?;
     context.print("create", &created, |created, _| {
         render::created(created, &places, started)
     })?;

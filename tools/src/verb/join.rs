@@ -41,7 +41,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> 
         host: args.host,
         wait_seconds,
     };
-    let joined = context.call_over(&mut client, join, args.wait).await?;
+    let joined = context.call_keyed(&mut client, join, args.wait).await?;
     context.print("join", &joined, |joined, _| render::joined(joined))?;
     let ping = context.command(&["ping", &joined.admitted_by]);
     context.hint(&ping);

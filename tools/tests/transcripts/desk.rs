@@ -70,6 +70,7 @@ impl Desk {
             err: stream(&err),
             input: Box::new(io::Cursor::new(self.input.clone())),
             input_is_terminal: width.is_some(),
+            ask: |_| Ok("correct horse".to_owned()),
             now_ms: || examples::NOW_MS,
         };
         let root = self.folder.path().to_str().unwrap();

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod desk;
+mod devices;
 mod history;
 mod joining;
 mod members;

@@ -182,6 +182,7 @@ async fn id_sync_version_and_completions() {
     let identity = Reply::Identity(reply::Identity {
         user: examples::id("e000f3e2"),
         device: examples::id("d000f3d2"),
+        user_key: mesh_control::view::UserKeyPlace::Here,
         networks: vec![NetworkIdentity {
             network: "home".to_owned(),
             id: examples::id("c0ffee01"),

@@ -1,9 +1,11 @@
 //! What tools ask for: one function per call, answered at once or when others have confirmed.
 
 mod create;
+mod devices;
 mod dns;
 mod invites;
 mod keys;
+mod key;
 mod log;
 mod members;
 mod networks;
@@ -25,6 +27,8 @@ use tokio::sync::oneshot;
 
 use super::{Net, Node};
 use crate::clock::now_ms;
+
+pub(crate) use key::Opened;
 
 /// Where an answer goes. The tool may be gone by then: what it asked for is done all the same.
 pub(crate) type Respond = oneshot::Sender<Result<Reply, Error>>;
@@ -103,6 +107,15 @@ impl Node {
             }
             Call::DnsStatus(call) => self.dns_status(call.network.as_deref()),
             Call::DnsQuery(call) => self.dns_query(&call),
+            Call::DeviceCode(call) => self.device_code(&call).await,
+            Call::DeviceCodeWait(_) => return self.wait_for_code(respond),
+            Call::DeviceLink(call) => return self.device_link(&call, respond),
+            Call::DeviceList(call) => self.device_list(call.network.as_deref()),
+            Call::DeviceRemove(call) => {
+                return self.signed(respond, |node| node.device_remove(&call)).await;
+            }
+            Call::IdProtect(call) => self.id_protect(&call),
+            Call::WithKey(with) => return self.with_key(*with, respond).await,
         };
         let _ = respond.send(result);
     }

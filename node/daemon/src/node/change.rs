@@ -19,7 +19,7 @@ use x25519_dalek::{PublicKey, StaticSecret};
 
 use super::{Event, Net, Node};
 use crate::clock::{now_ms, steady};
-use crate::discovery::TOPIC;
+use crate::discovery::{MAX_TOPICS, TOPIC};
 use crate::link::LinkId;
 
 /// Why a network is not up.
@@ -304,12 +304,14 @@ impl Node {
         let Some(discovery) = &mut self.discovery else {
             return;
         };
+        let code = self.sharing.as_ref().and_then(|sharing| sharing.topic(now));
         let up = self.nets.values().filter(|net| net.is_up());
         let topics = up
             .flat_map(|net| net.state().invites.values())
             .filter(|i| i.closed.is_none() && i.expires > now && i.used < i.max_uses)
-            .filter_map(|invite| topic(&invite.contact).first_chunk::<TOPIC>().copied())
-            .collect();
+            .filter_map(|invite| topic(&invite.contact).first_chunk::<TOPIC>().copied());
+        // Somebody waits for the code at this moment: it comes first where there is no room for all.
+        let topics = code.into_iter().chain(topics).take(MAX_TOPICS).collect();
         discovery.announce(self.endpoint.addresses(), topics, &inner);
     }
 

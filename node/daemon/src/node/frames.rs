@@ -56,7 +56,8 @@ impl Node {
             | Frame::Welcome(_)
             | Frame::Refused(_)
             | Frame::Events(_)
-            | Frame::Redeemed(_) => {
+            | Frame::Redeemed(_)
+            | Frame::Code(_) => {
                 self.end(link, Refusal::Protocol);
             }
         }

@@ -15,6 +15,7 @@ use mesh_core::link::{Frame, Hello, Refusal, Role};
 use mesh_core::peer::PeerId;
 use mesh_ledger::event::attributes::Joining as Wishes;
 use mesh_ledger::ids::{NetworkId, WgKey};
+use mesh_ledger::keys::UserSecret;
 use mesh_ledger::network::redeem::{Answer, Challenge, RedeemError, Reply as Redeemed, Request};
 use mesh_ledger::network::{JoinArgs, Ledger};
 use mesh_ledger::parking::Source;
@@ -92,6 +93,7 @@ enum Failure {
 
 struct Attempt {
     ticket: Ticket,
+    user: UserSecret,
     identity: Arc<Identity>,
     endpoint: Endpoint,
     servers: Vec<letter::Letterbox>,
@@ -129,6 +131,10 @@ impl Node {
             let _ = respond.send(Err(error));
             return;
         }
+        let user = match self.user_secret() {
+            Ok(user) => user,
+            Err(error) => return drop(respond.send(Err(error))),
+        };
         let wishes = match self.wishes(&id, host) {
             Ok(wishes) => wishes,
             Err(error) => return drop(respond.send(Err(Error::new(Code::Failed, error)))),
@@ -153,6 +159,7 @@ impl Node {
         self.lan.values().for_each(|seen| joining.seen(seen));
         self.joining.push(joining);
         let attempt = Attempt {
+            user,
             identity: self.identity.clone(),
             endpoint: self.endpoint.clone(),
             servers: self.letterboxes(&ticket),
@@ -176,7 +183,7 @@ impl Node {
         });
     }
 
-    fn wishes(&self, id: &NetworkId, host: Label) -> Result<Wishes, String> {
+    pub(super) fn wishes(&self, id: &NetworkId, host: Label) -> Result<Wishes, String> {
         let folder = net::folder(&self.dirs, id);
         let text = |error: &dyn std::error::Error| error.to_string();
         mesh_os::dirs::create_private(&self.dirs.state.join("networks"))
@@ -449,7 +456,7 @@ impl Attempt {
         let request = Request::new(
             &self.ticket,
             introduction.invite,
-            &self.identity.user,
+            &self.user,
             &self.identity.device,
             self.identity.boxes.public(),
             self.wishes.clone(),

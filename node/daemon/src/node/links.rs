@@ -154,11 +154,13 @@ impl Node {
             }
             Ok(Greeting::Unknown(wire)) => {
                 debug!(?peer, "does not know this device yet");
+                // The latest: what makes this device a member is among them, and what lies before them the other has.
+                let earlier = net.ledger.graph().len().saturating_sub(MAX_INTRODUCTION);
                 let events = net
                     .ledger
                     .index()
                     .events()
-                    .take(MAX_INTRODUCTION)
+                    .skip(earlier)
                     .map(|event| event.bytes().to_vec());
                 let events: Vec<Vec<u8>> = events.collect();
                 tokio::spawn(wire.introduce(event_frames(events.iter().map(Vec::as_slice))));
@@ -181,6 +183,9 @@ impl Node {
     /// Somebody connected and said hello.
     pub(crate) async fn incoming(&mut self, wire: Wire, hello: Hello) {
         let peer = wire.peer();
+        if let Role::Code(start) = &hello.role {
+            return self.code_started(wire, start);
+        }
         let Some(net) = self.nets.get_mut(&hello.network).filter(|net| net.is_up()) else {
             tokio::spawn(wire.refuse(Refusal::NotHere, Vec::new()));
             return;
@@ -206,6 +211,7 @@ impl Node {
                     let _ = events.send(Event::Introduced(network, peer, told)).await;
                 });
             }
+            Role::Code(_) => {}
             Role::Joiner(challenge) => {
                 let joiners = self.links.values().filter(|linked| !linked.member).count();
                 let Some(challenge) =

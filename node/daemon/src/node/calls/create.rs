@@ -54,6 +54,7 @@ impl Node {
             }
             None => self.free_subnet()?,
         };
+        let user = self.user_secret()?;
         let failed = |error: &dyn std::error::Error| Error::new(Code::Failed, error.to_string());
         // The folder is named after the network, whose id its genesis makes; so it is made aside and moved.
         let networks = self.dirs.state.join("networks");
@@ -71,7 +72,7 @@ impl Node {
             name: name.clone(),
             subnet,
             policy: Policy::default(),
-            user: &self.identity.user,
+            user: &user,
             device: &self.identity.device,
             box_secret: self.identity.boxes.clone(),
             host,

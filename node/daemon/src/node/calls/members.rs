@@ -237,7 +237,8 @@ fn member_name(net: &Net, user: &UserId) -> String {
         .map_or_else(|| user.short(), |member| member.name.to_string())
 }
 
-fn voids(net: &Net) -> BTreeSet<EventId> {
+/// The events that do not count.
+pub(super) fn voids(net: &Net) -> BTreeSet<EventId> {
     let graph = net.ledger.graph();
     let void = |idx: &mesh_ledger::graph::Idx| {
         net.ledger

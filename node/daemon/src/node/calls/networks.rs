@@ -95,12 +95,15 @@ impl Node {
             return;
         };
         let name = net.name();
-        let user = net
-            .state()
-            .devices
-            .get(&net.my_device())
-            .map(|device| device.user);
-        let Some(user) = user else {
+        let me = net.my_device();
+        let target = net.state().member_of(&me).map(|member| {
+            // The user stays with its other devices; with the last one it goes.
+            match member.devices.len() {
+                0 | 1 => Target::User(member.user),
+                _ => Target::Device(me),
+            }
+        });
+        let Some(target) = target else {
             // Removed already: only what is kept here is left to go.
             let event = net.state().removed_devices.get(&net.my_device()).copied();
             let forgotten = self.forget(id).await;
@@ -123,7 +126,7 @@ impl Node {
             return drop(respond.send(reply));
         };
         let act = Act::Remove(Remove {
-            target: Target::User(user),
+            target,
             cut: None,
             closes: Vec::new(),
             by_user: None,
@@ -220,6 +223,7 @@ impl Node {
         Reply::Identity(reply::Identity {
             user: self.identity.user.public().to_string(),
             device: self.identity.device.public().to_string(),
+            user_key: self.user_key_place(),
             networks,
         })
     }

@@ -128,7 +128,7 @@ impl Attempt {
         let request = Redemption::new(
             &self.ticket,
             invite,
-            &self.identity.user,
+            &self.user,
             &self.identity.device,
             self.identity.boxes.public(),
             self.wishes.clone(),

@@ -8,6 +8,7 @@ use mesh_control::reply::{self, Reply};
 use mesh_ledger::event::attributes::{Server, Write};
 use mesh_ledger::event::{Act, Attributes};
 use mesh_ledger::ids::{EventId, NetworkId, ServerKey};
+use mesh_ledger::keys::UserSecret;
 use mesh_ledger::mirror::ServerAddress;
 use tracing::warn;
 
@@ -45,6 +46,8 @@ pub(crate) struct Reached {
     call: Create,
     servers: Vec<ServerAddress>,
     result: Result<(), Error>,
+    /// The user key, if the call brought its passphrase.
+    unlocked: Option<UserSecret>,
     respond: Respond,
 }
 
@@ -56,6 +59,10 @@ impl Node {
         servers: Vec<ServerAddress>,
         respond: Respond,
     ) {
+        if let Err(error) = self.user_secret() {
+            return drop(respond.send(Err(error)));
+        }
+        let unlocked = self.unlocked.clone();
         let (endpoint, events) = (self.endpoint.clone(), self.events.clone());
         tokio::spawn(async move {
             let mut result = Ok(());
@@ -73,6 +80,7 @@ impl Node {
                 call,
                 servers,
                 result,
+                unlocked,
                 respond,
             };
             let _ = events.send(Event::Reached(Box::new(reached))).await;
@@ -85,13 +93,16 @@ impl Node {
             mut call,
             servers,
             result,
+            unlocked,
             respond,
         } = reached;
         call.servers.clear();
+        self.unlocked = unlocked;
         let created = match result {
             Ok(()) => self.create(&call).await,
             Err(error) => Err(error),
         };
+        self.unlocked = None;
         let reply = match created {
             Ok(reply) => reply,
             Err(error) => return drop(respond.send(Err(error))),
