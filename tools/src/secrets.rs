@@ -1,7 +1,8 @@
 //! Passphrases: from the terminal without echo, from standard input or a file, never from an argument.
 
-use std::fs::File;
-use std::io::Read;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use mesh_control::{Code, Error, Secret};
@@ -59,6 +60,26 @@ pub(crate) fn check_source(from: &str) -> Result<(), Error> {
     Err(Error::new(Code::Usage, error))
 }
 
+/// Writes a secret to a new file that only its owner can read.
+pub(crate) fn write(path: &Path, secret: &Secret) -> Result<(), Error> {
+    let written = || -> std::io::Result<()> {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)?;
+        file.write_all(secret.reveal().as_bytes())?;
+        file.write_all(b"\n")?;
+        file.sync_all()
+    };
+    written().map_err(|error| {
+        Error::new(
+            Code::Failed,
+            format!("cannot write {}: {error}", path.display()),
+        )
+    })
+}
+
 fn ask(context: &mut Context, prompt: &str) -> Result<Secret, Error> {
     let read = (context.terminal.ask)(prompt);
     read.map(Secret::new)
@@ -66,7 +87,7 @@ fn ask(context: &mut Context, prompt: &str) -> Result<Secret, Error> {
 }
 
 /// One line, byte by byte: what stands behind it is for the next that asks.
-fn line(from: &mut dyn Read, name: &str) -> Result<Secret, Error> {
+pub(crate) fn line(from: &mut dyn Read, name: &str) -> Result<Secret, Error> {
     // Of a size that holds it, so that it does not move and leave a copy behind.
     let mut text = Zeroizing::new(Vec::with_capacity(MAX_LINE));
     let mut byte = [0];

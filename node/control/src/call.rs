@@ -110,6 +110,8 @@ verbs! {
     DeviceList "device_list" => Devices,
     DeviceRemove "device_remove" => DeviceRemoved,
     IdProtect "id_protect" => Identity,
+    IdExport "id_export" => IdExported,
+    IdImport "id_import" => Identity,
 }
 
 /// A call that needs the user key, where that is under a passphrase: the key is there for this one call. Such a call
@@ -653,4 +655,22 @@ pub struct DeviceRemove {
 pub struct IdProtect {
     /// The new passphrase; absent, none from now on.
     pub passphrase: Option<Secret>,
+}
+
+/// Writes the user key down under a passphrase, to be kept elsewhere. Needs the user key. Errors: as [`IdProtect`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdExport {
+    /// What it is written down under; not what it is under here.
+    pub passphrase: Secret,
+}
+
+/// Makes this machine's user the one whose key was exported; the key lies here under the passphrase it was exported with.
+/// Errors: `usage` when the text is none; `not_permitted` when the passphrase is wrong; `conflict` when this machine is
+/// another user's device in a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdImport {
+    /// What [`IdExport`] answered.
+    pub key: Secret,
+    /// The passphrase it is under.
+    pub passphrase: Secret,
 }

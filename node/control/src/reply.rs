@@ -88,6 +88,8 @@ pub enum Reply {
     Devices(Devices),
     /// A device was removed.
     DeviceRemoved(DeviceRemoved),
+    /// The user key, written down.
+    IdExported(IdExported),
 }
 
 /// Answers [`Create`](crate::call::Create).
@@ -325,7 +327,7 @@ pub struct Pong {
     pub path: String,
 }
 
-/// Answers [`IdShow`](crate::call::IdShow) and [`IdProtect`](crate::call::IdProtect).
+/// Answers [`IdShow`](crate::call::IdShow), [`IdProtect`](crate::call::IdProtect) and [`IdImport`](crate::call::IdImport).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The user's key, 64 hex digits.
@@ -499,4 +501,13 @@ pub struct DeviceRemoved {
     pub acts_voided: u32,
     /// Short ids of the invites that the device had made and that were closed.
     pub invites_closed: Vec<String>,
+}
+
+/// Answers [`IdExport`](crate::call::IdExport).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdExported {
+    /// The user's key, 64 hex digits.
+    pub user: String,
+    /// The secret key under the passphrase, one line of text.
+    pub key: Secret,
 }

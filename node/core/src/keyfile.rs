@@ -7,6 +7,7 @@
 use argon2::{Algorithm, Argon2, Params, Version};
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use data_encoding::BASE64URL_NOPAD;
 use mesh_ledger::ids::UserId;
 use mesh_ledger::keys::UserSecret;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,7 @@ pub const MAX_PASSPHRASE: usize = 1024;
 pub const MAX_KEY_FILE: usize = 256;
 const MAGIC: &[u8] = b"mesh user key ";
 const VERSION: u8 = b'1';
+const TEXT: &str = "MESH-USER-KEY:";
 
 /// What a guess at a passphrase costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -188,6 +190,26 @@ impl Locked {
         }
     }
 
+    /// One line of text, for a file or a note.
+    #[must_use]
+    pub fn text(&self) -> String {
+        format!("{TEXT}{}", BASE64URL_NOPAD.encode(&self.encode()))
+    }
+
+    /// Reads that line.
+    ///
+    /// # Errors
+    /// [`BadKeyFile`]
+    pub fn from_text(text: &str) -> Result<Self, BadKeyFile> {
+        let body = text
+            .trim()
+            .strip_prefix(TEXT)
+            .filter(|body| body.len() <= 2 * MAX_KEY_FILE)
+            .ok_or(BadKeyFile::Malformed)?;
+        let bytes = BASE64URL_NOPAD.decode(body.as_bytes());
+        Self::decode(&bytes.map_err(|_| BadKeyFile::Malformed)?)
+    }
+
     fn cipher(&self, passphrase: &str) -> Option<XChaCha20Poly1305> {
         let params = Params::new(self.cost.memory, self.cost.passes, 1, Some(32)).ok()?;
         let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
@@ -277,6 +299,23 @@ mod tests {
             ..locked()
         };
         assert_eq!(Locked::decode(&dear.encode()), Err(BadKeyFile::Malformed));
+    }
+
+    #[test]
+    fn a_key_file_reads_back_from_its_line_of_text_and_from_no_other() {
+        let text = locked().text();
+        assert!(text.len() < 300 && text.lines().count() == 1);
+        assert_eq!(Locked::from_text(&format!(" {text}\n")), Ok(locked()));
+        for bad in [
+            "",
+            "MESH-USER-KEY:",
+            "MESH:1:4KQ7RZ",
+            &text[..text.len() - 3],
+        ] {
+            assert_eq!(Locked::from_text(bad), Err(BadKeyFile::Malformed));
+        }
+        let endless = format!("{text}{}", "A".repeat(4096));
+        assert_eq!(Locked::from_text(&endless), Err(BadKeyFile::Malformed));
     }
 
     #[test]

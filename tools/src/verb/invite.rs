@@ -1,17 +1,14 @@
 //! `mesh invite`, `mesh invite ls`, `mesh invite revoke ID`
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Subcommand;
-use mesh_control::{Code, Error, Secret, call};
+use mesh_control::{Code, Error, call};
 
 use crate::cli::{At, Wait};
 use crate::context::Context;
-use crate::{parse, render};
+use crate::{parse, render, secrets};
 
 /// Invite somebody: prints a ticket
 ///
@@ -114,7 +111,10 @@ async fn make(args: Args, context: &mut Context) -> Result<(), Error> {
     let invited = context.call_waiting(invite, args.wait.more()).await;
     let invited = context.suggest(invited, &[]).await?;
     match &args.out {
-        Some(path) => write_ticket(path, &invited.ticket)?,
+        // The invite stands although its ticket is lost, so say how to close it.
+        Some(path) => {
+            secrets::write(path, &invited.ticket).map_err(|error| error.hint("mesh invite ls"))?
+        }
         None if context.global.json => {}
         None => context.print_secret(&invited.ticket)?,
     }
@@ -127,25 +127,4 @@ async fn make(args: Args, context: &mut Context) -> Result<(), Error> {
     let ticket = out.as_deref().unwrap_or(invited.ticket.reveal());
     context.hint_elsewhere(&format!("sudo mesh join {ticket} --as NAME"));
     context.require_spread(args.wait.wait, &invited.spread)
-}
-
-fn write_ticket(path: &Path, ticket: &Secret) -> Result<(), Error> {
-    let write = || -> std::io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)?;
-        file.write_all(ticket.reveal().as_bytes())?;
-        file.write_all(b"\n")?;
-        file.sync_all()
-    };
-    // The invite stands although its ticket is lost, so say how to close it.
-    write().map_err(|error| {
-        Error::new(
-            Code::Failed,
-            format!("cannot write {}: {error}", path.display()),
-        )
-        .hint("mesh invite ls")
-    })
 }

@@ -227,3 +227,43 @@ async fn id_protect() {
     assert!(matches!(&changed.call, Call::IdProtect(call)
         if call.passphrase.as_ref().unwrap().reveal() == "battery staple"));
 }
+
+#[tokio::test]
+async fn id_export_and_import() {
+    let identity = |user_key| {
+        Reply::Identity(reply::Identity {
+            user: examples::id("e000f3e2"),
+            device: examples::id("d000f3d2"),
+            user_key,
+            networks: Vec::new(),
+        })
+    };
+    let exported = Reply::IdExported(reply::IdExported {
+        user: examples::id("e000f3e2"),
+        key: Secret::new("MESH-USER-KEY:bWVzaCB1c2VyIGtleSAx"),
+    });
+    let other = Error::new(
+        Code::Conflict,
+        "this machine is another user's device in home",
+    );
+    let fake = Fake::default()
+        .on("id_show", Ok(identity(UserKeyPlace::Here)))
+        .on("id_export", Ok(exported))
+        .on("id_import", Ok(identity(UserKeyPlace::Protected)))
+        .on("id_import", Err(other.hint("sudo mesh leave home")));
+    let mut desk = Desk::new(fake);
+    let file = desk.folder.path().join("key").display().to_string();
+    desk.tty(80, "id export").await;
+    desk.input = "battery staple\n".to_owned();
+    desk.pipe(&format!("id export - --out {file}")).await;
+    desk.pipe(&format!("id export - --out {file}")).await;
+    desk.pipe(&format!("id import {file} --passphrase -")).await;
+    desk.pipe(&format!("id import {file}")).await;
+    desk.pipe("id import /nowhere/key --passphrase -").await;
+    desk.input = "MESH-USER-KEY:bWVzaCB1c2VyIGtleSAx\nbattery staple\n".to_owned();
+    desk.pipe("id import - --passphrase -").await;
+    desk.compare("id_export_import");
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}

@@ -4,8 +4,8 @@ mod create;
 mod devices;
 mod dns;
 mod invites;
-mod keys;
 mod key;
+mod keys;
 mod log;
 mod members;
 mod networks;
@@ -115,6 +115,8 @@ impl Node {
                 return self.signed(respond, |node| node.device_remove(&call)).await;
             }
             Call::IdProtect(call) => self.id_protect(&call),
+            Call::IdExport(call) => self.id_export(&call),
+            Call::IdImport(call) => self.id_import(&call),
             Call::WithKey(with) => return self.with_key(*with, respond).await,
         };
         let _ = respond.send(result);

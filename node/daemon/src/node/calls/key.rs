@@ -1,8 +1,9 @@
 //! The user key: under a passphrase, and out from under it for one call.
 
-use mesh_control::call::{IdProtect, WithKey};
+use mesh_control::Secret;
+use mesh_control::call::{IdExport, IdImport, IdProtect, WithKey};
 use mesh_control::error::{Code, Error};
-use mesh_control::reply::Reply;
+use mesh_control::reply::{self, Reply};
 use mesh_control::view::UserKeyPlace;
 use mesh_core::keyfile::{Cost, Locked, Unlock};
 use mesh_ledger::keys::UserSecret;
@@ -53,35 +54,41 @@ impl Node {
                 self.call(opened.call, respond).await;
                 self.unlocked = None;
             }
-            Err(error) => {
-                let code = match error {
-                    Unlock::Wrong => Code::NotPermitted,
-                    Unlock::Memory(_) => Code::Failed,
-                };
-                let _ = respond.send(Err(Error::new(code, error.to_string())));
-            }
+            Err(error) => drop(respond.send(Err(wrong(&error)))),
         }
     }
 
     pub(super) fn id_protect(&mut self, call: &IdProtect) -> Result<Reply, Error> {
         let user = self.user_secret()?;
         let key = match &call.passphrase {
-            Some(passphrase) => {
-                let random =
-                    |error: random::NoRandomness| Error::new(Code::Failed, error.to_string());
-                let salt = random::bytes().map_err(random)?;
-                let nonce = random::bytes().map_err(random)?;
-                let locked = tokio::task::block_in_place(|| {
-                    Locked::lock(&user, passphrase.reveal(), Cost::DEFAULT, salt, nonce)
-                });
-                let locked = locked.map_err(|error| Error::new(Code::Usage, error.to_string()))?;
-                UserKey::Locked(Box::new(locked))
-            }
+            Some(passphrase) => UserKey::Locked(Box::new(locked(&user, passphrase)?)),
             None => UserKey::Open(user),
         };
         self.set_user_key(key)?;
         self.end_code("the user key was changed");
         info!("the user key is {:?} now", self.user_key_place());
+        Ok(self.id_show())
+    }
+
+    pub(super) fn id_export(&self, call: &IdExport) -> Result<Reply, Error> {
+        let user = self.user_secret()?;
+        let locked = locked(&user, &call.passphrase)?;
+        Ok(Reply::IdExported(reply::IdExported {
+            user: user.public().to_string(),
+            key: Secret::new(locked.text()),
+        }))
+    }
+
+    pub(super) fn id_import(&mut self, call: &IdImport) -> Result<Reply, Error> {
+        let locked = Locked::from_text(call.key.reveal()).map_err(|error| {
+            Error::new(Code::Usage, error.to_string()).hint("mesh id export, on the other machine")
+        })?;
+        self.may_become(&locked.user())?;
+        // Whoever cannot open it would find that out when it is too late.
+        let opened = tokio::task::block_in_place(|| locked.unlock(call.passphrase.reveal()));
+        opened.map_err(|error| wrong(&error))?;
+        self.set_user_key(UserKey::Locked(Box::new(locked)))?;
+        self.end_code("the user key was changed");
         Ok(self.id_show())
     }
 
@@ -100,4 +107,22 @@ impl Node {
             UserKey::Elsewhere(_) => UserKeyPlace::Elsewhere,
         }
     }
+}
+
+fn locked(user: &UserSecret, passphrase: &Secret) -> Result<Locked, Error> {
+    let random = |error: random::NoRandomness| Error::new(Code::Failed, error.to_string());
+    let salt = random::bytes().map_err(random)?;
+    let nonce = random::bytes().map_err(random)?;
+    let locked = tokio::task::block_in_place(|| {
+        Locked::lock(user, passphrase.reveal(), Cost::DEFAULT, salt, nonce)
+    });
+    locked.map_err(|error| Error::new(Code::Usage, error.to_string()))
+}
+
+fn wrong(error: &Unlock) -> Error {
+    let code = match error {
+        Unlock::Wrong => Code::NotPermitted,
+        Unlock::Memory(_) => Code::Failed,
+    };
+    Error::new(code, error.to_string())
 }

@@ -14,7 +14,7 @@ use mesh_core::keyfile::Locked;
 use mesh_core::link::{Frame, Hello, Role};
 use mesh_core::peer::PeerId;
 use mesh_ledger::code::{Channel, Code, Ends, Joiner, Way, topic};
-use mesh_ledger::ids::{DeviceId, NetworkId};
+use mesh_ledger::ids::{DeviceId, NetworkId, UserId};
 use mesh_ledger::keys::{UserSecret, certified};
 use mesh_ledger::network::{Entrant, JoinArgs, Ledger};
 use mesh_ledger::store::sqlite::SqliteStore;
@@ -229,20 +229,27 @@ impl Node {
         Ok((Reply::DeviceEntered(reply), adds))
     }
 
+    /// Whether this machine can be a device of that user: it is not, if it is another one's in a network.
+    pub(in crate::node) fn may_become(&self, user: &UserId) -> Result<(), Error> {
+        let other = |net: &&Net| {
+            let own = net.state().devices.get(&net.my_device());
+            own.is_some_and(|own| own.user != *user)
+        };
+        match self.nets.values().find(other) {
+            Some(net) => {
+                let name = net.name();
+                let error = format!("this machine is another user's device in {name}");
+                let error = Error::new(ErrorCode::Conflict, error);
+                Err(error.hint(format!("sudo mesh leave {name}")))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Takes the user's key, or at least its name, in place of what this machine began with.
     fn become_device_of(&mut self, handover: &Handover) -> Result<(), Error> {
         let user = handover.user;
-        let other = |net: &&Net| {
-            let own = net.state().devices.get(&net.my_device());
-            own.is_some_and(|own| own.user != user)
-        };
-        if let Some(net) = self.nets.values().find(other) {
-            let name = net.name();
-            let error = format!("this machine is another user's device in {name}");
-            return Err(
-                Error::new(ErrorCode::Conflict, error).hint(format!("sudo mesh leave {name}"))
-            );
-        }
+        self.may_become(&user)?;
         let wrong = || {
             let error = "the user key that the other device sent is not its user's";
             Error::new(ErrorCode::Verification, error)
