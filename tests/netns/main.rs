@@ -14,6 +14,7 @@ mod clean;
 mod crash;
 mod device;
 mod dns;
+mod flood;
 mod forge;
 mod history;
 mod join;
