@@ -168,8 +168,8 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault {
         what: "an admin offers what another's device has",
         file: "state/build/registers.rs",
-        from: "Write::Offer { device, .. } => itself(device, \"offers\"),",
-        to: "Write::Offer { .. } => Ok(()),",
+        from: "Write::Offer { device, .. } | Write::Narrow { device, .. } => itself(device, \"offers\"),",
+        to: "Write::Offer { .. } | Write::Narrow { .. } => Ok(()),",
     },
     Fault {
         what: "attributes that the joiner did not sign count",
