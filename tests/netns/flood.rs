@@ -63,7 +63,7 @@ fn write_all(node: &Node) {
     let own = known
         .iter()
         .filter(|event| event.author() == device.public());
-    let mut seq = own.map(|event| event.header().seq).max().unwrap_or(0);
+    let last = own.map(|event| event.header().seq).max().unwrap_or(0);
     let mut lamport = known.iter().map(|event| event.header().lamport).max();
     let mut parents: Vec<EventId> = known
         .iter()
@@ -73,8 +73,7 @@ fn write_all(node: &Node) {
     parents.sort_unstable();
     let network = store.network().unwrap().unwrap();
     let mut flood = Vec::new();
-    for _ in 0..FLOOD {
-        seq += 1;
+    for seq in last + 1..=last + FLOOD {
         let header = Header {
             network,
             author: device.public(),

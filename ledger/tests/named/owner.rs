@@ -198,3 +198,43 @@ fn who_finds_the_recovery_words_after_a_handover_finds_nothing() {
     assert_eq!(o.world.authority().owner, o.alice.id());
     assert!(!o.world.is_member(&mallory));
 }
+
+#[test]
+fn the_successor_hands_over_in_turn_with_words_of_his_own_alone() {
+    let mut o = office();
+    let seen = o.side.clone();
+    let first = o.world.hand_over(
+        &mut o.side,
+        &o.alice,
+        &o.bob,
+        &words("first"),
+        &words("bobs"),
+        &seen,
+    );
+    assert!(o.world.counts(first));
+    let seen = o.side.clone();
+    let second = o.world.hand_over(
+        &mut o.side,
+        &o.bob,
+        &o.carol,
+        &words("bobs"),
+        &words("carols"),
+        &seen,
+    );
+    assert!(o.world.counts(second));
+    assert_eq!(o.world.authority().owner, o.carol.id());
+    // Neither the first owner's words nor the second's move it again.
+    for (n, old) in ["first", "bobs"].into_iter().enumerate() {
+        let seen = o.side.clone();
+        let stolen = o.world.hand_over(
+            &mut o.side,
+            &o.dave,
+            &o.dave,
+            &words(old),
+            &words(&format!("daves {n}")),
+            &seen,
+        );
+        assert!(!o.world.counts(stolen), "{old}");
+        assert_eq!(o.world.authority().owner, o.carol.id());
+    }
+}

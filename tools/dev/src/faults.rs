@@ -24,7 +24,7 @@ struct Fault {
     to: &'static str,
 }
 
-/// How many random histories of each kind are enough here.
+/// With how many random histories of each kind it is tried first; then with as many as the tests themselves think right.
 const CASES: &str = "15";
 /// The tests that find most, tried first.
 const KEENEST: &[&str] = &[
@@ -154,21 +154,21 @@ impl Copy {
     /// The tests that fail, and how many seconds that took. Where the first ones find nothing, all are tried.
     fn test(&self) -> Result<(Vec<String>, u64), Failure> {
         let begun = Instant::now();
-        let mut found = self.tests(KEENEST)?;
+        let mut found = self.tests(KEENEST, Some(CASES))?;
         if found.is_empty() {
-            found = self.tests(&["--lib", "--tests"])?;
+            found = self.tests(&["--lib", "--tests"], None)?;
         }
         Ok((found, begun.elapsed().as_secs()))
     }
 
-    fn tests(&self, which: &[&str]) -> Result<Vec<String>, Failure> {
-        let built = self.cargo(&[which, &["--no-run"]].concat())?;
+    fn tests(&self, which: &[&str], cases: Option<&str>) -> Result<Vec<String>, Failure> {
+        let built = self.cargo(&[which, &["--no-run"]].concat(), cases)?;
         if !built.status.success() {
             let mut error = "it does not compile".to_owned();
             let _ = write!(error, "\n{}", String::from_utf8_lossy(&built.stderr));
             return Err(error);
         }
-        let ran = self.cargo(&[which, &["--quiet"]].concat())?;
+        let ran = self.cargo(&[which, &["--quiet"]].concat(), cases)?;
         if ran.status.success() {
             return Ok(Vec::new());
         }
@@ -187,7 +187,7 @@ impl Copy {
         Ok(failed)
     }
 
-    fn cargo(&self, rest: &[&str]) -> Result<Output, Failure> {
+    fn cargo(&self, rest: &[&str], cases: Option<&str>) -> Result<Output, Failure> {
         let mut command = Command::new("timeout");
         command
             .arg(PATIENCE)
@@ -203,8 +203,10 @@ impl Copy {
             .args(rest)
             .current_dir(&self.0)
             .env("CARGO_TARGET_DIR", system::root().join("target/faults"))
-            .env("CARGO_PROFILE_DEV_DEBUG", "false")
-            .env("MESH_CASES", CASES);
+            .env("CARGO_PROFILE_DEV_DEBUG", "false");
+        if let Some(cases) = cases {
+            command.env("MESH_CASES", cases);
+        }
         command
             .output()
             .map_err(|error| format!("cargo did not start: {error}"))
