@@ -66,6 +66,7 @@ fn main() {
         .map(|idx| ledger.opened(idx).clone())
         .collect();
     timed("fold it", || fold::fold(ledger.graph(), &opened));
+    one_by_one(&world, &bytes);
     timed("write one event", || {
         ledger
             .author(&world.devices[0], Act::Merge, None, NOW)
@@ -102,6 +103,64 @@ fn main() {
     timed("sync a replica that lacks the last 1 %", || {
         run_sync(&full, behind);
     });
+}
+
+/// What single events cost a ledger of all before them, without the disk.
+fn one_by_one(world: &World, bytes: &[Vec<u8>]) {
+    let (before, after) = bytes.split_at(bytes.len() - 1000);
+    let mut store = MemoryStore::new();
+    let early: Vec<Event> = before
+        .iter()
+        .map(|bytes| Event::decode_unverified(bytes).unwrap())
+        .collect();
+    store.append(&early).unwrap();
+    store
+        .add_epoch_keys(std::slice::from_ref(&world.key))
+        .unwrap();
+    let mut ledger = timed("open it from memory", || {
+        Ledger::open(store, world.box_secret.clone()).unwrap()
+    });
+    let times: Vec<_> = after
+        .iter()
+        .map(|bytes| {
+            let start = Instant::now();
+            ledger
+                .receive(Source::File, std::slice::from_ref(bytes), NOW)
+                .unwrap();
+            start.elapsed()
+        })
+        .collect();
+    println!(
+        "{:>9.3} ms  receive one event, without a disk",
+        mean(&times)
+    );
+    let times: Vec<_> = (0..1000)
+        .map(|n| {
+            let start = Instant::now();
+            let device = &world.devices[n % world.devices.len()];
+            let host = format!("new-{n}").parse().unwrap();
+            let device_id = device.public();
+            let write = Write::Host {
+                device: device_id,
+                host,
+            };
+            ledger
+                .author(
+                    device,
+                    Act::Private,
+                    Some(Attributes::Writes(vec![write])),
+                    NOW,
+                )
+                .unwrap();
+            start.elapsed()
+        })
+        .collect();
+    println!("{:>9.3} ms  write one event, without a disk", mean(&times));
+}
+
+fn mean(times: &[std::time::Duration]) -> f64 {
+    let all: std::time::Duration = times.iter().sum();
+    all.as_secs_f64() * 1e3 / times.len() as f64
 }
 
 fn timed<T>(what: &str, run: impl FnOnce() -> T) -> T {

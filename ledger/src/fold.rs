@@ -2,20 +2,21 @@
 //!
 //! - P1 (`authority/terms.rs`) settles who held which office, and which removals count. It needs no order.
 //! - P2 (`order.rs`) settles the order in which events take effect.
-//! - P3 (`authority/walk.rs`) replays them in that order, on clear acts alone; then `state/build.rs` adds what the sealed
-//!   attributes say.
+//! - P3 (`authority/walk.rs`) replays them in that order, on clear acts alone; with each, `state/build.rs` adds what the
+//!   sealed attributes say.
 //!
 //! Every step is a pure function of the set of events (and, for the state, of what could be opened): neither the order in
-//! which they came nor a clock has a say.
+//! which they came nor a clock has a say. [`fold()`] starts from nothing; [`Increment`](crate::increment::Increment) keeps
+//! what it has and does again only what new events can change, with the same answers.
 
 use crate::authority::cast::Cast;
-use crate::authority::walk::walk;
+use crate::authority::walk::{Closings, Roll, Walk};
 use crate::authority::{Authority, Terms};
 use crate::event::attributes::Opened;
 use crate::graph::{Graph, Idx};
-use crate::order::{order, seals};
-use crate::state::{State, build};
-use crate::verdict::Verdict;
+use crate::order::{Covers, Seals, order};
+use crate::state::{Book, Build, State, opened};
+use crate::verdict::{Reason, Verdict};
 
 /// What the events of a network amount to.
 #[derive(Debug, Clone)]
@@ -30,30 +31,82 @@ pub struct Fold {
     pub order: Vec<Idx>,
 }
 
+impl Fold {
+    /// What nothing, or the genesis alone before anybody counts as admitted, amounts to.
+    pub(crate) fn founded(graph: &Graph) -> Self {
+        let authority = Authority::founded(graph);
+        Self {
+            state: State::founded(&authority),
+            authority,
+            verdicts: Vec::new(),
+            order: Vec::new(),
+        }
+    }
+}
+
 /// Folds all events of a graph; `opened` says for each of them, by [`Idx`], what its sealed part holds. What `opened`
 /// does not cover counts as not open yet.
 #[must_use]
 pub fn fold(graph: &Graph, opened: &[Opened]) -> Fold {
-    let cast = Cast::of(graph);
-    let terms = Terms::settle(graph, &cast);
-    let (seals, void_seals) = seals(graph, &cast, &terms);
-    let order = order(graph, &seals);
-    let walked = walk(graph, &cast, &terms, &seals, &order, void_seals);
-    let (state, verdicts) = build(graph, &cast, opened, &walked, &order);
-    Fold {
-        authority: walked.authority,
-        state,
-        verdicts,
-        order,
-    }
+    folded(graph, Some(opened))
 }
 
 /// Who may do what, from clear acts alone: the fold for those who hold no keys and need no state.
 #[must_use]
 pub fn authority(graph: &Graph) -> Authority {
+    folded(graph, None).authority
+}
+
+fn folded(graph: &Graph, attributes: Option<&[Opened]>) -> Fold {
     let cast = Cast::of(graph);
-    let terms = Terms::settle(graph, &cast);
-    let (seals, void_seals) = seals(graph, &cast, &terms);
-    let order = order(graph, &seals);
-    walk(graph, &cast, &terms, &seals, &order, void_seals).authority
+    let terms = Terms::settle(graph, &cast, &mut Vec::new());
+    let seals = Seals::of(graph, &cast, &terms, &mut Covers::new());
+    let closings = Closings::of(graph, &cast, &terms);
+    let (mut roll, mut book) = (Roll::default(), Book::default());
+    let mut walk = Walk {
+        graph,
+        cast: &cast,
+        terms: &terms,
+        seals: &seals,
+        closings: &closings,
+        roll: &mut roll,
+    };
+    let mut build = Build {
+        graph,
+        cast: &cast,
+        opened: attributes.unwrap_or_default(),
+        book: &mut book,
+    };
+    let mut fold = Fold::founded(graph);
+    fold.order = order(graph, &seals);
+    let mut results: Vec<Result<(), Reason>> = vec![Ok(()); graph.len()];
+    for idx in &fold.order {
+        results[idx.0 as usize] = walk.step(*idx).and_then(|standing| match attributes {
+            Some(_) => build.step(*idx, &walk.roll.effects, standing),
+            None => Ok(()),
+        });
+    }
+    let touched = walk.roll.touched();
+    walk.show_terms(&mut fold.authority);
+    walk.show(&mut fold.authority, &touched);
+    let Some(attributes) = attributes else {
+        return fold;
+    };
+    let entries = build.book.touched();
+    build.show(&mut fold.state, &fold.authority, &touched, entries, false);
+    for (idx, result) in graph.indices().zip(results) {
+        let verdict = match result {
+            Err(mut reason) => {
+                reason.name(|user| book.called(user).cloned());
+                Verdict::Void(reason)
+            }
+            Ok(()) if *opened(graph, attributes, idx) == Opened::Pending => {
+                fold.state.pending += 1;
+                Verdict::Pending
+            }
+            Ok(()) => Verdict::Counted,
+        };
+        fold.verdicts.push(verdict);
+    }
+    fold
 }

@@ -60,6 +60,8 @@ pub struct Gate {
     devices: BTreeMap<DeviceId, Vec<Idx>>,
     users: BTreeMap<UserId, Vec<Idx>>,
     recovery: Vec<(Idx, RecoveryKey)>,
+    /// In the order of places.
+    noted: Vec<(Idx, DeviceId, Option<UserId>)>,
 }
 
 impl Gate {
@@ -115,7 +117,7 @@ impl Gate {
         if !missing.is_empty() {
             return Ok(Passage::Missing(missing));
         }
-        self.authorship(graph, event, &graph.past_of(&parents))?;
+        self.authorship(graph, event, &parents)?;
         match graph.insert(event.clone()) {
             Ok(idx) => {
                 self.note(idx, event);
@@ -137,17 +139,25 @@ impl Gate {
 
     /// Forgets what stands at `len` and behind, as [`Graph::truncate`] does.
     pub fn truncate(&mut self, len: usize) {
-        let stays = |idx: &Idx| (idx.0 as usize) < len;
-        for places in self.devices.values_mut() {
-            places.retain(stays);
+        let goes = |idx: &Idx| idx.0 as usize >= len;
+        while let Some((_, device, user)) = self.noted.pop_if(|(idx, ..)| goes(idx)) {
+            forget(&mut self.devices, &device);
+            if let Some(user) = user {
+                forget(&mut self.users, &user);
+            }
         }
-        for places in self.users.values_mut() {
-            places.retain(stays);
-        }
-        self.recovery.retain(|(idx, _)| stays(idx));
+        while self.recovery.pop_if(|(idx, _)| goes(idx)).is_some() {}
     }
 
-    fn authorship(&self, graph: &Graph, event: &Event, past: &Past) -> Result<(), Refusal> {
+    /// Whether an act among these or in their past names the device. The last is the likeliest.
+    fn named(&self, graph: &Graph, device: &DeviceId, parents: &[Idx]) -> bool {
+        self.devices.get(device).is_some_and(|places| {
+            let mut places = places.iter().rev();
+            places.any(|idx| graph.precedes_any(*idx, parents))
+        })
+    }
+
+    fn authorship(&self, graph: &Graph, event: &Event, parents: &[Idx]) -> Result<(), Refusal> {
         let author = event.author();
         match event.act() {
             Act::Genesis(act) => {
@@ -159,10 +169,9 @@ impl Gate {
                 }
             }
             Act::DeviceAdd(act) => {
-                let admitted = self
-                    .users
-                    .get(&act.user)
-                    .is_some_and(|places| places.iter().any(|idx| graph.within(*idx, past)));
+                let admitted = self.users.get(&act.user).is_some_and(|places| {
+                    places.iter().any(|idx| graph.precedes_any(*idx, parents))
+                });
                 if admitted
                     && act.device == author
                     && certified(&act.user, &act.device, &act.certificate)
@@ -173,27 +182,27 @@ impl Gate {
                 }
             }
             Act::OwnerSet(act) => {
-                if self.proven(graph, &event.network(), act, past) {
+                if self.proven(graph, &event.network(), act, parents) {
                     Ok(())
                 } else {
                     Err(Refusal::Unproven)
                 }
             }
-            _ if self.names_device(graph, &author, past) => Ok(()),
+            _ if self.named(graph, &author, parents) => Ok(()),
             _ => Err(Refusal::Stranger(author)),
         }
     }
 
     /// Whether an owner.set is signed by some term's recovery key known in its past, and by the successor. Whether that
     /// term is the present one, the fold says.
-    fn proven(&self, graph: &Graph, network: &NetworkId, act: &OwnerSet, past: &Past) -> bool {
+    fn proven(&self, graph: &Graph, network: &NetworkId, act: &OwnerSet, parents: &[Idx]) -> bool {
         let message = succession_message(network, act);
         certified(&act.successor, &act.device, &act.certificate)
             && act
                 .successor
                 .verifies(Domain::Succession, &message, &act.by_successor)
             && self.recovery.iter().any(|(idx, key)| {
-                graph.within(*idx, past)
+                graph.precedes_any(*idx, parents)
                     && key.verifies(Domain::Succession, &message, &act.by_recovery)
             })
     }
@@ -212,9 +221,20 @@ impl Gate {
             }
             _ => return,
         };
+        self.noted.push((idx, device, user));
         self.devices.entry(device).or_default().push(idx);
         if let Some(user) = user {
             self.users.entry(user).or_default().push(idx);
+        }
+    }
+}
+
+/// Takes away the last place.
+fn forget<K: Ord>(places: &mut BTreeMap<K, Vec<Idx>>, key: &K) {
+    if let Some(of) = places.get_mut(key) {
+        of.pop();
+        if of.is_empty() {
+            places.remove(key);
         }
     }
 }

@@ -4,8 +4,12 @@
 //! forks opens a lane per branch). So every lane is a true chain, and a ∈ past(b) ⇔ watermark(b)[lane of a] > position
 //! of a, for devices that write two events of one seq too. Lane numbers are local; answers are not.
 
+mod marks;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
+
+use marks::{Marks, Root};
 
 use crate::authority::Proof;
 use crate::event::Event;
@@ -21,7 +25,7 @@ impl Idx {
     }
 }
 
-/// The events that lie in the past of some heads, heads included.
+/// The events that lie in the past of some heads, heads included: how many of each lane.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Past(Vec<u32>);
 
@@ -79,7 +83,12 @@ struct Node {
     lane: u32,
     position: u32,
     /// How many events of each lane lie in the strict past.
-    strict: Past,
+    strict: Root,
+    /// How many nodes the watermarks of earlier events have.
+    marks: usize,
+    parents: Vec<Idx>,
+    /// How many events name this one as a parent.
+    children: u32,
     /// Whether the signatures inside the act hold. It follows from the event and its past, so it is found once.
     proof: OnceLock<Proof>,
 }
@@ -88,6 +97,7 @@ struct Node {
 #[derive(Default)]
 pub struct Graph {
     nodes: Vec<Node>,
+    marks: Marks,
     by_id: BTreeMap<EventId, Idx>,
     lanes: Vec<Vec<Idx>>,
     lanes_of: BTreeMap<DeviceId, Vec<u32>>,
@@ -202,18 +212,7 @@ impl Graph {
                 due,
             });
         }
-        let strict = self.past_of(&parents);
-        let own = self
-            .lanes_of
-            .get(&header.author)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        let due = 1 + own
-            .iter()
-            .filter_map(|lane| self.last_in(&strict, *lane))
-            .map(|i| self.event(i).header().seq)
-            .max()
-            .unwrap_or(0);
+        let due = self.next_seq(&header.author, &parents);
         if header.seq != due {
             return Err(Misfit::Seq {
                 found: header.seq,
@@ -224,10 +223,17 @@ impl Graph {
             .map(Idx)
             .map_err(|_| Misfit::Full)?;
         let author = header.author;
-        let extends = own.iter().copied().find(|lane| {
-            self.lanes[*lane as usize]
-                .last()
-                .is_some_and(|tail| self.within(*tail, &strict))
+        let marks = self.marks.len();
+        let mut strict = Root::EMPTY;
+        for parent in &parents {
+            let node = &self.nodes[parent.at()];
+            strict = self.marks.join(strict, node.strict);
+            strict = self.marks.raise(strict, node.lane, node.position + 1);
+        }
+        let own = self.lanes_of.get(&author).map(Vec::as_slice);
+        let extends = own.unwrap_or_default().iter().copied().find(|lane| {
+            let chain = &self.lanes[*lane as usize];
+            self.marks.count(strict, *lane) as usize == chain.len()
         });
         let lane = extends.unwrap_or_else(|| {
             let lane = self.lanes.len() as u32;
@@ -244,6 +250,7 @@ impl Graph {
         chain.push(idx);
         for parent in &parents {
             self.heads.remove(parent);
+            self.nodes[parent.at()].children += 1;
         }
         self.heads.insert(idx);
         self.by_id.insert(event.id(), idx);
@@ -252,6 +259,9 @@ impl Graph {
             lane,
             position,
             strict,
+            marks,
+            parents,
+            children: 0,
             proof: OnceLock::new(),
         });
         Ok(idx)
@@ -261,6 +271,15 @@ impl Graph {
     pub fn truncate(&mut self, len: usize) {
         while self.nodes.len() > len {
             let Some(node) = self.nodes.pop() else { return };
+            self.marks.truncate(node.marks);
+            self.heads.remove(&Idx(self.nodes.len() as u32));
+            for parent in &node.parents {
+                let children = &mut self.nodes[parent.at()].children;
+                *children -= 1;
+                if *children == 0 {
+                    self.heads.insert(*parent);
+                }
+            }
             self.by_id.remove(&node.event.id());
             let author = node.event.author();
             // An event extends its lane at the end, and the last event opened the last lane if it opened one.
@@ -280,22 +299,16 @@ impl Graph {
                 }
             }
         }
-        let parents: BTreeSet<Idx> = self
-            .nodes
-            .iter()
-            .flat_map(|node| &node.event.header().parents)
-            .filter_map(|id| self.find(id))
-            .collect();
-        self.heads = self
-            .indices()
-            .filter(|idx| !parents.contains(idx))
-            .collect();
     }
 
     /// Whether `a` lies in the strict past of `b`.
     #[must_use]
     pub fn precedes(&self, a: Idx, b: Idx) -> bool {
-        self.within(a, &self.nodes[b.at()].strict)
+        // Parents have smaller places.
+        a < b && {
+            let node = &self.nodes[a.at()];
+            self.marks.count(self.nodes[b.at()].strict, node.lane) > node.position
+        }
     }
 
     /// Whether neither lies in the other's past, and they differ.
@@ -304,10 +317,18 @@ impl Graph {
         a != b && !self.precedes(a, b) && !self.precedes(b, a)
     }
 
+    /// Whether an event is one of some heads, or lies in the past of one.
+    #[must_use]
+    pub fn precedes_any(&self, idx: Idx, heads: &[Idx]) -> bool {
+        heads
+            .iter()
+            .any(|head| *head == idx || self.precedes(idx, *head))
+    }
+
     /// The strict past of an event.
     #[must_use]
-    pub fn strict_past(&self, idx: Idx) -> &Past {
-        &self.nodes[idx.at()].strict
+    pub fn strict_past(&self, idx: Idx) -> Past {
+        self.past_of(&self.nodes[idx.at()].parents)
     }
 
     /// The past of some heads, the heads included.
@@ -316,10 +337,40 @@ impl Graph {
         let mut past = Past::default();
         for head in heads {
             let node = &self.nodes[head.at()];
-            past.join(&node.strict);
+            self.marks.spread(node.strict, &mut past.0);
             past.raise(node.lane, node.position + 1);
         }
         past
+    }
+
+    /// How many events of a lane lie in the strict past of an event.
+    pub(crate) fn known(&self, idx: Idx, lane: u32) -> u32 {
+        self.marks.count(self.nodes[idx.at()].strict, lane)
+    }
+
+    /// 1 + the greatest seq of a device's events among some heads and their past.
+    #[must_use]
+    pub fn next_seq(&self, device: &DeviceId, heads: &[Idx]) -> u32 {
+        let lanes = self.lanes_of(device).iter();
+        let last = lanes.filter_map(|lane| {
+            let count = heads.iter().map(|head| self.count_with(*head, *lane)).max();
+            let last = count?.checked_sub(1)?;
+            self.lanes.get(*lane as usize)?.get(last as usize).copied()
+        });
+        1 + last
+            .map(|idx| self.event(idx).header().seq)
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// How many events of a lane there are up to and with one event.
+    fn count_with(&self, idx: Idx, lane: u32) -> u32 {
+        let node = &self.nodes[idx.at()];
+        if node.lane == lane {
+            node.position + 1
+        } else {
+            self.marks.count(node.strict, lane)
+        }
     }
 
     /// Whether an event is one of that past.
@@ -341,6 +392,11 @@ impl Graph {
         self.nodes[idx.at()].lane as usize
     }
 
+    /// The event's place in its lane.
+    pub(crate) fn position(&self, idx: Idx) -> usize {
+        self.nodes[idx.at()].position as usize
+    }
+
     /// The events of each lane, a chain of one device's.
     pub(crate) fn lanes(&self) -> &[Vec<Idx>] {
         &self.lanes
@@ -348,19 +404,17 @@ impl Graph {
 
     /// A device's events, lane by lane.
     pub fn by_author(&self, device: &DeviceId) -> impl Iterator<Item = Idx> + '_ {
-        let lanes = self
-            .lanes_of
-            .get(device)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        lanes
+        self.lanes_of(device)
             .iter()
             .flat_map(|lane| self.lanes[*lane as usize].iter().copied())
     }
 
-    fn last_in(&self, past: &Past, lane: u32) -> Option<Idx> {
-        let count = past.count(lane).checked_sub(1)?;
-        self.lanes.get(lane as usize)?.get(count as usize).copied()
+    /// The lanes of a device's events: one, unless it forked.
+    pub(crate) fn lanes_of(&self, device: &DeviceId) -> &[u32] {
+        self.lanes_of
+            .get(device)
+            .map(Vec::as_slice)
+            .unwrap_or_default()
     }
 }
 
@@ -376,7 +430,7 @@ impl Past {
         &self.0
     }
 
-    fn count(&self, lane: u32) -> u32 {
+    pub(crate) fn count(&self, lane: u32) -> u32 {
         self.0.get(lane as usize).copied().unwrap_or(0)
     }
 
@@ -386,15 +440,6 @@ impl Past {
             self.0.resize(lane + 1, 0);
         }
         self.0[lane] = self.0[lane].max(count);
-    }
-
-    fn join(&mut self, other: &Self) {
-        if self.0.len() < other.0.len() {
-            self.0.resize(other.0.len(), 0);
-        }
-        for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
-            *mine = (*mine).max(*theirs);
-        }
     }
 }
 

@@ -10,8 +10,9 @@
 //! [`attributes`](event::attributes) sealed to an [`epoch`]: every name, address, tag and offer. Bytes from outside pass
 //! the [`gate`] (size, form and signature; parents known, else they wait in [`parking`]; an author whom the event's own
 //! past admits), then lie durably in the [`store`], and only then show: in the fold, in the [`wire`] index from which
-//! members sync, and in the Automerge [`replica`] that any library can audit. The gate asks whether an event belongs
-//! here, never whether it counts: that is for the fold, which may think otherwise when more is known.
+//! members sync, and in the Automerge documents ([`replica`]), made from it on demand, that any library can audit. The
+//! gate asks whether an event belongs here, never whether it counts: that is for the fold, which may think otherwise when
+//! more is known.
 //!
 //! # The fold
 //!
@@ -27,7 +28,8 @@
 //!    every accepted removal of the author that this admission does not know has the event in its past; then the rules of
 //!    its kind apply. A void act carries its [reason](verdict::Reason), which is what `mesh log` prints.
 //!
-//! [`past`] folds a part of the events, the network as it was; [`diff`] tells two states apart.
+//! A ledger keeps its fold and does again only what new events can change ([`increment`]); the answers are those of the
+//! fold from nothing. [`past`] folds a part of the events, the network as it was; [`diff`] tells two states apart.
 //!
 //! [`authority`] follows from clear acts alone, so it is total on every replica, a server's included; [`state`] adds what
 //! could be opened. Attributes sealed under a key that is not here yet are pending; nothing in an attribute voids an act.
@@ -69,6 +71,7 @@ pub mod fold;
 pub mod gate;
 pub mod graph;
 pub mod ids;
+pub mod increment;
 pub mod keys;
 pub mod mirror;
 pub mod narrow;

@@ -93,19 +93,29 @@ pub fn open(
 /// Shows the narrow offers that these keys open beside those that everybody can read.
 pub(crate) fn open_standing(state: &mut State, keys: &KeyRing) {
     state.offers.retain(|_, standing| !standing.narrow);
-    for ((device, slot), standing) in &state.narrow {
-        let key = keys.get(&standing.offer.key);
-        let offer = key.and_then(|key| open(key, &state.network, device, *slot, &standing.offer));
-        if let Some(offer) = offer {
-            let standing = StandingOffer {
-                approved: standing.approved || !offer.what.asks_approval(),
-                event: standing.event,
-                offer,
-                narrow: true,
-            };
-            state.offers.insert((*device, *slot), standing);
+    let places: Vec<_> = state.narrow.keys().copied().collect();
+    for place in places {
+        if let Some(opened) = opened(state, keys, place) {
+            state.offers.insert(place, opened);
         }
     }
+}
+
+/// What these keys open of the narrow offer that stands in a slot.
+pub(crate) fn opened(
+    state: &State,
+    keys: &KeyRing,
+    place: (DeviceId, u32),
+) -> Option<StandingOffer> {
+    let standing = state.narrow.get(&place)?;
+    let key = keys.get(&standing.offer.key)?;
+    let offer = open(key, &state.network, &place.0, place.1, &standing.offer)?;
+    Some(StandingOffer {
+        approved: standing.approved || !offer.what.asks_approval(),
+        event: standing.event,
+        offer,
+        narrow: true,
+    })
 }
 
 /// Whether it has a size that one can have.

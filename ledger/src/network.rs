@@ -26,11 +26,12 @@ use crate::epoch::{HandedKey, KeyRing};
 use crate::event::act::{Genesis, Policy};
 use crate::event::attributes::{Founding, Joining, Opened, Subnet};
 use crate::event::{Act, Attributes, Event, Header};
-use crate::fold::{Fold, fold};
+use crate::fold::Fold;
 use crate::gate::{Gate, Passage, Rate, Refusal};
 pub use crate::graph::FindError;
 use crate::graph::{Graph, Idx};
 use crate::ids::{BoxKey, DeviceId, Digest, EpochId, EventId, NetworkId, WgKey};
+use crate::increment::Increment;
 use crate::keys::{BoxSecret, DeviceSecret, EpochKey, UserSecret};
 use crate::parking::{Parking, Source};
 use crate::past::Reading;
@@ -58,10 +59,16 @@ pub struct Ledger<S> {
     offer_keys: KeyRing,
     box_secret: BoxSecret,
     opened: Vec<Opened>,
-    fold: Fold,
+    /// Events whose attributes cannot be opened yet, by epoch.
+    sealed: BTreeMap<EpochId, BTreeSet<Idx>>,
+    /// With how many keys was tried to open them.
+    tried: usize,
+    /// Events that carry epoch keys.
+    carriers: Vec<Idx>,
+    /// How many events were looked through for carriers.
+    noted: usize,
+    increment: Increment,
     index: Index,
-    replica: Replica,
-    replica_error: Option<ReplicaError>,
     rates: BTreeMap<DeviceId, Rate>,
 }
 
@@ -248,8 +255,9 @@ impl<S: Store> Ledger<S> {
         let mut events = Vec::new();
         let mut damaged = BTreeSet::new();
         for row in store.rows()? {
-            if row.intact()
-                && let Ok(event) = Event::decode_unverified(&row.bytes)
+            // The id is a hash of the bytes, which decoding finds.
+            if let Ok(event) = Event::decode_unverified(&row.bytes)
+                && event.id() == row.id
             {
                 events.push(event);
             } else if let Ok(event) = Event::decode(&row.bytes) {
@@ -299,19 +307,19 @@ impl<S: Store> Ledger<S> {
     /// What all events amount to.
     #[must_use]
     pub fn fold(&self) -> &Fold {
-        &self.fold
+        self.increment.fold()
     }
 
     /// The network as members see it.
     #[must_use]
     pub fn state(&self) -> &State {
-        &self.fold.state
+        &self.fold().state
     }
 
     /// Who may do what, by the clear acts alone.
     #[must_use]
     pub fn authority(&self) -> &Authority {
-        &self.fold.authority
+        &self.fold().authority
     }
 
     /// All events.
@@ -332,7 +340,7 @@ impl<S: Store> Ledger<S> {
         Reading {
             graph: &self.graph,
             opened: &self.opened,
-            fold: &self.fold,
+            fold: self.increment.fold(),
             offer_keys: &self.offer_keys,
         }
     }
@@ -340,7 +348,7 @@ impl<S: Store> Ledger<S> {
     /// What the fold makes of an event.
     #[must_use]
     pub fn verdict(&self, idx: Idx) -> Option<&Verdict> {
-        self.fold.verdicts.get(idx.0 as usize)
+        self.fold().verdicts.get(idx.0 as usize)
     }
 
     /// The event with that id.
@@ -384,13 +392,13 @@ impl<S: Store> Ledger<S> {
     /// The hash of the state: equal on members that have the same events and none pending.
     #[must_use]
     pub fn state_hash(&self) -> Digest {
-        self.fold.state.hash()
+        self.fold().state.hash()
     }
 
     /// The hash of the authority: equal on all replicas that have the same events.
     #[must_use]
     pub fn authority_hash(&self) -> Digest {
-        self.fold.authority.hash()
+        self.fold().authority.hash()
     }
 
     /// Stored events whose bytes are damaged, ascending. Those that depend on them are left out too.
@@ -427,21 +435,22 @@ impl<S: Store> Ledger<S> {
     /// The key this device seals under: of the newest accepted epoch whose key is here.
     #[must_use]
     pub fn newest_key(&self) -> Option<&EpochKey> {
-        self.keys.newest(&self.fold.state.epochs)
+        self.keys.newest(&self.state().epochs)
     }
 
     /// The epochs whose keys are not here, to be asked for: accepted ones, then those under which events are sealed that
     /// cannot be opened, as of a rotation that turned out void after others had written under it. At most [`MAX_MISSING`].
     #[must_use]
     pub fn missing_keys(&self) -> Vec<EpochId> {
-        let sealed = self
-            .graph
-            .indices()
-            .zip(&self.opened)
-            .filter(|(_, opened)| **opened == Opened::Pending)
-            .map(|(idx, _)| self.graph.event(idx).header().epoch);
+        let mut sealed: Vec<(Idx, EpochId)> = self
+            .sealed
+            .iter()
+            .filter_map(|(epoch, events)| Some((*events.first()?, *epoch)))
+            .collect();
+        sealed.sort_unstable();
+        let sealed = sealed.into_iter().map(|(_, epoch)| epoch);
         let mut missing: Vec<EpochId> = Vec::new();
-        for epoch in self.fold.state.epochs.iter().copied().chain(sealed) {
+        for epoch in self.state().epochs.iter().copied().chain(sealed) {
             if missing.len() == MAX_MISSING {
                 break;
             }
@@ -499,19 +508,18 @@ impl<S: Store> Ledger<S> {
     /// # Errors
     /// [`ReplicaError`] if the library fails.
     pub fn export(&self, segment: u32) -> Result<Vec<Vec<u8>>, ReplicaError> {
-        self.replica.export(&self.index, segment)
+        Replica::new().export(&self.index, segment)
     }
 
-    /// The heads of the live Automerge document: equal on members whose newest segments hold the same events.
-    #[must_use]
-    pub fn replica_heads(&self) -> Vec<[u8; 32]> {
-        self.replica.heads()
-    }
-
-    /// Why there is no live Automerge document, if there is none. Nothing else depends on it.
-    #[must_use]
-    pub fn replica_error(&self) -> Option<&ReplicaError> {
-        self.replica_error.as_ref()
+    /// The heads of the newest segment as an Automerge document: equal on members whose newest segments hold the same
+    /// events. The document is made for the question: nothing else asks it, and events come and go without it.
+    ///
+    /// # Errors
+    /// [`ReplicaError`] if the library makes none.
+    pub fn replica_heads(&self) -> Result<Vec<[u8; 32]>, ReplicaError> {
+        let mut replica = Replica::new();
+        replica.update(&self.index, &[])?;
+        Ok(replica.heads())
     }
 
     /// The store, for looking into it.
@@ -521,12 +529,10 @@ impl<S: Store> Ledger<S> {
     }
 
     fn empty(store: S, network: NetworkId, box_secret: BoxSecret) -> Self {
-        let graph = Graph::new();
         Self {
             store,
             network,
-            fold: fold(&graph, &[]),
-            graph,
+            graph: Graph::new(),
             gate: Gate::new(),
             parking: Parking::new(),
             damaged: BTreeSet::new(),
@@ -534,56 +540,90 @@ impl<S: Store> Ledger<S> {
             offer_keys: KeyRing::new(),
             box_secret,
             opened: Vec::new(),
+            sealed: BTreeMap::new(),
+            tried: 0,
+            carriers: Vec::new(),
+            noted: 0,
+            increment: Increment::new(),
             index: Index::new(),
-            replica: Replica::new(),
-            replica_error: None,
             rates: BTreeMap::new(),
         }
     }
 
     /// Takes what keys the events hold for this device.
     fn learn(&mut self) -> Vec<EpochKey> {
-        let graph = &self.graph;
-        let events = graph.indices().map(|idx| graph.event(idx));
+        for idx in self.graph.indices().skip(self.noted) {
+            if carries_keys(self.graph.event(idx).act()) {
+                self.carriers.push(idx);
+            }
+        }
+        self.noted = self.graph.len();
+        let events = self.carriers.iter().map(|idx| self.graph.event(*idx));
         self.keys.learn(events, Some(&self.box_secret))
     }
 
-    /// Opens what can be opened and folds everything.
+    /// Opens what can be opened and folds what that or new events can change.
     fn refold(&mut self) {
-        self.fold = self.folded();
-    }
-
-    /// What everything in the graph amounts to. Opens what can be opened; shows nothing yet.
-    fn folded(&mut self) -> Fold {
-        self.opened.truncate(self.graph.len());
-        for (idx, opened) in self.graph.indices().zip(&mut self.opened) {
-            if *opened == Opened::Pending {
-                *opened = seal::open(self.graph.event(idx), &self.keys);
+        let mut readable = Vec::new();
+        if self.tried != self.keys.len() {
+            let keys = &self.keys;
+            for (_, events) in self
+                .sealed
+                .extract_if(.., |epoch, _| keys.get(epoch).is_some())
+            {
+                for idx in &events {
+                    self.opened[idx.0 as usize] = seal::open(self.graph.event(*idx), keys);
+                }
+                readable.extend(events);
             }
+            self.tried = self.keys.len();
         }
         for idx in self.graph.indices().skip(self.opened.len()) {
-            self.opened
-                .push(seal::open(self.graph.event(idx), &self.keys));
+            let event = self.graph.event(idx);
+            let opened = seal::open(event, &self.keys);
+            if opened == Opened::Pending {
+                self.sealed
+                    .entry(event.header().epoch)
+                    .or_default()
+                    .insert(idx);
+            }
+            self.opened.push(opened);
         }
-        let mut fold = fold(&self.graph, &self.opened);
-        crate::narrow::open_standing(&mut fold.state, &self.offer_keys);
-        fold
+        self.increment.update(&self.graph, &self.opened, &readable);
+        self.open_offers();
     }
 
-    /// Shows what was inserted after the first `len` events, and is durable, to sync and the replica.
+    /// Shows what was inserted after the first `len` events, and is durable, to sync.
     fn publish(&mut self, len: usize) {
         let indices = self.graph.indices().skip(len);
-        let added: Vec<Event> = indices.map(|idx| self.graph.event(idx).clone()).collect();
-        self.index.extend(added.iter().cloned());
-        self.replica_error = self.replica.update(&self.index, &added).err();
+        self.index
+            .extend(indices.map(|idx| self.graph.event(idx).clone()));
     }
 
     /// Takes away what was inserted after the first `len` events.
     fn truncate(&mut self, len: usize) {
+        self.increment.retract(&self.graph, &self.opened, len);
+        self.open_offers();
+        for idx in self.graph.indices().skip(len).rev() {
+            let epoch = self.graph.event(idx).header().epoch;
+            if let Some(events) = self.sealed.get_mut(&epoch) {
+                events.remove(&idx);
+                if events.is_empty() {
+                    self.sealed.remove(&epoch);
+                }
+            }
+            self.carriers.pop_if(|last| *last == idx);
+        }
+        self.noted = self.noted.min(len);
+        self.opened.truncate(len);
         self.graph.truncate(len);
         self.gate.truncate(len);
-        self.opened.truncate(len);
     }
+}
+
+/// Whether an act may bring keys of epochs.
+fn carries_keys(act: &Act) -> bool {
+    matches!(act, Act::EpochRotate(_) | Act::EpochKeys(_))
 }
 
 impl<S> std::fmt::Debug for Ledger<S> {

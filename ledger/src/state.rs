@@ -1,6 +1,7 @@
 //! The network as members see it: authority, and what the sealed attributes add.
 
 mod addresses;
+mod book;
 mod build;
 mod names;
 
@@ -16,7 +17,8 @@ use crate::event::attributes::{Audience, NarrowOffer, Offer, Server, Subnet};
 use crate::ids::{BoxKey, DeviceId, Digest, EpochId, EventId, InviteKey, NetworkId, UserId, WgKey};
 use crate::text::{Label, Note};
 
-pub(crate) use build::build;
+pub(crate) use book::{Book, Mark};
+pub(crate) use build::{Build, opened};
 
 /// A member's rank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

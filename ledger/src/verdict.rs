@@ -266,6 +266,22 @@ impl Reason {
         }
     }
 
+    /// The user of whom it speaks, if it speaks of one.
+    pub(crate) fn user(&self) -> Option<UserId> {
+        match self {
+            Self::UserRemoved { who, .. }
+            | Self::DeviceRemoved { who, .. }
+            | Self::NotAdmin { who }
+            | Self::TermEnded { who, .. }
+            | Self::Outranked { who, .. }
+            | Self::NotAMember { who }
+            | Self::TargetRemoved { who, .. }
+            | Self::NeedsInvite { who }
+            | Self::Barred { who, .. } => Some(who.user),
+            _ => None,
+        }
+    }
+
     /// Puts names to users.
     pub(crate) fn name(&mut self, name: impl Fn(&UserId) -> Option<Label>) {
         match self {

@@ -191,7 +191,7 @@ impl Sync {
     fn begin(&mut self, round: u32, index: &Index) -> Vec<Message> {
         *self = Self {
             round,
-            told: index.digests().clone(),
+            told: index.digests().collect(),
             table_due: true,
             queue: std::mem::take(&mut self.queue),
             unacknowledged: self.unacknowledged,

@@ -20,7 +20,7 @@ pub(crate) enum Scope {
 }
 
 /// An accepted removal.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Removal {
     /// The event, and others that carry the same signed word of a user key.
     pub(crate) carriers: Vec<Idx>,
@@ -43,6 +43,14 @@ impl Removal {
         match &self.cut {
             Some(cut) => graph.within(event, cut),
             None => graph.precedes(event, self.event()),
+        }
+    }
+
+    /// How many events of a lane it covers, the first ones.
+    pub(crate) fn covered(&self, graph: &Graph, lane: u32) -> u32 {
+        match &self.cut {
+            Some(cut) => cut.count(lane),
+            None => graph.known(self.event(), lane),
         }
     }
 
@@ -88,6 +96,11 @@ impl Removals {
             .unwrap_or_default()
             .iter()
             .map(|number| &self.all[*number])
+    }
+
+    /// All scopes that any has.
+    pub(crate) fn scopes(&self) -> impl Iterator<Item = Scope> + '_ {
+        self.by_scope.keys().copied()
     }
 
     /// Those that reach a device when it acts for a user.

@@ -24,8 +24,26 @@ pub(crate) struct OwnerTerm {
     pub(crate) cut: Option<Past>,
 }
 
-/// The line of owners, at least one if there is a genesis, and the reasons of the successions that do not count.
-pub(crate) fn line(graph: &Graph, cast: &Cast) -> (Vec<OwnerTerm>, BTreeMap<Idx, Reason>) {
+/// Rival successions of one term, and who stands behind each. Rivals stay what they are when events come; only their
+/// support grows, so what was counted stays counted.
+#[derive(Debug)]
+pub(crate) struct Ballot {
+    rivals: Vec<Vec<Idx>>,
+    holder: UserId,
+    electors: BTreeSet<U>,
+    /// How many events were counted.
+    counted: usize,
+    support: Vec<BTreeSet<U>>,
+}
+
+/// The line of owners, at least one if there is a genesis, and the reasons of the successions that do not count. `ballots`
+/// are those of an earlier count, and then those of this one.
+pub(crate) fn line(
+    graph: &Graph,
+    cast: &Cast,
+    ballots: &mut Vec<Ballot>,
+) -> (Vec<OwnerTerm>, BTreeMap<Idx, Reason>) {
+    let mut earlier = std::mem::take(ballots);
     let mut reasons = BTreeMap::new();
     let mut line = Vec::new();
     let mut pending = cast.successions.clone();
@@ -66,7 +84,7 @@ pub(crate) fn line(graph: &Graph, cast: &Cast) -> (Vec<OwnerTerm>, BTreeMap<Idx,
                 })
             })
             .collect();
-        let Some(won) = choose(graph, cast, term, &signed) else {
+        let Some(won) = choose(graph, cast, term, &signed, &mut earlier, ballots) else {
             break;
         };
         let Some(act) = won.first().and_then(|idx| succession(graph, *idx)) else {
@@ -118,7 +136,14 @@ pub(crate) fn past_of_cut(graph: &Graph, event: Idx, heads: &[EventId]) -> Optio
 /// Of the successions that the right key signed, those that count: all that say the same. One in the past of another beats
 /// it. Between rivals neither time nor id may decide first, for who lost the office can always write an older one; what
 /// others have seen does.
-fn choose(graph: &Graph, cast: &Cast, term: &OwnerTerm, signed: &[Idx]) -> Option<Vec<Idx>> {
+fn choose(
+    graph: &Graph,
+    cast: &Cast,
+    term: &OwnerTerm,
+    signed: &[Idx],
+    earlier: &mut Vec<Ballot>,
+    ballots: &mut Vec<Ballot>,
+) -> Option<Vec<Idx>> {
     let mut groups: Vec<Vec<Idx>> = Vec::new();
     for idx in signed {
         let act = succession(graph, *idx);
@@ -147,10 +172,14 @@ fn choose(graph: &Graph, cast: &Cast, term: &OwnerTerm, signed: &[Idx]) -> Optio
     if groups.len() < 2 {
         return groups.pop();
     }
-    let support: Vec<usize> = supporters(graph, cast, term, &groups)
-        .iter()
-        .map(BTreeSet::len)
-        .collect();
+    let same = |ballot: &Ballot| ballot.rivals == groups && ballot.holder == term.holder;
+    let mut ballot = match earlier.iter().position(same) {
+        Some(at) => earlier.swap_remove(at),
+        None => Ballot::new(graph, cast, term, groups.clone()),
+    };
+    ballot.count(graph, cast);
+    let support: Vec<usize> = ballot.support.iter().map(BTreeSet::len).collect();
+    ballots.push(ballot);
     let best = (0..groups.len()).min_by_key(|n| {
         let id = graph.event(groups[*n][0]).id();
         (std::cmp::Reverse(support[*n]), id)
@@ -158,46 +187,57 @@ fn choose(graph: &Graph, cast: &Cast, term: &OwnerTerm, signed: &[Idx]) -> Optio
     Some(groups.swap_remove(best))
 }
 
-/// For each of several rivals, who has seen it and none of the others: users admitted in the common past of all, but for
-/// those whom it concerns.
-fn supporters(
-    graph: &Graph,
-    cast: &Cast,
-    term: &OwnerTerm,
-    groups: &[Vec<Idx>],
-) -> Vec<BTreeSet<U>> {
-    let concerned: BTreeSet<UserId> = groups
-        .iter()
-        .filter_map(|group| succession(graph, group[0]).map(|act| act.successor))
-        .chain([term.holder])
-        .collect();
-    let electors: BTreeSet<U> = (0..cast.user_count())
-        .map(U)
-        .filter(|user| !concerned.contains(&cast.user_id(*user)))
-        .filter(|user| {
-            cast.admissions(*user).iter().any(|admission| {
-                groups
-                    .iter()
-                    .all(|group| group.iter().any(|idx| graph.precedes(*admission, *idx)))
+impl Ballot {
+    fn new(graph: &Graph, cast: &Cast, term: &OwnerTerm, rivals: Vec<Vec<Idx>>) -> Self {
+        let concerned: BTreeSet<UserId> = rivals
+            .iter()
+            .filter_map(|group| succession(graph, group[0]).map(|act| act.successor))
+            .chain([term.holder])
+            .collect();
+        let electors = cast
+            .users()
+            .filter(|user| !concerned.contains(&cast.user_id(*user)))
+            .filter(|user| {
+                cast.admissions(*user).iter().any(|admission| {
+                    rivals
+                        .iter()
+                        .all(|group| group.iter().any(|idx| graph.precedes(*admission, *idx)))
+                })
             })
-        })
-        .collect();
-    let mut support = vec![BTreeSet::new(); groups.len()];
-    for idx in graph.indices() {
-        let mut known = (0..groups.len()).filter(|n| {
-            groups[*n]
-                .iter()
-                .any(|rival| graph.precedes(*rival, idx) || *rival == idx)
-        });
-        if let (Some(only), None) = (known.next(), known.next()) {
-            let device = cast.author(idx);
-            support[only].extend(
-                cast.users_of(device)
-                    .iter()
-                    .filter(|user| electors.contains(user))
-                    .filter(|user| cast.certified(graph, **user, device, idx)),
-            );
+            .collect();
+        Self {
+            support: vec![BTreeSet::new(); rivals.len()],
+            rivals,
+            holder: term.holder,
+            electors,
+            counted: 0,
         }
     }
-    support
+
+    /// Whether it counted events at this place or behind it.
+    pub(crate) fn reaches(&self, len: usize) -> bool {
+        self.counted > len
+    }
+
+    /// For each of the rivals, who has seen it and none of the others: users admitted in the common past of all, but for
+    /// those whom it concerns.
+    fn count(&mut self, graph: &Graph, cast: &Cast) {
+        for idx in graph.indices().take(cast.len()).skip(self.counted) {
+            let mut known = (0..self.rivals.len()).filter(|n| {
+                self.rivals[*n]
+                    .iter()
+                    .any(|rival| graph.precedes(*rival, idx) || *rival == idx)
+            });
+            if let (Some(only), None) = (known.next(), known.next()) {
+                let device = cast.author(idx);
+                self.support[only].extend(
+                    cast.users_of(device)
+                        .iter()
+                        .filter(|user| self.electors.contains(user))
+                        .filter(|user| cast.certified(graph, **user, device, idx)),
+                );
+            }
+        }
+        self.counted = cast.len();
+    }
 }

@@ -13,12 +13,14 @@ use super::Seniority;
 use super::cast::{Cast, D, U, sort_by_rank};
 use super::proof::Proof;
 use super::removals::{Removal, Removals, Scope};
-use super::succession::{self, OwnerTerm};
+use super::succession::{self, Ballot, OwnerTerm};
 use crate::event::Act;
 use crate::graph::{Graph, Idx};
+use crate::ids::{RecoveryKey, UserId};
 use crate::verdict::Reason;
 
 /// A term that began.
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Began {
     pub(crate) holder: U,
     pub(crate) starts: Vec<Idx>,
@@ -40,51 +42,86 @@ impl Began {
 }
 
 /// A removed device's return, by an admin's own admission.
-struct Return {
-    admission: Idx,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Return {
+    pub(crate) admission: Idx,
     rank: Seniority,
 }
 
 /// What P1 settles.
-pub(crate) struct Terms<'a> {
-    graph: &'a Graph,
-    cast: &'a Cast,
+#[derive(Default)]
+pub(crate) struct Settled {
     /// By rank.
     pub(crate) began: BTreeMap<Seniority, Began>,
     by_holder: BTreeMap<U, BTreeSet<Seniority>>,
     pub(crate) removals: Removals,
-    returns: BTreeMap<(U, D), Vec<Return>>,
-    settled: BTreeSet<U>,
+    pub(crate) returns: BTreeMap<(U, D), Vec<Return>>,
+    said: BTreeSet<U>,
     accepted: BTreeSet<Idx>,
     reasons: BTreeMap<Idx, Reason>,
     /// The line of owners.
     pub(crate) line: Vec<OwnerTerm>,
 }
 
+impl Settled {
+    /// Whether an act of power counts.
+    pub(crate) fn accepts(&self, event: Idx) -> bool {
+        self.accepted.contains(&event)
+    }
+
+    /// The owner, and what ends that term.
+    pub(crate) fn owner(&self) -> Option<(UserId, RecoveryKey)> {
+        self.line.last().map(|term| (term.holder, term.recovery))
+    }
+}
+
+/// What P1 settles, and what it is about.
+pub(crate) struct Terms<'a> {
+    graph: &'a Graph,
+    cast: &'a Cast,
+    settled: Settled,
+}
+
+impl std::ops::Deref for Terms<'_> {
+    type Target = Settled;
+
+    fn deref(&self) -> &Settled {
+        &self.settled
+    }
+}
+
 impl<'a> Terms<'a> {
-    /// Decides all acts of power.
-    pub(crate) fn settle(graph: &'a Graph, cast: &'a Cast) -> Self {
-        let (line, reasons) = succession::line(graph, cast);
-        let mut terms = Self {
-            graph,
-            cast,
-            began: BTreeMap::new(),
-            by_holder: BTreeMap::new(),
-            removals: Removals::default(),
-            returns: BTreeMap::new(),
-            settled: BTreeSet::new(),
-            accepted: BTreeSet::new(),
+    /// Decides all acts of power. `ballots` are those of an earlier run.
+    pub(crate) fn settle(graph: &'a Graph, cast: &'a Cast, ballots: &mut Vec<Ballot>) -> Self {
+        let (line, reasons) = succession::line(graph, cast, ballots);
+        let settled = Settled {
             reasons,
             line,
+            ..Settled::default()
         };
+        let mut terms = Self::of(graph, cast, settled);
         let mut waiting = terms.owners();
         while let Some((rank, term)) = waiting.pop_first() {
             terms.hold(rank, term, &mut waiting);
         }
-        for user in (0..cast.user_count()).map(U) {
+        for user in cast.users() {
             terms.settle_own(user);
         }
         terms
+    }
+
+    /// What was settled about these events before.
+    pub(crate) fn of(graph: &'a Graph, cast: &'a Cast, settled: Settled) -> Self {
+        Self {
+            graph,
+            cast,
+            settled,
+        }
+    }
+
+    /// What was settled, to be kept.
+    pub(crate) fn into_settled(self) -> Settled {
+        self.settled
     }
 
     /// What became of an act of power.
@@ -177,8 +214,8 @@ impl<'a> Terms<'a> {
 
     fn owners(&mut self) -> BTreeMap<Seniority, Began> {
         let mut owners = BTreeMap::new();
-        for n in 0..self.line.len() {
-            let term = &self.line[n];
+        for n in 0..self.settled.line.len() {
+            let term = &self.settled.line[n];
             let Some(holder) = self.cast.user(&term.holder) else {
                 continue;
             };
@@ -191,10 +228,10 @@ impl<'a> Terms<'a> {
                     rank,
                 },
             );
-            self.accepted.extend(&term.starts);
+            self.settled.accepted.extend(&term.starts);
             if let (Some(cut), Some(before)) = (&term.cut, n.checked_sub(1)) {
-                for start in self.line[before].starts.clone() {
-                    self.removals.add(
+                for start in self.settled.line[before].starts.clone() {
+                    self.settled.removals.add(
                         Scope::Term(start),
                         Removal {
                             carriers: term.starts.clone(),
@@ -212,19 +249,27 @@ impl<'a> Terms<'a> {
     /// Lets one term act.
     fn hold(&mut self, rank: Seniority, term: Began, waiting: &mut BTreeMap<Seniority, Began>) {
         let holder = term.holder;
-        self.by_holder.entry(holder).or_default().insert(rank);
+        self.settled
+            .by_holder
+            .entry(holder)
+            .or_default()
+            .insert(rank);
         self.settle_own(holder);
         if let (Seniority::Admin(..), [grant]) = (rank, term.starts.as_slice())
             && let Err(reason) = self.takes_office(holder, *grant, rank)
         {
-            self.accepted.remove(grant);
-            self.reasons.insert(*grant, reason);
-            self.by_holder.entry(holder).or_default().remove(&rank);
+            self.settled.accepted.remove(grant);
+            self.settled.reasons.insert(*grant, reason);
+            self.settled
+                .by_holder
+                .entry(holder)
+                .or_default()
+                .remove(&rank);
             return;
         }
         let cast = self.cast;
         for act in cast.power_of(holder).iter().copied() {
-            if self.accepted.contains(&act) || !term.before(self.graph, act) {
+            if self.settled.accepted.contains(&act) || !term.before(self.graph, act) {
                 continue;
             }
             let judged = match self.holds(&term, act) {
@@ -233,23 +278,23 @@ impl<'a> Terms<'a> {
             };
             match judged {
                 Ok(true) => {
-                    self.accepted.insert(act);
-                    self.reasons.remove(&act);
+                    self.settled.accepted.insert(act);
+                    self.settled.reasons.remove(&act);
                 }
                 Ok(false) => {}
                 Err(reason) => {
-                    self.reasons.entry(act).or_insert(reason);
+                    self.settled.reasons.entry(act).or_insert(reason);
                 }
             }
         }
-        self.began.insert(rank, term);
+        self.settled.began.insert(rank, term);
     }
 
     /// Whether a grant makes its user an admin: not if a removal of the user is concurrent with it, nor if one in its past
     /// was not followed by an admission.
     fn takes_office(&self, holder: U, grant: Idx, rank: Seniority) -> Result<(), Reason> {
         let (graph, user) = (self.graph, self.cast.user_id(holder));
-        for removal in self.removals.of(Scope::User(holder)) {
+        for removal in self.settled.removals.of(Scope::User(holder)) {
             if removal.binds(rank)
                 && !removal.known_to(graph, grant)
                 && !removal.covers(graph, grant)
@@ -272,7 +317,7 @@ impl<'a> Terms<'a> {
         let graph = self.graph;
         self.cast.admissions(user).iter().any(|admission| {
             graph.precedes(*admission, event)
-                && self.removals.of(Scope::User(user)).all(|removal| {
+                && self.settled.removals.of(Scope::User(user)).all(|removal| {
                     !removal.known_to(graph, event) || removal.known_to(graph, *admission)
                 })
         })
@@ -286,10 +331,10 @@ impl<'a> Terms<'a> {
         if !self.cast.certified(graph, term.holder, device, event) {
             return Err(Reason::NotAdmitted);
         }
-        if self.removals.is_empty() {
+        if self.settled.removals.is_empty() {
             return Ok(());
         }
-        for (scope, removal) in self.removals.reaching(term.holder, device) {
+        for (scope, removal) in self.settled.removals.reaching(term.holder, device) {
             if !removal.binds(term.rank) || removal.covers(graph, event) {
                 continue;
             }
@@ -314,7 +359,7 @@ impl<'a> Terms<'a> {
             }
         }
         for start in &term.starts {
-            for removal in self.removals.of(Scope::Term(*start)) {
+            for removal in self.settled.removals.of(Scope::Term(*start)) {
                 if !removal.covers(graph, event) {
                     return Err(Reason::TermEnded {
                         who: who.into(),
@@ -327,7 +372,8 @@ impl<'a> Terms<'a> {
     }
 
     fn returned(&self, term: &Began, device: D, removal: &Removal, event: Idx) -> bool {
-        self.returns
+        self.settled
+            .returns
             .get(&(term.holder, device))
             .into_iter()
             .flatten()

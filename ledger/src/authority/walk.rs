@@ -5,21 +5,24 @@
 //! reaches was void already, and the walk is an ordinary replay.
 
 mod admission;
-mod finish;
+mod closings;
+mod roll;
 mod roster;
+mod view;
 
-use std::collections::{BTreeMap, BTreeSet};
+pub(crate) use closings::Closings;
+pub(crate) use roll::{Roll, Touched, set};
 
+use super::Seniority;
 use super::cast::{Cast, D, U};
 use super::proof::Proof;
 use super::removals::{Removal, Scope};
 use super::terms::Terms;
-use super::{Authority, Seniority};
 use crate::event::Act;
 use crate::event::act::EpochRotate;
 use crate::graph::{Graph, Idx};
-use crate::ids::{BoxKey, EpochId, EventId};
-use crate::order::Seal;
+use crate::ids::{BoxKey, EventId};
+use crate::order::Seals;
 use crate::verdict::Reason;
 
 /// What an event changes among members and devices.
@@ -42,103 +45,36 @@ pub(crate) struct Standing {
     pub(crate) admin: bool,
 }
 
-/// What the walk found.
-pub(crate) struct Walked {
-    pub(crate) authority: Authority,
-    /// Why an act is void, by event.
-    pub(crate) void: BTreeMap<Idx, Reason>,
-    /// In order.
-    pub(crate) effects: Vec<(Idx, Effect)>,
-    /// By event; none but for private events that count.
-    pub(crate) standings: Vec<Option<Standing>>,
-}
-
-struct Joined {
+#[derive(Clone, Copy)]
+pub(crate) struct Joined {
     event: Idx,
     by: Option<U>,
     at: u64,
 }
 
-struct LivePair {
+#[derive(Clone, Copy)]
+pub(crate) struct LivePair {
     user: U,
     event: Idx,
     box_key: BoxKey,
     mutual: bool,
 }
 
-struct Issued {
+pub(crate) struct Issued {
     issuer: U,
     terms: Vec<Seniority>,
     used: u32,
     last: Option<Idx>,
 }
 
-struct Walk<'a> {
-    graph: &'a Graph,
-    cast: &'a Cast,
-    terms: &'a Terms<'a>,
-    seals: &'a [Seal],
-    /// What ends an invite early, by invite.
-    closings: BTreeMap<Idx, Vec<Idx>>,
-    void: BTreeMap<Idx, Reason>,
-    effects: Vec<(Idx, Effect)>,
-    standings: Vec<Option<Standing>>,
-    /// Valid admissions, by device: whose, and by which event.
-    admissions: Vec<Vec<(U, Idx)>>,
-    /// Valid admissions, by user.
-    admitted: Vec<Vec<Idx>>,
-    /// Void ones, by device.
-    refused: Vec<Vec<Idx>>,
-    members: BTreeMap<U, Joined>,
-    pairs: BTreeMap<D, Vec<LivePair>>,
-    live_devices: BTreeMap<U, BTreeSet<D>>,
-    gone_users: BTreeMap<U, Idx>,
-    gone_devices: BTreeMap<D, Idx>,
-    invites: BTreeMap<Idx, Issued>,
-    epochs: Vec<EpochId>,
-    known_epochs: BTreeSet<EpochId>,
-    /// Accepted removals of users and devices, each with the epochs that answer it.
-    due: Vec<(Idx, Vec<Idx>)>,
-}
-
-/// Walks all events in order.
-pub(crate) fn walk<'a>(
-    graph: &'a Graph,
-    cast: &'a Cast,
-    terms: &'a Terms<'a>,
-    seals: &'a [Seal],
-    order: &[Idx],
-    void_seals: Vec<(Idx, Reason)>,
-) -> Walked {
-    let mut walk = Walk {
-        graph,
-        cast,
-        terms,
-        seals,
-        closings: BTreeMap::new(),
-        void: void_seals.into_iter().collect(),
-        effects: Vec::new(),
-        standings: vec![None; graph.len()],
-        admissions: vec![Vec::new(); cast.device_count() as usize],
-        admitted: vec![Vec::new(); cast.user_count() as usize],
-        refused: vec![Vec::new(); cast.device_count() as usize],
-        members: BTreeMap::new(),
-        pairs: BTreeMap::new(),
-        live_devices: BTreeMap::new(),
-        gone_users: BTreeMap::new(),
-        gone_devices: BTreeMap::new(),
-        invites: BTreeMap::new(),
-        epochs: Vec::new(),
-        known_epochs: BTreeSet::new(),
-        due: Vec::new(),
-    };
-    walk.close_invites(order);
-    for idx in order {
-        if let Err(reason) = walk.step(*idx) {
-            walk.void.insert(*idx, reason);
-        }
-    }
-    walk.finish()
+/// The walk at a point, with all that a step looks at: the roll, and what was settled before the walk.
+pub(crate) struct Walk<'a> {
+    pub(crate) graph: &'a Graph,
+    pub(crate) cast: &'a Cast,
+    pub(crate) terms: &'a Terms<'a>,
+    pub(crate) seals: &'a Seals,
+    pub(crate) closings: &'a Closings,
+    pub(crate) roll: &'a mut Roll,
 }
 
 impl Walk<'_> {
@@ -146,15 +82,37 @@ impl Walk<'_> {
         self.graph.event(idx).id()
     }
 
-    fn step(&mut self, idx: Idx) -> Result<(), Reason> {
-        if let Some(reason) = self.void.get(&idx) {
-            return Err(reason.clone());
+    /// Takes an event's turn. What it changes among members and devices stands in the roll's effects.
+    pub(crate) fn step(&mut self, idx: Idx) -> Result<Option<Standing>, Reason> {
+        self.roll.effects.clear();
+        if let Act::Private = self.graph.event(idx).act() {
+            return self.private(idx).map(Some);
         }
+        self.act(idx).map(|()| None)
+    }
+
+    /// For whom the author of a private event speaks.
+    fn private(&self, idx: Idx) -> Result<Standing, Reason> {
+        let speakers = self.speakers(idx)?;
+        let office = speakers
+            .iter()
+            .copied()
+            .find(|user| self.terms.office(*user, idx).is_ok());
+        office
+            .or(speakers.first().copied())
+            .map(|user| Standing {
+                user,
+                admin: office.is_some(),
+            })
+            .ok_or(Reason::NotAdmitted)
+    }
+
+    fn act(&mut self, idx: Idx) -> Result<(), Reason> {
         let event = self.graph.event(idx);
         match event.act() {
             Act::Genesis(act) => {
                 proven(self.graph.proof(idx))?;
-                self.begin_epoch(event.header().epoch);
+                self.roll.begin_epoch(event.header().epoch);
                 if let (Some(user), Some(device)) =
                     (self.cast.user(&act.owner), self.cast.device(&act.device))
                 {
@@ -181,7 +139,8 @@ impl Walk<'_> {
                 Ok(())
             }
             // Judged before the walk.
-            Act::InviteClose(_) | Act::Checkpoint(_) => Ok(()),
+            Act::InviteClose(_) => self.closings.void.get(&idx).cloned().map_or(Ok(()), Err),
+            Act::Checkpoint(_) => self.seals.void.get(&idx).cloned().map_or(Ok(()), Err),
             Act::Invite(_) => self.invite(idx),
             Act::Admit(act) => {
                 let admitted = self.admit(idx, act);
@@ -197,23 +156,11 @@ impl Walk<'_> {
                 }
                 added
             }
-            Act::Private => {
-                let speakers = self.speakers(idx)?;
-                let office = speakers
-                    .iter()
-                    .copied()
-                    .find(|user| self.terms.office(*user, idx).is_ok());
-                self.standings[idx.0 as usize] =
-                    office.or(speakers.first().copied()).map(|user| Standing {
-                        user,
-                        admin: office.is_some(),
-                    });
-                Ok(())
-            }
+            Act::Private => self.private(idx).map(|_| ()),
             Act::EpochRotate(act) => self.rotate(idx, act),
             Act::EpochKeys(act) => {
                 self.speakers(idx)?;
-                if self.known_epochs.contains(&act.epoch) {
+                if self.roll.known_epochs.contains(&act.epoch) {
                     Ok(())
                 } else {
                     Err(Reason::UnknownEpoch { epoch: act.epoch })
@@ -225,7 +172,7 @@ impl Walk<'_> {
 
     fn refuse(&mut self, idx: Idx, device: crate::ids::DeviceId) {
         if let Some(device) = self.cast.device(&device) {
-            self.refused[device.0 as usize].push(idx);
+            self.roll.add_refused(device, idx);
         }
     }
 
@@ -234,7 +181,7 @@ impl Walk<'_> {
         let device = self.cast.author(idx);
         let mut speakers = Vec::new();
         let mut reason = None;
-        for (user, admission) in self.admissions[device.0 as usize].iter().rev() {
+        for (user, admission) in self.roll.admissions(device).iter().rev() {
             if speakers.contains(user) || !self.graph.precedes(*admission, idx) {
                 continue;
             }
@@ -247,7 +194,8 @@ impl Walk<'_> {
             return Ok(speakers);
         }
         Err(reason.unwrap_or_else(|| {
-            self.refused[device.0 as usize]
+            self.roll
+                .refused(device)
                 .iter()
                 .rev()
                 .find(|refused| self.graph.precedes(**refused, idx))
@@ -292,32 +240,41 @@ impl Walk<'_> {
         Err(reason.unwrap_or(Reason::NotAdmitted))
     }
 
-    fn begin_epoch(&mut self, epoch: EpochId) {
-        if epoch != EpochId::NONE && self.known_epochs.insert(epoch) {
-            self.epochs.push(epoch);
-        }
-    }
-
     fn rotate(&mut self, idx: Idx, act: &EpochRotate) -> Result<(), Reason> {
         let speakers = self.speakers(idx)?;
         let graph = self.graph;
         let known = |event: &Idx| graph.precedes(*event, idx);
-        let asked = || {
-            self.due
-                .iter()
-                .any(|(removal, answers)| known(removal) && !answers.iter().any(known))
-        };
-        if self.office(&speakers, idx).is_err() && !asked() {
+        let open: Vec<usize> = self
+            .roll
+            .due
+            .iter()
+            .enumerate()
+            .filter(|(_, (removal, answers))| known(removal) && !answers.iter().any(known))
+            .map(|(number, _)| number)
+            .collect();
+        if self.office(&speakers, idx).is_err() && open.is_empty() {
             return Err(Reason::EpochNotDue);
         }
-        for (removal, answers) in &mut self.due {
-            if known(removal) && !answers.iter().any(known) {
-                answers.push(idx);
-            }
+        for number in open {
+            self.roll.answer(number, idx);
         }
-        self.begin_epoch(act.epoch);
+        self.roll.begin_epoch(act.epoch);
         Ok(())
     }
+}
+
+/// What made an invite lapse: every term it was issued under has ended; for an admission, without knowing of it.
+fn lapsed(terms: &Terms<'_>, issued: &Issued, admission: Option<Idx>) -> Option<Idx> {
+    let mut first = None;
+    for rank in &issued.terms {
+        let term = terms.began.get(rank)?;
+        let ended = match admission {
+            Some(admission) => terms.ended_for(term, admission),
+            None => terms.ended(term),
+        }?;
+        first = first.or(Some(ended));
+    }
+    first
 }
 
 /// Of several users who call a device theirs, the one with whom it agreed, or else the first.

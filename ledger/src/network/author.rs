@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Ledger;
+use super::{Ledger, carries_keys};
 use crate::event::{Act, Attributes, Event, Header, MAX_LAMPORT, MAX_PARENTS};
 use crate::gate::{Passage, Refusal};
 use crate::graph::{Graph, Idx};
@@ -102,15 +102,14 @@ impl<S: Store> Ledger<S> {
         let (parents, _) = parents(&self.graph, &device.public());
         events.push(self.append_to_graph(device, parents, act, attributes, now)?);
         let last = Idx(self.graph.len().saturating_sub(1) as u32);
-        let tried = self.folded();
-        match tried.verdicts.get(last.0 as usize) {
+        self.refold();
+        match self.verdict(last) {
             Some(Verdict::Counted) => self.store.append(&events)?,
             Some(Verdict::Void(reason)) => return Err(AuthorError::Void(reason.clone())),
             _ => return Err(AuthorError::Uncounted),
         }
-        self.fold = tried;
         self.publish(self.graph.len() - events.len());
-        if matches!(act, Act::EpochRotate(_) | Act::EpochKeys(_)) {
+        if carries_keys(act) {
             let learnt = self.learn();
             // A key that is not stored is learnt again from the same events, so a failure costs nothing here.
             let _ = self.store.add_epoch_keys(&learnt);
@@ -127,14 +126,7 @@ impl<S: Store> Ledger<S> {
         now: u64,
     ) -> Result<Event, AuthorError> {
         let author = device.public();
-        let past = self.graph.past_of(&parents);
-        let seq = 1 + self
-            .graph
-            .by_author(&author)
-            .filter(|idx| self.graph.within(*idx, &past))
-            .map(|idx| self.graph.event(idx).header().seq)
-            .max()
-            .unwrap_or(0);
+        let seq = self.graph.next_seq(&author, &parents);
         let lamport = 1 + parents
             .iter()
             .map(|idx| self.graph.event(*idx).header().lamport)
@@ -207,13 +199,12 @@ pub(super) fn parents(graph: &Graph, device: &DeviceId) -> (Vec<Idx>, bool) {
 /// A device's last event; of a forked one, that of its smaller branch.
 fn own_tip(graph: &Graph, device: &DeviceId) -> Option<Idx> {
     // Each lane is a chain, so only its last event can be one that nothing of the device follows.
-    let mut lanes: BTreeMap<usize, Idx> = BTreeMap::new();
-    for idx in graph.by_author(device) {
-        lanes.insert(graph.lane(idx), idx);
-    }
+    let lanes = graph.lanes_of(device);
+    let last = |lane: &u32| graph.lanes()[*lane as usize].last().copied();
+    let lanes: Vec<Idx> = lanes.iter().filter_map(last).collect();
     let tips: Vec<Idx> = lanes
-        .values()
-        .filter(|tip| !lanes.values().any(|other| graph.precedes(**tip, *other)))
+        .iter()
+        .filter(|tip| !lanes.iter().any(|other| graph.precedes(**tip, *other)))
         .copied()
         .collect();
     smaller_branch(graph, device, &tips)
@@ -225,6 +216,9 @@ fn smaller_branch(graph: &Graph, device: &DeviceId, tips: &[Idx]) -> Option<Idx>
     let [first, rest @ ..] = tips else {
         return None;
     };
+    if rest.is_empty() {
+        return Some(*first);
+    }
     let chain = |tip: Idx| {
         let past = graph.past_of(&[tip]);
         let mut chain: BTreeMap<u32, EventId> = BTreeMap::new();
@@ -239,9 +233,6 @@ fn smaller_branch(graph: &Graph, device: &DeviceId, tips: &[Idx]) -> Option<Idx>
         chain
     };
     let mut best = *first;
-    if rest.is_empty() {
-        return Some(best);
-    }
     let mut best_chain = chain(best);
     for tip in rest {
         let other = chain(*tip);

@@ -90,7 +90,23 @@ impl<S: Store> Ledger<S> {
         };
         self.store.add_offer_key(&key)?;
         self.offer_keys.insert(key);
-        self.refold();
+        let places: Vec<_> = self.state().narrow.keys().copied().collect();
+        for place in places {
+            self.open_offer(place);
+        }
         Ok(true)
+    }
+
+    /// Shows the narrow offers that can be read here beside those that everybody can, where something changed.
+    pub(super) fn open_offers(&mut self) {
+        for place in self.increment.narrow() {
+            self.open_offer(place);
+        }
+    }
+
+    fn open_offer(&mut self, place: (DeviceId, u32)) {
+        if let Some(opened) = narrow::opened(self.state(), &self.offer_keys, place) {
+            self.increment.show_narrow(place, opened);
+        }
     }
 }

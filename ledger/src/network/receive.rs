@@ -1,7 +1,7 @@
 //! Events from outside: gate, store, graph, one fold.
 
-use super::Ledger;
-use crate::event::{Act, Event, id_of};
+use super::{Ledger, carries_keys};
+use crate::event::{Event, id_of};
 use crate::gate::{Passage, Rate, Refusal};
 use crate::ids::EventId;
 use crate::parking::Source;
@@ -115,9 +115,7 @@ impl<S: Store> Ledger<S> {
         }
         receipt.missing = self.missing();
         receipt.added = added.iter().map(|(_, event)| event.id()).collect();
-        let carries_keys =
-            |event: &Event| matches!(event.act(), Act::EpochRotate(_) | Act::EpochKeys(_));
-        if added.iter().any(|(_, event)| carries_keys(event)) {
+        if added.iter().any(|(_, event)| carries_keys(event.act())) {
             let learnt = self.learn();
             // A key that is not stored is learnt again from the same events, so a failure costs nothing here.
             let _ = self.store.add_epoch_keys(&learnt);

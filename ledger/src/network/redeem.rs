@@ -373,7 +373,7 @@ impl<S: Store> Ledger<S> {
         if request.device != *from {
             return Err(RedeemError::OtherDevice);
         }
-        let authority = &self.fold.authority;
+        let authority = &self.fold().authority;
         let invite = authority
             .invites
             .get(&request.redemption.invite)
@@ -437,7 +437,7 @@ impl<S: Store> Ledger<S> {
     }
 
     fn already(&self, request: &Request, from: &DeviceId) -> Option<EventId> {
-        let device = self.fold.authority.devices.get(from)?;
+        let device = self.fold().authority.devices.get(from)?;
         (request.network == self.network
             && request.device == *from
             && device.user == request.user

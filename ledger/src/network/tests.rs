@@ -69,8 +69,11 @@ impl Peer {
         self.device.public()
     }
 
+    /// The ledger, whose kept fold is the fold from nothing: looked at between any two things that a test does to it.
     fn ledger(&mut self) -> &mut Ledger<MemoryStore> {
-        self.ledger.as_mut().unwrap()
+        let ledger = self.ledger.as_mut().unwrap();
+        folded(ledger);
+        ledger
     }
 
     fn try_author(
@@ -197,6 +200,16 @@ fn sync(a: &mut Peer, b: &mut Peer) {
         }
         (to_a, to_b) = answers;
     }
+}
+
+fn folded(ledger: &Ledger<MemoryStore>) {
+    let full = crate::fold::fold(&ledger.graph, &ledger.opened);
+    let mut state = ledger.state().clone();
+    state.offers.retain(|_, standing| !standing.narrow);
+    assert_eq!(state, full.state);
+    assert_eq!(ledger.fold().authority, full.authority);
+    assert_eq!(ledger.fold().verdicts, full.verdicts);
+    assert_eq!(ledger.fold().order, full.order);
 }
 
 fn same(a: &mut Peer, b: &mut Peer) {

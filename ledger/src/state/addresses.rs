@@ -10,6 +10,8 @@ pub(crate) struct Addresses {
     subnet: Subnet,
     /// First of a run, and the one behind its last.
     runs: BTreeMap<u32, u32>,
+    /// What was claimed (true) and released (false). Runs never touch, so each undoes the other exactly.
+    log: Vec<(u32, bool)>,
 }
 
 impl Addresses {
@@ -17,6 +19,7 @@ impl Addresses {
         Self {
             subnet,
             runs: BTreeMap::new(),
+            log: Vec::new(),
         }
     }
 
@@ -34,14 +37,8 @@ impl Addresses {
         let free = [self.behind(from), self.behind(0)]
             .into_iter()
             .find(|n| *n < hosts)?;
-        let before = self
-            .runs
-            .range(..free)
-            .next_back()
-            .filter(|(_, end)| **end == free)
-            .map(|(start, _)| *start);
-        let end = self.runs.remove(&(free + 1)).unwrap_or(free + 1);
-        self.runs.insert(before.unwrap_or(free), end);
+        self.take(free);
+        self.log.push((free, true));
         self.subnet.host(free)
     }
 
@@ -50,8 +47,44 @@ impl Addresses {
         let Some(n) = self.subnet.index(address) else {
             return;
         };
+        if self.free(n) {
+            self.log.push((n, false));
+        }
+    }
+
+    /// A point to go back to.
+    pub(crate) fn mark(&self) -> u32 {
+        self.log.len() as u32
+    }
+
+    /// Goes back to a point.
+    pub(crate) fn rewind(&mut self, mark: u32) {
+        while self.log.len() > mark as usize {
+            match self.log.pop() {
+                Some((n, true)) => {
+                    self.free(n);
+                }
+                Some((n, false)) => self.take(n),
+                None => return,
+            }
+        }
+    }
+
+    /// Takes one that is free.
+    fn take(&mut self, n: u32) {
+        let before = self
+            .runs
+            .range(..n)
+            .next_back()
+            .filter(|(_, end)| **end == n)
+            .map(|(start, _)| *start);
+        let end = self.runs.remove(&(n + 1)).unwrap_or(n + 1);
+        self.runs.insert(before.unwrap_or(n), end);
+    }
+
+    fn free(&mut self, n: u32) -> bool {
         let Some((start, end)) = self.run_of(n) else {
-            return;
+            return false;
         };
         self.runs.remove(&start);
         if start < n {
@@ -60,6 +93,7 @@ impl Addresses {
         if n + 1 < end {
             self.runs.insert(n + 1, end);
         }
+        true
     }
 
     /// The first free one from `n` on, which may lie beyond the subnet.
@@ -96,6 +130,23 @@ mod tests {
         addresses.release(Ipv4Addr::new(10, 0, 0, 3));
         assert_eq!(addresses.claim(address(5)), address(3));
         assert_eq!(addresses.claim(address(5)), None);
+    }
+
+    #[test]
+    fn taken_back_to_a_point_the_same_are_in_use() {
+        let mut addresses = Addresses::new("10.0.0.0/28".parse().unwrap());
+        for n in [1, 2, 5, 9] {
+            addresses.claim(address(n));
+        }
+        let (mark, before) = (addresses.mark(), addresses.runs.clone());
+        addresses.release(Ipv4Addr::new(10, 0, 0, 2));
+        addresses.release(Ipv4Addr::new(10, 0, 0, 2));
+        for n in [3, 2, 4, 4, 8] {
+            addresses.claim(address(n));
+        }
+        addresses.release(Ipv4Addr::new(10, 0, 0, 5));
+        addresses.rewind(mark);
+        assert_eq!(addresses.runs, before);
     }
 
     #[test]

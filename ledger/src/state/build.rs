@@ -1,133 +1,70 @@
-//! The state fold: replays what the walk on acts found, and adds what the sealed attributes say.
+//! The state fold: takes up what the walk on acts found, event by event, and adds what the sealed attributes say.
 
-mod finish;
 mod registers;
+mod view;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
-
-use super::State;
-use super::addresses::Addresses;
-use super::names::Names;
+use super::book::{Book, Host, Person, Shown};
 use crate::authority::cast::Cast;
-use crate::authority::walk::{Effect, Walked};
+use crate::authority::walk::{Effect, Standing};
 use crate::event::Act;
-use crate::event::attributes::{Attributes, Invitation, Joining, NarrowOffer, Offer, Opened};
+use crate::event::attributes::{Attributes, Joining, Opened};
 use crate::graph::{Graph, Idx};
-use crate::ids::{DeviceId, EventId, UserId, WgKey};
-use crate::text::Label;
-use crate::verdict::{Reason, Verdict};
+use crate::ids::{DeviceId, UserId};
+use crate::verdict::Reason;
 
-struct Host {
-    user: UserId,
-    /// None while the attributes that brought the device are not open.
-    shown: Option<Shown>,
+/// The state fold at a point.
+pub(crate) struct Build<'a> {
+    pub(crate) graph: &'a Graph,
+    pub(crate) cast: &'a Cast,
+    pub(crate) opened: &'a [Opened],
+    pub(crate) book: &'a mut Book,
 }
 
-struct Shown {
-    host: Label,
-    v4: Option<Ipv4Addr>,
-    wireguard: Option<WgKey>,
-}
-
-#[derive(Default)]
-struct Person {
-    name: Option<Label>,
-    tags: BTreeSet<Label>,
-}
-
-struct Approval {
-    offer: EventId,
-    approved: bool,
-}
-
-struct Build<'a> {
-    graph: &'a Graph,
-    cast: &'a Cast,
-    opened: &'a [Opened],
-    state: State,
-    hosts: Names,
-    names: Names,
-    addresses: Option<Addresses>,
-    devices: BTreeMap<DeviceId, Host>,
-    people: BTreeMap<UserId, Person>,
-    /// Names last known, of those who are gone too.
-    called: BTreeMap<UserId, Label>,
-    offers: BTreeMap<(DeviceId, u32), (Offer, EventId)>,
-    narrow: BTreeMap<(DeviceId, u32), (NarrowOffer, EventId)>,
-    approvals: BTreeMap<(DeviceId, u32), Approval>,
-    invitations: BTreeMap<Idx, &'a Invitation>,
-}
-
-/// Builds the state, and the verdict on each event.
-pub(crate) fn build(
-    graph: &Graph,
-    cast: &Cast,
-    opened: &[Opened],
-    walked: &Walked,
-    order: &[Idx],
-) -> (State, Vec<Verdict>) {
-    let mut build = Build {
-        graph,
-        cast,
-        opened,
-        state: State::founded(&walked.authority),
-        hosts: Names::default(),
-        names: Names::default(),
-        addresses: None,
-        devices: BTreeMap::new(),
-        people: BTreeMap::new(),
-        called: BTreeMap::new(),
-        offers: BTreeMap::new(),
-        narrow: BTreeMap::new(),
-        approvals: BTreeMap::new(),
-        invitations: BTreeMap::new(),
-    };
-    let mut void = walked.void.clone();
-    let mut effects = walked.effects.iter().peekable();
-    for idx in order.iter().copied() {
-        if void.contains_key(&idx) {
-            continue;
-        }
-        build.found(idx);
-        let mut joined = None;
-        while let Some((_, effect)) = effects.next_if(|(at, _)| *at == idx) {
-            build.apply(idx, effect);
-            if let Effect::Joined(user, _) = effect {
-                joined = Some(cast.user_id(*user));
-            }
-        }
-        if let Some(user) = joined {
-            build.call_somehow(idx, user);
-        }
-        if let Some(standing) = walked.standings[idx.0 as usize]
-            && let Err(reason) = build.private(idx, standing)
-        {
-            void.insert(idx, reason);
-        }
+/// What an event's sealed part holds. What `opened` does not cover counts as not open yet.
+pub(crate) fn opened<'a>(graph: &Graph, opened: &'a [Opened], idx: Idx) -> &'a Opened {
+    if graph.event(idx).sealed().is_empty() {
+        return &Opened::Nothing;
     }
-    let verdicts = build.verdicts(void);
-    (build.finish(&walked.authority), verdicts)
+    opened.get(idx.0 as usize).unwrap_or(&Opened::Pending)
 }
 
 impl<'a> Build<'a> {
-    fn opened(&self, idx: Idx) -> &'a Opened {
-        if self.graph.event(idx).sealed().is_empty() {
-            return &Opened::Nothing;
+    /// Takes the turn of an event whose act counts. `standing` is that of the author of a private event.
+    pub(crate) fn step(
+        &mut self,
+        idx: Idx,
+        effects: &[Effect],
+        standing: Option<Standing>,
+    ) -> Result<(), Reason> {
+        if let Some(standing) = standing {
+            return self.private(idx, standing);
         }
-        self.opened.get(idx.0 as usize).unwrap_or(&Opened::Pending)
+        self.found(idx);
+        let mut joined = None;
+        for effect in effects {
+            self.apply(idx, effect);
+            if let Effect::Joined(user, _) = effect {
+                joined = Some(self.cast.user_id(*user));
+            }
+        }
+        if let Some(user) = joined {
+            self.call_somehow(idx, user);
+        }
+        Ok(())
+    }
+
+    fn opened(&self, idx: Idx) -> &'a Opened {
+        opened(self.graph, self.opened, idx)
     }
 
     /// Takes what the attributes of a genesis or an invite say.
     fn found(&mut self, idx: Idx) {
         match (self.graph.event(idx).act(), self.opened(idx)) {
             (Act::Genesis(_), Opened::Open(Attributes::Founding(founding))) => {
-                self.state.name = Some(founding.name.clone());
-                self.state.subnet = Some(founding.subnet);
-                self.addresses = Some(Addresses::new(founding.subnet));
+                self.book.found(founding.name.clone(), founding.subnet);
             }
-            (Act::Invite(_), Opened::Open(Attributes::Invitation(invitation))) => {
-                self.invitations.insert(idx, invitation);
+            (Act::Invite(_), Opened::Open(Attributes::Invitation(_))) => {
+                self.book.add_invitation(idx);
             }
             _ => {}
         }
@@ -137,34 +74,32 @@ impl<'a> Build<'a> {
         match effect {
             Effect::Joined(user, invite) => {
                 let tags = invite
-                    .and_then(|invite| self.invitations.get(&invite))
-                    .map(|invitation| invitation.tags.iter().cloned().collect());
-                self.people.insert(
-                    self.cast.user_id(*user),
-                    Person {
-                        name: None,
-                        tags: tags.unwrap_or_default(),
-                    },
-                );
+                    .filter(|invite| self.book.invitations.contains(invite))
+                    .and_then(|invite| match self.opened(invite) {
+                        Opened::Open(Attributes::Invitation(invitation)) => {
+                            Some(invitation.tags.iter().cloned().collect())
+                        }
+                        _ => None,
+                    });
+                let person = Person {
+                    name: None,
+                    tags: tags.unwrap_or_default(),
+                };
+                self.book.set_person(self.cast.user_id(*user), Some(person));
             }
             Effect::Device(device, user) => {
                 let (device, user) = (self.cast.device_id(*device), self.cast.user_id(*user));
-                match self.devices.get_mut(&device) {
-                    Some(host) => host.user = user,
-                    None => {
-                        let shown = self.show(idx, device);
-                        self.devices.insert(device, Host { user, shown });
-                    }
-                }
+                let shown = match self.book.devices.get(&device) {
+                    Some(host) => host.shown.clone(),
+                    None => self.arrives(idx, device),
+                };
+                self.book.set_device(device, Some(Host { user, shown }));
                 self.call(user, device);
             }
             Effect::UserGone(user) => {
-                if let Some(name) = self
-                    .people
-                    .remove(&self.cast.user_id(*user))
-                    .and_then(|person| person.name)
-                {
-                    self.names.release(&name);
+                let gone = self.book.set_person(self.cast.user_id(*user), None);
+                if let Some(name) = gone.and_then(|person| person.name) {
+                    self.book.release_name(&name);
                 }
             }
             Effect::DeviceGone(device) => self.forget(self.cast.device_id(*device)),
@@ -172,23 +107,22 @@ impl<'a> Build<'a> {
     }
 
     /// What a new device shows: its attributes; or, if they are void or there are none, a name made of its key.
-    fn show(&mut self, idx: Idx, device: DeviceId) -> Option<Shown> {
+    fn arrives(&mut self, idx: Idx, device: DeviceId) -> Option<Shown> {
         if *self.opened(idx) == Opened::Pending {
             return None;
         }
         let joining = self.joining(idx);
         let host = match joining {
-            Some(Joining { host, .. }) => self.hosts.claim(host),
+            Some(Joining { host, .. }) => self.book.claim_host(host),
             None => self
-                .hosts
-                .claim(&format!("device-{}", device.short()).parse().ok()?),
+                .book
+                .claim_host(&format!("device-{}", device.short()).parse().ok()?),
         };
         Some(Shown {
             host,
             v4: self
-                .addresses
-                .as_mut()
-                .and_then(|free| free.claim(joining.and_then(|joining| joining.address))),
+                .book
+                .claim_address(joining.and_then(|joining| joining.address)),
             wireguard: joining.map(|joining| joining.wireguard),
         })
     }
@@ -216,58 +150,60 @@ impl<'a> Build<'a> {
             Some(joining) => Some(joining.host.clone()),
             None => format!("user-{}", user.short()).parse().ok(),
         };
-        if let (Some(person), Some(wanted)) = (self.people.get_mut(&user), wanted)
-            && person.name.is_none()
-        {
-            let name = self.names.claim(&wanted);
-            self.called.insert(user, name.clone());
-            person.name = Some(name);
+        if let Some(wanted) = wanted {
+            self.name(user, &wanted);
         }
     }
 
     /// Calls a user that has no name yet by the host name of its device.
     fn call(&mut self, user: UserId, device: DeviceId) {
-        if let Some(person) = self.people.get_mut(&user)
-            && person.name.is_none()
-            && let Some(shown) = self
-                .devices
-                .get(&device)
-                .and_then(|host| host.shown.as_ref())
-        {
-            let name = self.names.claim(&shown.host);
-            self.called.insert(user, name.clone());
-            person.name = Some(name);
+        let shown = self
+            .book
+            .devices
+            .get(&device)
+            .and_then(|host| host.shown.as_ref());
+        if let Some(host) = shown.map(|shown| shown.host.clone()) {
+            self.name(user, &host);
         }
+    }
+
+    fn name(&mut self, user: UserId, wanted: &crate::text::Label) {
+        let Some(person) = self.book.people.get(&user) else {
+            return;
+        };
+        if person.name.is_some() {
+            return;
+        }
+        let mut person = person.clone();
+        person.name = Some(self.book.claim_name(user, wanted));
+        self.book.set_person(user, Some(person));
     }
 
     fn forget(&mut self, device: DeviceId) {
-        if let Some(shown) = self.devices.remove(&device).and_then(|host| host.shown) {
-            self.hosts.release(&shown.host);
-            if let (Some(addresses), Some(v4)) = (&mut self.addresses, shown.v4) {
-                addresses.release(v4);
+        let gone = self.book.set_device(device, None);
+        if let Some(shown) = gone.and_then(|host| host.shown) {
+            self.book.release_host(&shown.host);
+            if let Some(v4) = shown.v4 {
+                self.book.release_address(v4);
             }
         }
-        self.offers.retain(|(offering, _), _| *offering != device);
-        self.narrow.retain(|(offering, _), _| *offering != device);
-        self.approvals
-            .retain(|(offering, _), _| *offering != device);
-    }
-
-    fn verdicts(&mut self, mut void: BTreeMap<Idx, Reason>) -> Vec<Verdict> {
-        let mut verdicts = Vec::with_capacity(self.graph.len());
-        for idx in self.graph.indices() {
-            verdicts.push(match void.remove(&idx) {
-                Some(mut reason) => {
-                    reason.name(|user| self.called.get(user).cloned());
-                    Verdict::Void(reason)
-                }
-                None if *self.opened(idx) == Opened::Pending => {
-                    self.state.pending += 1;
-                    Verdict::Pending
-                }
-                None => Verdict::Counted,
-            });
+        let slots = (device, 0)..=(device, u32::MAX);
+        let offers = self
+            .book
+            .offers
+            .range(slots.clone())
+            .map(|(place, _)| place);
+        let narrow = self
+            .book
+            .narrow
+            .range(slots.clone())
+            .map(|(place, _)| place);
+        for place in offers.chain(narrow).copied().collect::<Vec<_>>() {
+            self.clear(place);
         }
-        verdicts
+        let approvals = self.book.approvals.range(slots).map(|(place, _)| *place);
+        for place in approvals.collect::<Vec<_>>() {
+            self.book.set_approval(place, None);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The events of a replica by (lamport, id), and digests over ranges of them.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use super::message::{MAX_TABLE, Message, SEGMENT, SegmentDigest};
 use crate::event::Event;
@@ -11,8 +12,8 @@ use crate::ids::EventId;
 pub struct Index {
     events: BTreeMap<(u32, EventId), Event>,
     lamports: BTreeMap<EventId, u32>,
-    /// Of each segment that is not empty.
-    digests: BTreeMap<u32, [u8; 16]>,
+    /// Of each segment that is not empty, once somebody asked since it changed.
+    digests: BTreeMap<u32, OnceLock<[u8; 16]>>,
 }
 
 const FIRST: EventId = EventId([0; 32]);
@@ -27,16 +28,11 @@ impl Index {
 
     /// Adds events.
     pub fn extend(&mut self, events: impl IntoIterator<Item = Event>) {
-        let mut touched = std::collections::BTreeSet::new();
         for event in events {
             let (lamport, id) = (event.header().lamport, event.id());
             self.lamports.insert(id, lamport);
             self.events.insert((lamport, id), event);
-            touched.insert(lamport / SEGMENT);
-        }
-        for segment in touched {
-            let digest = digest(self.in_segment(segment));
-            self.digests.insert(segment, digest);
+            self.digests.insert(lamport / SEGMENT, OnceLock::new());
         }
     }
 
@@ -84,8 +80,16 @@ impl Index {
     }
 
     /// The digests of all segments that are not empty.
-    pub(super) fn digests(&self) -> &BTreeMap<u32, [u8; 16]> {
-        &self.digests
+    pub(super) fn digests(&self) -> impl Iterator<Item = (u32, [u8; 16])> + '_ {
+        self.digests
+            .keys()
+            .map(|segment| (*segment, self.segment_digest(*segment)))
+    }
+
+    fn segment_digest(&self, segment: u32) -> [u8; 16] {
+        self.digests.get(&segment).map_or([0; 16], |known| {
+            *known.get_or_init(|| digest(self.in_segment(segment)))
+        })
     }
 
     pub(super) fn in_segment(&self, segment: u32) -> impl Iterator<Item = (u32, EventId)> {
@@ -94,12 +98,8 @@ impl Index {
 
     pub(super) fn table(&self, round: u32) -> Vec<Message> {
         let all: Vec<SegmentDigest> = self
-            .digests
-            .iter()
-            .map(|(segment, digest)| SegmentDigest {
-                segment: *segment,
-                digest: *digest,
-            })
+            .digests()
+            .map(|(segment, digest)| SegmentDigest { segment, digest })
             .collect();
         ranges(&all)
             .into_iter()

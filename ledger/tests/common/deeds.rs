@@ -270,6 +270,17 @@ impl World {
         self.sign(side, &who.device, act, None, 0)
     }
 
+    /// A checkpoint of all that a side has seen, which is so many events, with hashes that nobody checks.
+    pub fn seal(&mut self, side: &mut Side, who: &Person, count: u64) -> EventId {
+        let act = Act::Checkpoint(Checkpoint {
+            heads: side.0.iter().copied().collect(),
+            authority: Digest([0; 32]),
+            state: Digest([0; 32]),
+            count,
+        });
+        self.sign(side, &who.device, act, None, 0)
+    }
+
     /// A checkpoint of all that a side has seen.
     pub fn checkpoint(&mut self, side: &mut Side, who: &Person, time: u64) -> EventId {
         let heads: Vec<EventId> = side.0.iter().copied().collect();

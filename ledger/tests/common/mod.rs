@@ -314,7 +314,7 @@ pub fn by_id(graph: &Graph, fold: &Fold) -> BTreeMap<EventId, Verdict> {
         .collect()
 }
 
-fn open(event: &Event) -> Opened {
+pub fn open(event: &Event) -> Opened {
     if event.sealed().is_empty() {
         Opened::Nothing
     } else {

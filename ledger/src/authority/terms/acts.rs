@@ -50,7 +50,8 @@ impl Terms<'_> {
                     self.cast.user(&act.user),
                     self.cast.device(&act.device),
                 ) {
-                    self.returns
+                    self.settled
+                        .returns
                         .entry((user, device))
                         .or_default()
                         .push(Return {
@@ -125,7 +126,7 @@ impl Terms<'_> {
                 Scope::Term(start)
             }
         };
-        self.removals.add(
+        self.settled.removals.add(
             scope,
             Removal {
                 carriers: vec![idx],
@@ -151,8 +152,8 @@ impl Terms<'_> {
 
     /// Fails if a user holds a term senior to `term` that had not ended, as far as the event's author could know.
     pub(super) fn unprotected(&self, user: U, term: &Began, event: Idx) -> Result<(), Reason> {
-        for rank in self.by_holder.get(&user).into_iter().flatten() {
-            let Some(senior) = self.began.get(rank).filter(|_| *rank < term.rank) else {
+        for rank in self.settled.by_holder.get(&user).into_iter().flatten() {
+            let Some(senior) = self.settled.began.get(rank).filter(|_| *rank < term.rank) else {
                 continue;
             };
             // What was void when it was written does not come alive when the senior's term ends later.

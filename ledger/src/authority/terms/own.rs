@@ -16,7 +16,7 @@ impl Terms<'_> {
     /// Decides what a user says about itself: its key about its devices first, then its devices about themselves and the
     /// user. It is decided once, before its most senior term acts, or at the end.
     pub(super) fn settle_own(&mut self, user: U) {
-        if !self.settled.insert(user) {
+        if !self.settled.said.insert(user) {
             return;
         }
         let mut by_key = self.cast.own_keys.get(&user).cloned().unwrap_or_default();
@@ -25,17 +25,17 @@ impl Terms<'_> {
         for idx in by_key {
             match self.by_own_key(user, idx) {
                 Ok(what) => {
-                    self.accepted.insert(idx);
+                    self.settled.accepted.insert(idx);
                     said.entry(what).or_default().push(idx);
                 }
                 Err(reason) => {
-                    self.reasons.insert(idx, reason);
+                    self.settled.reasons.insert(idx, reason);
                 }
             }
         }
         for ((device, heads), carriers) in said {
             let cut = past_of_cut(self.graph, carriers[0], &heads);
-            self.removals.add(
+            self.settled.removals.add(
                 Scope::Pair(user, device),
                 Removal {
                     carriers,
@@ -63,9 +63,9 @@ impl Terms<'_> {
             }
             match self.goes_itself(user, device, idx, act) {
                 Ok(cut) => {
-                    self.accepted.insert(idx);
-                    self.reasons.remove(&idx);
-                    self.removals.add(
+                    self.settled.accepted.insert(idx);
+                    self.settled.reasons.remove(&idx);
+                    self.settled.removals.add(
                         scope,
                         Removal {
                             carriers: vec![idx],
@@ -76,7 +76,7 @@ impl Terms<'_> {
                     );
                 }
                 Err(reason) => {
-                    self.reasons.entry(idx).or_insert(reason);
+                    self.settled.reasons.entry(idx).or_insert(reason);
                 }
             }
         }
@@ -136,7 +136,7 @@ impl Terms<'_> {
                     removal.known_to(graph, *admission) && graph.precedes(*admission, event)
                 })
         };
-        match self.removals.of(Scope::User(user)).find(reaches) {
+        match self.settled.removals.of(Scope::User(user)).find(reaches) {
             None => Ok(()),
             Some(removal) => Err(Reason::UserRemoved {
                 who: self.cast.user_id(user).into(),
@@ -149,11 +149,11 @@ impl Terms<'_> {
     pub(super) fn owns(&self, user: U, event: Idx) -> bool {
         let graph = self.graph;
         let holder = self.cast.user_id(user);
-        self.line.iter().enumerate().any(|(n, term)| {
+        self.settled.line.iter().enumerate().any(|(n, term)| {
             if term.holder != holder || term.starts.iter().any(|s| graph.precedes(event, *s)) {
                 return false;
             }
-            match self.line.get(n + 1) {
+            match self.settled.line.get(n + 1) {
                 Some(next) => next
                     .cut
                     .as_ref()

@@ -1,7 +1,8 @@
 //! Invites, and what each kind of admission asks for.
 
-use super::{Issued, Walk, proven, proven_certificate};
-use crate::authority::cast::{D, U};
+use super::closings::invite_before;
+use super::{Issued, Walk, lapsed, proven, proven_certificate};
+use crate::authority::cast::{D, Pair, U};
 use crate::authority::removals::{Removal, Scope};
 use crate::event::Act;
 use crate::event::act::{Admit, DeviceAdd, InviteKind};
@@ -10,81 +11,14 @@ use crate::ids::EventId;
 use crate::verdict::Reason;
 
 impl Walk<'_> {
-    /// Finds what closes invites. A closing beats admissions that it does not know, so it must be known before them.
-    pub(super) fn close_invites(&mut self, order: &[Idx]) {
-        for idx in self.cast.closings.iter().copied() {
-            let Act::InviteClose(act) = self.graph.event(idx).act() else {
-                continue;
-            };
-            match self.closes(idx, act.invite) {
-                Ok(invite) => self.closings.entry(invite).or_default().push(idx),
-                Err(reason) => {
-                    self.void.insert(idx, reason);
-                }
-            }
-        }
-        for idx in order.iter().copied() {
-            let Act::Remove(act) = self.graph.event(idx).act() else {
-                continue;
-            };
-            if act.closes.is_empty() {
-                continue;
-            }
-            let by_admin = self
-                .terms
-                .removals
-                .by(idx)
-                .any(|(_, removal)| removal.rank.is_some());
-            for id in &act.closes {
-                let Some(invite) = self.invite_before(*id, idx) else {
-                    continue;
-                };
-                // Who removes somebody may close what the removed could use, whoever issued it; who leaves, only his own.
-                let closes = if by_admin {
-                    true
-                } else {
-                    self.terms.removals.by(idx).next().is_some() && self.closes(idx, *id).is_ok()
-                };
-                if closes {
-                    self.closings.entry(invite).or_default().push(idx);
-                }
-            }
-        }
-        for closings in self.closings.values_mut() {
-            crate::authority::sort_by_rank(self.graph, closings);
-        }
-    }
-
-    pub(super) fn invite_before(&self, id: EventId, event: Idx) -> Option<Idx> {
-        let invite = self.graph.find(&id)?;
-        (self.graph.precedes(invite, event)
-            && matches!(self.graph.event(invite).act(), Act::Invite(_)))
-        .then_some(invite)
-    }
-
-    pub(super) fn closes(&self, idx: Idx, id: EventId) -> Result<Idx, Reason> {
-        let invite = self
-            .invite_before(id, idx)
-            .ok_or(Reason::UnknownInvite { invite: id })?;
-        let closer = self.terms.office_of_author(idx)?;
-        let issuer = self
-            .terms
-            .office_of_author(invite)
-            .map_err(|_| Reason::InviteVoid { invite: id })?;
-        if closer.holder == issuer.holder || closer.rank < issuer.rank {
-            Ok(invite)
-        } else {
-            Err(Reason::NotIssuer { invite: id })
-        }
-    }
-
     pub(super) fn invite(&mut self, idx: Idx) -> Result<(), Reason> {
         let issuer = self.office(&self.speakers(idx)?, idx)?;
-        self.invites.insert(
+        let terms = self.terms.offices(issuer, idx);
+        self.roll.issue(
             idx,
             Issued {
                 issuer,
-                terms: self.terms.offices(issuer, idx),
+                terms,
                 used: 0,
                 last: None,
             },
@@ -115,7 +49,7 @@ impl Walk<'_> {
         };
         self.unbarred(idx, user, device, invite)?;
         if let Some(invite) = invite
-            && !self.members.contains_key(&user)
+            && !self.roll.members.contains_key(&user)
         {
             self.use_invite(idx, invite)?;
         }
@@ -132,10 +66,10 @@ impl Walk<'_> {
         id: EventId,
         speakers: &[U],
     ) -> Result<Idx, Reason> {
-        let invite = self
-            .invite_before(id, idx)
-            .ok_or(Reason::UnknownInvite { invite: id })?;
+        let invite =
+            invite_before(self.graph, id, idx).ok_or(Reason::UnknownInvite { invite: id })?;
         let issued = self
+            .roll
             .invites
             .get(&invite)
             .ok_or(Reason::InviteVoid { invite: id })?;
@@ -152,6 +86,7 @@ impl Walk<'_> {
         let outside = |closing: &&Idx| !self.graph.precedes(idx, **closing);
         if let Some(by) = self
             .closings
+            .by_invite
             .get(&invite)
             .into_iter()
             .flatten()
@@ -171,7 +106,7 @@ impl Walk<'_> {
         if act.at > terms.expires {
             return Err(Reason::InviteExpired { invite: id });
         }
-        if let Some(seal) = self.seals.iter().find(|seal| {
+        if let Some(seal) = self.seals.list.iter().find(|seal| {
             self.graph.event(seal.event).header().time > terms.expires
                 && !self.graph.precedes(idx, seal.event)
         }) {
@@ -183,24 +118,14 @@ impl Walk<'_> {
         Ok(invite)
     }
 
-    /// What made an invite lapse: every term it was issued under has ended; for an admission, without knowing of it.
-    pub(super) fn lapsed(&self, issued: &Issued, admission: Option<Idx>) -> Option<Idx> {
-        let mut first = None;
-        for rank in &issued.terms {
-            let term = self.terms.began.get(rank)?;
-            let ended = match admission {
-                Some(admission) => self.terms.ended_for(term, admission),
-                None => self.terms.ended(term),
-            }?;
-            first = first.or(Some(ended));
-        }
-        first
+    fn lapsed(&self, issued: &Issued, admission: Option<Idx>) -> Option<Idx> {
+        lapsed(self.terms, issued, admission)
     }
 
-    pub(super) fn use_invite(&mut self, idx: Idx, invite: Idx) -> Result<(), Reason> {
+    fn use_invite(&mut self, idx: Idx, invite: Idx) -> Result<(), Reason> {
         let graph = self.graph;
         let (Act::Invite(terms), Some(issued)) =
-            (graph.event(invite).act(), self.invites.get_mut(&invite))
+            (graph.event(invite).act(), self.roll.invites.get(&invite))
         else {
             return Ok(());
         };
@@ -210,8 +135,7 @@ impl Walk<'_> {
                 by: issued.last.map(|last| graph.event(last).id()),
             });
         }
-        issued.used += 1;
-        issued.last = Some(idx);
+        self.roll.use_invite(invite, idx);
         Ok(())
     }
 
@@ -257,7 +181,7 @@ impl Walk<'_> {
                 self.cast
                     .pairs
                     .get(&(**other, device))
-                    .is_some_and(|pair| pair.mutual)
+                    .is_some_and(Pair::is_mutual)
             })
             .map(|other| Scope::User(*other))
             .flat_map(|scope| {
@@ -279,7 +203,7 @@ impl Walk<'_> {
         let who = || self.cast.user_id(user).into();
         let mut reason = None;
         let mut member = false;
-        for admission in self.admitted[user.0 as usize].iter().rev() {
+        for admission in self.roll.admitted(user).iter().rev() {
             if !graph.precedes(*admission, idx) {
                 continue;
             }
@@ -313,7 +237,7 @@ impl Walk<'_> {
                 by: self.id(removal.event()),
             });
         }
-        self.admitted[user.0 as usize].push(idx);
+        self.roll.add_admitted(user, idx);
         self.add_device(idx, user, device, act.box_key);
         Ok(())
     }

@@ -101,6 +101,7 @@ proptest::proptest! {
         for batch in order.chunks(group) {
             let batch: Vec<Vec<u8>> = batch.iter().map(|(_, bytes)| bytes.clone()).collect();
             other.receive(Source::File, &batch, NOW).unwrap();
+            folded(&other);
         }
         proptest::prop_assert_eq!(other.state_hash(), late.ledger().state_hash());
         proptest::prop_assert_eq!(other.heads(), late.ledger().heads());

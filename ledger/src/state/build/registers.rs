@@ -1,12 +1,11 @@
 //! Registers: who may write which, and what a write does. Per register the last in order counts.
 
-use std::collections::BTreeMap;
-
-use super::{Approval, Build, Host, Shown};
+use super::Build;
 use crate::authority::walk::Standing;
 use crate::event::attributes::{Attributes, Opened, Write};
 use crate::graph::Idx;
 use crate::ids::{DeviceId, UserId};
+use crate::state::book::{Approval, Book, Place, Shown};
 use crate::verdict::Reason;
 
 impl Build<'_> {
@@ -54,15 +53,16 @@ impl Build<'_> {
             }
         };
         match write {
-            Write::Host { device, .. } => {
-                own(self.devices.get(device).map(|host| host.user), "host name")
-            }
+            Write::Host { device, .. } => own(
+                self.book.devices.get(device).map(|host| host.user),
+                "host name",
+            ),
             Write::Name { user: named, .. } => own(Some(*named), "name"),
             Write::WireGuard { device, .. } => itself(device, "sets its WireGuard key"),
             Write::Offer { device, .. } | Write::Narrow { device, .. } => itself(device, "offers"),
             Write::Address { address, .. } => {
                 admin()?;
-                match &self.addresses {
+                match self.book.addresses() {
                     Some(addresses) if !addresses.contains(*address) => Err(Reason::OutsideSubnet),
                     _ => Ok(()),
                 }
@@ -77,65 +77,56 @@ impl Build<'_> {
     fn write(&mut self, idx: Idx, write: &Write) {
         let event = self.graph.event(idx).id();
         match write {
-            Write::Host { device, host } => {
-                if let Some(shown) = shown(&mut self.devices, device) {
-                    self.hosts.release(&shown.host);
-                    shown.host = self.hosts.claim(host);
-                }
-            }
-            Write::Address { device, address } => {
-                if let (Some(shown), Some(addresses)) =
-                    (shown(&mut self.devices, device), &mut self.addresses)
-                {
+            Write::Host { device, host } => self.change(device, |book, shown| {
+                book.release_host(&shown.host);
+                shown.host = book.claim_host(host);
+            }),
+            Write::Address { device, address } => self.change(device, |book, shown| {
+                if book.addresses().is_some() {
                     if let Some(v4) = shown.v4 {
-                        addresses.release(v4);
+                        book.release_address(v4);
                     }
-                    shown.v4 = addresses.claim(Some(*address));
+                    shown.v4 = book.claim_address(Some(*address));
                 }
-            }
+            }),
             Write::WireGuard { device, key } => {
-                if let Some(shown) = shown(&mut self.devices, device) {
-                    shown.wireguard = Some(*key);
-                }
+                self.change(device, |_, shown| shown.wireguard = Some(*key));
             }
             Write::Name { user, name } => {
-                if let Some(person) = self.people.get_mut(user) {
+                if let Some(mut person) = self.book.people.get(user).cloned() {
                     if let Some(name) = &person.name {
-                        self.names.release(name);
+                        self.book.release_name(name);
                     }
-                    let name = self.names.claim(name);
-                    self.called.insert(*user, name.clone());
-                    person.name = Some(name);
+                    person.name = Some(self.book.claim_name(*user, name));
+                    self.book.set_person(*user, Some(person));
                 }
             }
             Write::Tag { user, tag, set } => {
-                if let Some(person) = self.people.get_mut(user) {
-                    if *set {
-                        person.tags.insert(tag.clone());
+                if let Some(mut person) = self.book.people.get(user).cloned() {
+                    let changed = if *set {
+                        person.tags.insert(tag.clone())
                     } else {
-                        person.tags.remove(tag);
+                        person.tags.remove(tag)
+                    };
+                    if changed {
+                        self.book.set_person(*user, Some(person));
                     }
                 }
             }
-            Write::Setting { key, value } => {
-                match value {
-                    Some(value) => self.state.settings.insert(key.clone(), value.clone()),
-                    None => self.state.settings.remove(key),
-                };
-            }
-            Write::Servers(servers) => self.state.servers.clone_from(servers),
+            Write::Setting { key, value } => self.book.set_setting(key.clone(), value.clone()),
+            Write::Servers(servers) => self.book.set_servers(servers.clone()),
             Write::Approval {
                 device,
                 slot,
                 offer,
                 approved,
             } => {
-                if self.devices.contains_key(device) {
+                if self.book.devices.contains_key(device) {
                     let approval = Approval {
                         offer: *offer,
                         approved: *approved,
                     };
-                    self.approvals.insert((*device, *slot), approval);
+                    self.book.set_approval((*device, *slot), Some(approval));
                 }
             }
             Write::Offer {
@@ -143,16 +134,13 @@ impl Build<'_> {
                 slot,
                 offer,
             } => {
+                let there = self.book.devices.contains_key(device);
+                let offer = offer.as_ref().filter(|_| there);
                 let place = (*device, *slot);
-                self.narrow.remove(&place);
-                match offer {
-                    Some(offer) if self.devices.contains_key(device) => {
-                        self.offers.insert(place, (offer.clone(), event));
-                    }
-                    _ => {
-                        self.offers.remove(&place);
-                    }
-                };
+                self.clear(place);
+                if let Some(offer) = offer {
+                    self.book.set_offer(place, Some((offer.clone(), event)));
+                }
             }
             Write::Narrow {
                 device,
@@ -160,18 +148,31 @@ impl Build<'_> {
                 offer,
             } => {
                 let place = (*device, *slot);
-                self.offers.remove(&place);
-                if self.devices.contains_key(device) {
-                    self.narrow.insert(place, (offer.clone(), event));
+                self.clear(place);
+                if self.book.devices.contains_key(device) {
+                    self.book.set_narrow(place, Some((offer.clone(), event)));
                 }
             }
         }
     }
-}
 
-fn shown<'b>(
-    devices: &'b mut BTreeMap<DeviceId, Host>,
-    device: &DeviceId,
-) -> Option<&'b mut Shown> {
-    devices.get_mut(device)?.shown.as_mut()
+    /// Takes away what stands in a slot.
+    pub(super) fn clear(&mut self, place: Place) {
+        if self.book.offers.contains_key(&place) {
+            self.book.set_offer(place, None);
+        }
+        if self.book.narrow.contains_key(&place) {
+            self.book.set_narrow(place, None);
+        }
+    }
+
+    /// Changes what a device shows, if it shows something.
+    fn change(&mut self, device: &DeviceId, change: impl FnOnce(&mut Book, &mut Shown)) {
+        if let Some(mut host) = self.book.devices.get(device).cloned()
+            && let Some(shown) = &mut host.shown
+        {
+            change(self.book, shown);
+            self.book.set_device(*device, Some(host));
+        }
+    }
 }

@@ -1,0 +1,105 @@
+//! What the roll amounts to, brought up to date where it was touched.
+
+use super::{Touched, Walk, lapsed, primary, set};
+use crate::authority::{Authority, IssuedInvite, LiveDevice, Membership, Term};
+use crate::event::Act;
+use crate::graph::Idx;
+use crate::ids::EventId;
+
+impl Walk<'_> {
+    /// Shows terms and the owner anew.
+    pub(crate) fn show_terms(&self, authority: &mut Authority) {
+        if let Some(last) = self.terms.line.last() {
+            authority.owner = last.holder;
+            authority.recovery = last.recovery;
+        }
+        authority.terms.clear();
+        for (rank, term) in &self.terms.began {
+            for start in &term.starts {
+                authority.terms.insert(
+                    self.id(*start),
+                    Term {
+                        holder: self.cast.user_id(term.holder),
+                        rank: *rank,
+                        ended: self.terms.ended(term).map(|by| self.id(by)),
+                    },
+                );
+            }
+        }
+    }
+
+    /// Shows who and what was touched.
+    pub(crate) fn show(&self, authority: &mut Authority, touched: &Touched) {
+        let (roll, cast) = (&*self.roll, self.cast);
+        for user in &touched.users {
+            let id = cast.user_id(*user);
+            let membership = roll.members.get(user).map(|joined| Membership {
+                admitted: self.id(joined.event),
+                by: joined.by.map(|by| cast.user_id(by)),
+                at: joined.at,
+            });
+            set(&mut authority.members, id, membership);
+            let gone = roll.gone_users.get(user).map(|by| self.id(*by));
+            set(&mut authority.removed_users, id, gone);
+        }
+        for device in &touched.devices {
+            let id = cast.device_id(*device);
+            let pair = roll.pairs.get(device).and_then(|pairs| primary(pairs));
+            let live = pair.map(|pair| LiveDevice {
+                user: cast.user_id(pair.user),
+                box_key: pair.box_key,
+                event: self.id(pair.event),
+            });
+            set(&mut authority.devices, id, live);
+            let gone = roll.gone_devices.get(device).map(|by| self.id(*by));
+            set(&mut authority.removed_devices, id, gone);
+        }
+        for invite in &touched.invites {
+            set(
+                &mut authority.invites,
+                self.id(*invite),
+                self.issued(*invite),
+            );
+        }
+        if touched.epochs {
+            authority.epochs.clone_from(&roll.epochs);
+        }
+        if touched.due {
+            authority.unanswered = roll
+                .due
+                .iter()
+                .filter(|(_, answers)| answers.is_empty())
+                .map(|(removal, _)| self.id(*removal))
+                .collect();
+        }
+    }
+
+    /// The invites that count here.
+    pub(crate) fn invites(&self) -> impl Iterator<Item = Idx> + '_ {
+        self.roll.invites.keys().copied()
+    }
+
+    fn issued(&self, invite: Idx) -> Option<IssuedInvite> {
+        let issued = self.roll.invites.get(&invite)?;
+        let Act::Invite(act) = self.graph.event(invite).act() else {
+            return None;
+        };
+        let closed: Option<EventId> = self
+            .closings
+            .by_invite
+            .get(&invite)
+            .and_then(|closings| closings.first().copied())
+            .or_else(|| lapsed(self.terms, issued, None))
+            .map(|by| self.id(by));
+        Some(IssuedInvite {
+            key: act.key,
+            kind: act.kind,
+            issuer: self.cast.user_id(issued.issuer),
+            max_uses: act.max_uses,
+            used: issued.used,
+            expires: act.expires,
+            countersign: act.countersign,
+            closed,
+        })
+    }
+}
