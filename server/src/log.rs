@@ -8,10 +8,10 @@ use std::ops::Range;
 
 use mesh_ledger::authority::Authority;
 use mesh_ledger::event::{Act, Event};
-use mesh_ledger::fold;
 use mesh_ledger::gate::{Gate, Passage};
 use mesh_ledger::graph::{Graph, Idx};
 use mesh_ledger::ids::{DeviceId, EventId, NetworkId};
+use mesh_ledger::increment::Increment;
 use mesh_ledger::mirror::Chain;
 use mesh_ledger::mirror::message::MAX_IDS;
 
@@ -32,6 +32,7 @@ pub struct Log {
     network: NetworkId,
     graph: Graph,
     gate: Gate,
+    increment: Increment,
     authority: Option<Authority>,
     chain: Chain,
     bytes: u64,
@@ -79,6 +80,7 @@ impl Log {
             network,
             graph: Graph::new(),
             gate: Gate::new(),
+            increment: Increment::of_acts(),
             authority: None,
             chain: Chain::empty(&network),
             bytes: 0,
@@ -109,7 +111,7 @@ impl Log {
             log.bytes += bytes.len() as u64;
         }
         if !log.graph.is_empty() {
-            log.authority = Some(fold::authority(&log.graph));
+            log.authority = Some(log.folded());
         }
         Ok(log)
     }
@@ -186,10 +188,15 @@ impl Log {
             added: before..self.graph.len(),
             full,
             // Attributes, keys and merges change nobody's rights.
-            authority: decides.then(|| fold::authority(&self.graph)),
+            authority: decides.then(|| self.folded()),
             chain,
             bytes,
         }
+    }
+
+    fn folded(&mut self) -> Authority {
+        self.increment.update(&self.graph, &[], &[]);
+        self.increment.authority().clone()
     }
 
     /// Who would come and go with what was taken.
@@ -224,8 +231,10 @@ impl Log {
 
     /// The disk has not what was taken: the log is as it was.
     pub fn undo(&mut self, taken: &Taken) {
-        self.graph.truncate(taken.added.start);
-        self.gate.truncate(taken.added.start);
+        let before = taken.added.start;
+        self.increment.retract(&self.graph, &[], before);
+        self.graph.truncate(before);
+        self.gate.truncate(before);
     }
 
     /// The events at these positions.
