@@ -220,4 +220,29 @@ pub(super) const FAULTS: &[Fault] = &[
         from: "if queue.order.len() <= Self::MAX_EVENTS && queue.bytes <= Self::MAX_BYTES {",
         to: "if true {",
     },
+    // The kept fold: what an event's arrival must take back.
+    Fault {
+        what: "a removal rewinds one event too late",
+        file: "increment/changes.rs",
+        from: ".get(from)",
+        to: ".get(from + 1)",
+    },
+    Fault {
+        what: "admissions by a closed invite are forgotten",
+        file: "increment/changes.rs",
+        from: "                    !graph.precedes(admission, *closing)",
+        to: "                    graph.precedes(admission, *closing)",
+    },
+    Fault {
+        what: "admissions of the target are forgotten",
+        file: "increment/changes.rs",
+        from: "if !removal.covers(self.graph, *arrival) {",
+        to: "if removal.covers(self.graph, *arrival) {",
+    },
+    Fault {
+        what: "nothing is sorted again behind a checkpoint",
+        file: "increment/sequence.rs",
+        from: "let behind = order.partition_point(before);",
+        to: "let behind = order.len().max(order.partition_point(before));",
+    },
 ];
