@@ -14,6 +14,9 @@
 //! gate asks whether an event belongs here, never whether it counts: that is for the fold, which may think otherwise when
 //! more is known.
 //!
+//! What two machines without a link exchange, and what is shown to somebody outside, goes into files: [`carry`] and
+//! [`proof_file`].
+//!
 //! # The fold
 //!
 //! 1. **Terms.** A term of office is a holder and the event that began it. Owners are senior to admins; of two admins, the
@@ -63,6 +66,7 @@
 //! that asks for an admin's countersignature avoids it). Who loses the recovery words cannot hand the network over.
 
 pub mod authority;
+pub mod carry;
 pub mod code;
 pub mod diff;
 pub mod epoch;
@@ -79,6 +83,7 @@ pub mod network;
 mod order;
 pub mod parking;
 pub mod past;
+pub mod proof_file;
 pub mod recovery;
 pub mod replica;
 pub mod seal;

@@ -6,6 +6,7 @@
 mod author;
 mod checkpoint;
 mod devices;
+pub mod letters;
 mod narrow;
 mod receive;
 pub mod redeem;
@@ -19,7 +20,7 @@ pub use checkpoint::Unsealed;
 pub use devices::{EnterError, Entrant};
 pub use narrow::MAX_OFFER_KEYS;
 pub use receive::Receipt;
-pub use verify::{Fault, Verification, verify_store};
+pub use verify::{Fault, Verification, verify_rows, verify_store};
 
 use crate::authority::Authority;
 use crate::epoch::{HandedKey, KeyRing};

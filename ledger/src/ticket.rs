@@ -235,6 +235,23 @@ impl Ticket {
 }
 
 impl Contact {
+    /// Its bytes in a file: what it is, its key, its address.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![self.code()];
+        self.put(&mut bytes);
+        bytes
+    }
+
+    /// Reads so many contacts at most; `None` if that is not all that the bytes are.
+    pub(crate) fn decode_all(mut bytes: &[u8], most: usize) -> Option<Vec<Self>> {
+        let mut contacts = Vec::new();
+        while !bytes.is_empty() {
+            let [code] = take(&mut bytes)?;
+            contacts.push(Self::read(code, &mut bytes)?);
+        }
+        (contacts.len() <= most).then_some(contacts)
+    }
+
     fn code(&self) -> u8 {
         let address = match self.address {
             None => 0,

@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod authoring;
+mod carrying;
 mod checkpoint;
 mod delivery;
 mod devices;
 mod joining;
 mod narrow;
+mod proving;
 mod storage;
 
 use super::redeem::{Challenge, RedeemError, Reply, Request};

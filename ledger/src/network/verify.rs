@@ -6,6 +6,7 @@ use crate::fold::Fold;
 use crate::gate::{Gate, Passage, Refusal};
 use crate::graph::{Graph, Idx};
 use crate::ids::{Digest, EventId, NetworkId};
+use crate::keys::EpochKey;
 use crate::past::{Book, Reading};
 use crate::store::{Row, Store, StoreError};
 use crate::verdict::Verdict;
@@ -52,9 +53,21 @@ pub struct Verification {
 /// # Errors
 /// [`StoreError`] if the store cannot be read.
 pub fn verify_store(store: &impl Store, network: &NetworkId) -> Result<Verification, StoreError> {
+    let (epoch_keys, offer_keys) = (store.epoch_keys()?, store.offer_keys()?);
+    Ok(verify_rows(store.rows()?, network, epoch_keys, offer_keys))
+}
+
+/// As [`verify_store`], of events from anywhere, each with the id it should have.
+#[must_use]
+pub fn verify_rows(
+    rows: Vec<Row>,
+    network: &NetworkId,
+    epoch_keys: Vec<EpochKey>,
+    offer_keys: Vec<EpochKey>,
+) -> Verification {
     let mut faults = Vec::new();
     let mut events = Vec::new();
-    for row in store.rows()? {
+    for row in rows {
         if !row.intact() {
             faults.push((row.id, Fault::Damaged));
             continue;
@@ -76,17 +89,17 @@ pub fn verify_store(store: &impl Store, network: &NetworkId) -> Result<Verificat
             Err(why) => faults.push((event.id(), Fault::Refused(why))),
         }
     }
-    let book = Book::open(graph, store.epoch_keys()?, store.offer_keys()?);
+    let book = Book::open(graph, epoch_keys, offer_keys);
     let (checkpoint, fault) = checkpoint(book.reading());
     faults.extend(checkpoint.zip(fault));
     let Reading { graph, fold, .. } = book.reading();
-    Ok(Verification {
+    Verification {
         good: graph.len(),
         faults,
         authority: fold.authority.hash(),
         state: (fold.state.pending == 0).then(|| fold.state.hash()),
         checkpoint,
-    })
+    }
 }
 
 /// The newest checkpoint that counts, and whether what it states is otherwise.

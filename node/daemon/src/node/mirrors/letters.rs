@@ -48,11 +48,14 @@ impl Node {
             if self.letters.len() >= MAX_WAITING || self.letters.iter().any(known) {
                 continue;
             }
-            let Some((invite, contact, request)) = read(net, &letter) else {
+            let opened = net
+                .ledger
+                .open_redemption(&letter.from, &letter.invite, &letter.body);
+            let Some(opened) = opened else {
                 debug!(from = %letter.from.short(), "a letter that no invite here opens");
                 continue;
             };
-            let Some(pause) = self.turn(net, &letter, &invite) else {
+            let Some(pause) = self.turn(net, &letter, &opened.invite) else {
                 continue;
             };
             self.letters.push(Waiting {
@@ -60,8 +63,8 @@ impl Node {
                 server: key,
                 id: letter.id,
                 from: letter.from,
-                contact,
-                request,
+                contact: opened.contact,
+                request: opened.request,
                 due: steady_ms() + pause,
                 pause,
                 late: false,
@@ -179,21 +182,4 @@ impl Node {
             self.step_session(waiting.server, waiting.network);
         }
     }
-}
-
-/// Opens a letter with the contact secret of the invite it names.
-fn read(net: &Net, letter: &Letter) -> Option<(EventId, Zeroizing<[u8; 32]>, Request)> {
-    let invites = net.state().invites.iter();
-    let (id, invite) = invites
-        .filter(|(_, invite)| invite.key == letter.invite)
-        .min_by_key(|(_, invite)| invite.closed.is_some())?;
-    let contact = Zeroizing::new(invite.contact);
-    let opened = letter::open(
-        &contact,
-        &net.id,
-        &letter.from,
-        Way::Redemption,
-        &letter.body,
-    )?;
-    Some((*id, contact, Request::decode(&opened)?))
 }
