@@ -94,7 +94,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
     ),
     (
         "Know what was done, by whom",
-        &["log", "why", "watch", "sync", "id"],
+        &["log", "why", "watch", "prove", "verify-proof", "sync", "id"],
     ),
     (
         "This program",
@@ -265,6 +265,8 @@ verbs! {
     Why(why),
     Watch(watch),
     Ping(ping),
+    Prove(prove),
+    VerifyProof(verify_proof),
     Sync(sync),
     Id(id),
     Dns(dns),

@@ -290,6 +290,19 @@ impl Context {
             .map_err(|error| cannot_write(&error))
     }
 
+    /// Prints bytes for another program or a file.
+    pub(crate) fn print_bytes(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if self.terminal.out.is_terminal() {
+            let message = "the result is no text: send it to a file or a program";
+            return Err(Error::new(Code::Usage, message)
+                .hint(format!("{} > FILE", self.line("mesh", &self.typed))));
+        }
+        self.terminal
+            .out
+            .write_bytes(bytes)
+            .map_err(|error| cannot_write(&error))
+    }
+
     /// Says something beside the result, unless `--quiet` or `--json`.
     pub(crate) fn note(&mut self, lines: &[Line]) {
         if !self.global.quiet && !self.global.json {

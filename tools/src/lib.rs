@@ -11,6 +11,7 @@
 mod check;
 pub mod cli;
 mod context;
+mod files;
 mod follow;
 mod offline;
 pub mod output;

@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 use mesh_control::reply::{Damage, Verified};
 use mesh_control::view::EventRef;
 use mesh_control::{Code, Error};
+use mesh_ledger::carry::Found;
 use mesh_ledger::epoch::KeyRing;
 use mesh_ledger::event::attributes::Opened;
-use mesh_ledger::event::{Act, Attributes, Event};
-use mesh_ledger::ids::NetworkId;
-use mesh_ledger::network::verify_store;
+use mesh_ledger::event::{Act, Attributes, Event, id_of};
+use mesh_ledger::ids::{EventId, NetworkId};
+use mesh_ledger::network::{Verification, verify_rows, verify_store};
 use mesh_ledger::past::Book;
 use mesh_ledger::seal;
 use mesh_ledger::store::sqlite::SqliteStore;
-use mesh_ledger::store::{Store, StoreError};
+use mesh_ledger::store::{Row, Store, StoreError};
 
 /// Verifies the stored networks below a state folder, or the one that `wanted` names. A store that does not open is an
 /// error in the place of its network. Those in `leave` (their ids), which a daemon has open, are left alone. Without any
@@ -166,28 +167,54 @@ impl Copy {
 
     fn verify(self) -> Result<Verified, Error> {
         let found = verify_store(&self.store.map_err(unreadable)?, &self.id).map_err(unreadable)?;
-        let damaged: Vec<Damage> = found
-            .faults
-            .iter()
-            .map(|(id, fault)| Damage {
-                event: EventRef {
-                    id: id.to_string(),
-                    short: id.short(),
-                },
-                problem: fault.to_string(),
-            })
-            .collect();
-        Ok(Verified {
-            network: self.name.unwrap_or_else(|| self.id.short()),
-            events: u64::try_from(found.good + damaged.len()).unwrap_or(u64::MAX),
-            // No event at all is no network: its genesis is gone.
-            ok: damaged.is_empty() && found.good > 0,
-            damaged,
-            checkpoint: found.checkpoint.map(|id| EventRef {
-                id: id.to_string(),
-                short: id.short(),
-            }),
+        let name = self.name.unwrap_or_else(|| self.id.short());
+        Ok(verified(name, &found))
+    }
+}
+
+/// Verifies the events of a file, which needs neither daemon nor store.
+pub(crate) fn verify_file(found: &Found) -> Verified {
+    let carry = &found.carry;
+    let row = |bytes: &Vec<u8>| Row {
+        id: id_of(bytes),
+        bytes: bytes.clone(),
+    };
+    let rows = carry.events.iter().map(row).collect();
+    let checked = verify_rows(rows, &carry.network, Vec::new(), Vec::new());
+    let mut checked = verified(carry.network.short(), &checked);
+    checked
+        .damaged
+        .extend(found.missing.iter().map(|id| Damage {
+            event: reference(id),
+            problem: "it is not whole in the file".to_owned(),
+        }));
+    checked.ok &= found.is_whole();
+    checked
+}
+
+fn verified(network: String, found: &Verification) -> Verified {
+    let damaged: Vec<Damage> = found
+        .faults
+        .iter()
+        .map(|(id, fault)| Damage {
+            event: reference(id),
+            problem: fault.to_string(),
         })
+        .collect();
+    Verified {
+        network,
+        events: u64::try_from(found.good + damaged.len()).unwrap_or(u64::MAX),
+        // No event at all is no network: its genesis is gone.
+        ok: damaged.is_empty() && found.good > 0,
+        damaged,
+        checkpoint: found.checkpoint.as_ref().map(reference),
+    }
+}
+
+fn reference(id: &EventId) -> EventRef {
+    EventRef {
+        id: id.to_string(),
+        short: id.short(),
     }
 }
 

@@ -127,6 +127,15 @@ impl Stream {
         )
     }
 
+    /// Writes bytes that are no text. Errors: as [`Self::write`].
+    pub fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        unless_gone(
+            self.write
+                .write_all(bytes)
+                .and_then(|()| self.write.flush()),
+        )
+    }
+
     /// Writes text that is ready to be shown. Errors: as [`Self::write`].
     pub fn write_plain(&mut self, text: &str) -> io::Result<()> {
         unless_gone(

@@ -8,8 +8,12 @@ use std::time::Duration;
 use mesh_control::call::Moment;
 use mesh_control::view::Audience;
 use mesh_control::{Code, Error, Secret};
+use mesh_ledger::carry::{self, Found, MAX_FILE};
 use mesh_ledger::mirror::address::ServerAddress;
 use mesh_ledger::ticket::Ticket;
+use zeroize::Zeroizing;
+
+use crate::files;
 
 /// A time span: `90`, `90s`, `30m`, `24h`, `7d`; at least a second, at most ten years.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -85,6 +89,36 @@ pub(crate) fn audience(names: &[String]) -> Audience {
     } else {
         Audience::Names(names.to_vec())
     }
+}
+
+/// What one can join with.
+pub(crate) enum Given {
+    /// A ticket.
+    Ticket(Secret),
+    /// A file that carries a network.
+    File(Box<Found>),
+}
+
+/// A ticket, or a file that carries a network: the text itself, a file, or `-` for standard input.
+pub(crate) fn given(typed: &str, input: &mut dyn Read) -> Result<Given, Error> {
+    let file = (typed != "-" && !begins_a_ticket(typed.trim_start()))
+        .then(|| File::open(Path::new(typed)).ok())
+        .flatten();
+    let (from, name): (&mut dyn Read, _) = match &file {
+        Some(file) => (&mut &*file, typed),
+        None if typed == "-" => (input, "standard input"),
+        None => return ticket(typed, input).map(Given::Ticket),
+    };
+    let mut start = Zeroizing::new(Vec::with_capacity(64));
+    from.take(64)
+        .read_to_end(&mut start)
+        .map_err(|error| Error::new(Code::Failed, format!("cannot read {name}: {error}")))?;
+    let mut whole = start.as_slice().chain(from);
+    if carry::begins(&start) {
+        let bytes = files::read_all(&mut whole, MAX_FILE, name)?;
+        return Ok(Given::File(Box::new(files::found(&bytes, name)?)));
+    }
+    read_ticket(&mut whole, name).map(Given::Ticket)
 }
 
 /// A ticket: the text itself, a file that holds it, or `-` for standard input.

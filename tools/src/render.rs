@@ -3,6 +3,7 @@
 //! Text left, numbers right, two spaces between columns. Colour only repeats a word or a symbol. Whatever text comes in
 //! is stripped of control and bidi characters here, in [`Span`], and nowhere else.
 
+mod carry;
 mod device;
 mod dns;
 mod history;
@@ -19,6 +20,9 @@ mod text;
 mod units;
 mod why;
 
+pub(crate) use carry::{
+    accepted, exported, file_is_partial, imported, log_exported, proven, requested,
+};
 pub(crate) use device::{device_code, device_entered, device_linked, device_removed, devices};
 pub(crate) use dns::{dns_answer, dns_statuses};
 pub(crate) use history::{
@@ -185,7 +189,7 @@ fn listed(words: &[String]) -> String {
 }
 
 /// `1 event`, `2 events`.
-fn counted(count: u64, one: &str) -> String {
+pub(crate) fn counted(count: u64, one: &str) -> String {
     if count == 1 {
         format!("1 {one}")
     } else {

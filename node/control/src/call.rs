@@ -10,6 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bytes::Bytes;
 use crate::reply::{self, Reply};
 use crate::secret::Secret;
 use crate::view::{Audience, Ports};
@@ -112,6 +113,12 @@ verbs! {
     IdProtect "id_protect" => Identity,
     IdExport "id_export" => IdExported,
     IdImport "id_import" => Identity,
+    Events "events" => Events,
+    Upload "upload" => Uploaded,
+    SyncImport "sync_import" => Imported,
+    JoinRequest "join_request" => Requested,
+    JoinAnswer "join_answer" => Joined,
+    InviteAccept "invite_accept" => Accepted,
 }
 
 /// A call that needs the user key, where that is under a passphrase: the key is there for this one call. Such a call
@@ -212,6 +219,31 @@ pub struct Join {
     pub host: Option<String>,
     /// How long to try, in seconds.
     pub wait_seconds: u32,
+    /// What came with the ticket in a file.
+    #[serde(default)]
+    pub carried: Option<Carried>,
+}
+
+/// What a file brought beside a ticket.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carried {
+    /// Events that were sent with [`Upload`].
+    pub upload: Option<u64>,
+    /// Ids of events that every honest copy has: what a member sends must hold them.
+    pub heads: Vec<String>,
+    /// Who can be asked, beside those in the ticket: keys, and where they were.
+    pub contacts: Vec<CarriedContact>,
+}
+
+/// Somebody who can be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarriedContact {
+    /// Whether it is a server; else it is a member's device.
+    pub server: bool,
+    /// Its key, 64 hex digits.
+    pub key: String,
+    /// `ADDRESS:PORT`, if that was known.
+    pub address: Option<String>,
 }
 
 /// Brings one network up, or all. Answers those that are up now. Idempotent.
@@ -673,4 +705,70 @@ pub struct IdImport {
     pub key: Secret,
     /// The passphrase it is under.
     pub passphrase: Secret,
+}
+
+/// Events of a network, as their authors signed them, in the order in which this daemon came to have them. One answer holds
+/// what fits; the next begins at [`reply::Events::next`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Events {
+    /// Which network.
+    pub network: Option<String>,
+    /// How many to leave out from the beginning.
+    pub from: u64,
+}
+
+/// Hands the daemon events for a later call, a piece at a time. It keeps them in memory for some minutes after the last piece.
+/// Errors: `usage` when that upload is unknown; `failed` when it is larger than the daemon keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upload {
+    /// What the first piece was answered with; absent in the first.
+    pub upload: Option<u64>,
+    /// Events.
+    pub events: Vec<Bytes>,
+}
+
+/// Merges uploaded events into a network, after checking each as if it came from a stranger. Errors: `not_found` when this
+/// device is not in that network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncImport {
+    /// The id of the network they belong to.
+    pub network: String,
+    /// Which upload.
+    pub upload: u64,
+}
+
+/// Signs a redemption of a ticket, to be carried to any member. Remembers the ticket until the answer comes. Errors as
+/// [`Join`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinRequest {
+    /// The ticket's text.
+    pub ticket: Secret,
+    /// The id of the invite event that the ticket belongs to.
+    pub invite: String,
+    /// This device's name in the network; absent, the machine's host name made a DNS label.
+    pub host: Option<String>,
+}
+
+/// Opens a member's answer to a [`JoinRequest`], and joins with it. Errors: `not_found` when this device asked for nothing;
+/// `conflict` when the member refused; `verification` when what came does not prove what the ticket promised.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinAnswer {
+    /// The network's id.
+    pub network: String,
+    /// The sealed answer.
+    pub letter: reply::Letter,
+    /// The network's events, sent with [`Upload`].
+    pub upload: u64,
+}
+
+/// Admits whoever wrote a redemption, as a sponsor does over a link. Errors: `not_found` when this device is not in that
+/// network or knows no such invite; `conflict` when it is used, expired or closed; `not_permitted`, `verification`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InviteAccept {
+    /// The network's id.
+    pub network: String,
+    /// The sealed redemption.
+    pub letter: reply::Letter,
+    /// See the module.
+    pub wait_ms: Option<u64>,
 }

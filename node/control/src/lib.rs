@@ -18,6 +18,7 @@
 //! whoever prints it strips control characters first.
 
 pub mod audit;
+mod bytes;
 pub mod call;
 pub mod client;
 mod codec;
@@ -35,6 +36,7 @@ pub mod state;
 pub mod utc;
 pub mod view;
 
+pub use bytes::Bytes;
 pub use call::{Call, Verb};
 pub use codec::{MAX_CALL, MAX_REPLY};
 pub use error::{Code, Error};

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bytes::Bytes;
+use crate::call::CarriedContact;
 use crate::call::Cursor;
 use crate::history::AsOf;
 pub use crate::history::{Differences, LogShown, Past, Why};
@@ -90,6 +92,16 @@ pub enum Reply {
     DeviceRemoved(DeviceRemoved),
     /// The user key, written down.
     IdExported(IdExported),
+    /// Events as they were signed.
+    Events(Events),
+    /// Events were taken for a later call.
+    Uploaded(Uploaded),
+    /// Events from a file were merged.
+    Imported(Imported),
+    /// A redemption was signed.
+    Requested(Requested),
+    /// A redemption was accepted.
+    Accepted(Accepted),
 }
 
 /// Answers [`Create`](crate::call::Create).
@@ -119,6 +131,9 @@ pub struct Invited {
     pub servers: Vec<String>,
     /// Sentences that say where the ticket will not work and what would help, such as `off this LAN it needs …`.
     pub limits: Vec<String>,
+    /// All who can be asked: more than fit into a ticket, for a file.
+    #[serde(default)]
+    pub contacts: Vec<CarriedContact>,
 }
 
 /// Answers [`InviteList`](crate::call::InviteList).
@@ -510,4 +525,80 @@ pub struct IdExported {
     pub user: String,
     /// The secret key under the passphrase, one line of text.
     pub key: Secret,
+}
+
+/// Answers [`Events`](crate::call::Events).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Events {
+    /// The network's name.
+    pub network: String,
+    /// Its id.
+    pub id: String,
+    /// Their bytes.
+    pub events: Vec<Bytes>,
+    /// Where the next ones begin, if there are more.
+    pub next: Option<u64>,
+}
+
+/// Answers [`Upload`](crate::call::Upload).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uploaded {
+    /// What to call it by.
+    pub upload: u64,
+    /// How many events there are so far.
+    pub events: u64,
+}
+
+/// Answers [`SyncImport`](crate::call::SyncImport).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    /// The network's name.
+    pub network: String,
+    /// How many events are new here.
+    pub added: u64,
+    /// How many were here already.
+    pub known: u64,
+    /// How many wait for events that are neither here nor in what was imported.
+    pub waiting: u64,
+    /// Some of those that they wait for.
+    pub missing: Vec<EventRef>,
+    /// Those that no member lets pass.
+    pub refused: Vec<Damage>,
+}
+
+/// A joiner's redemption or a member's answer, sealed for the other by what the ticket carries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Letter {
+    /// The joining device's key.
+    pub joiner: String,
+    /// The public half of the invite's key.
+    pub invite: String,
+    /// Sealed.
+    pub body: Bytes,
+}
+
+/// Answers [`JoinRequest`](crate::call::JoinRequest).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requested {
+    /// The network's id.
+    pub network: String,
+    /// The sealed redemption.
+    pub letter: Letter,
+}
+
+/// Answers [`InviteAccept`](crate::call::InviteAccept).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The network's name.
+    pub network: String,
+    /// Its id.
+    pub id: String,
+    /// What the joining device is called.
+    pub name: String,
+    /// The admission.
+    pub event: EventRef,
+    /// How many other devices have it.
+    pub spread: Spread,
+    /// The sealed answer.
+    pub letter: Letter,
 }

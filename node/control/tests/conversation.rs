@@ -99,6 +99,7 @@ async fn a_call_too_long_for_the_daemon_is_refused_before_it_is_sent() {
         ticket: Secret::new("x".repeat(MAX_CALL)),
         host: None,
         wait_seconds: 1,
+        carried: None,
     };
     assert_eq!(client.call(join).await.unwrap_err().code, Code::Usage);
     assert_eq!(world.fake.asked(), []);
@@ -462,6 +463,7 @@ fn what_was_said_before_there_were_servers_is_still_understood() {
         reach: Vec::new(),
         servers: Vec::new(),
         limits: Vec::new(),
+        contacts: Vec::new(),
     };
     let mut old = serde_json::to_value(&invited).unwrap();
     old.as_object_mut().unwrap().remove("servers").unwrap();

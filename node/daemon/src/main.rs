@@ -17,6 +17,7 @@ mod random;
 mod settings;
 mod subnets;
 mod supervise;
+mod uploads;
 mod view;
 
 use std::io::Write;

@@ -48,6 +48,7 @@ use crate::endpoint::Endpoint;
 use crate::identity::Identity;
 use crate::link::{Greeting, LinkEvent, LinkId, Wire};
 use crate::mirror::MirrorEvent;
+use crate::uploads::Uploads;
 
 use calls::Respond;
 use join::Joining;
@@ -140,6 +141,8 @@ pub(crate) struct Node {
     next_stream: u64,
     letters: Vec<mirrors::Waiting>,
     hosting: Vec<mirrors::Hosting>,
+    /// What tools have handed over for a later call.
+    uploads: Uploads,
     events: mpsc::Sender<Event>,
     incoming: mpsc::Receiver<Event>,
     watched: watch::Sender<Arc<Watched>>,
@@ -190,6 +193,7 @@ impl Node {
             next_stream: 0,
             letters: Vec::new(),
             hosting: Vec::new(),
+            uploads: Uploads::default(),
             events,
             incoming,
             watched,

@@ -1,14 +1,20 @@
-//! `mesh invite`, `mesh invite ls`, `mesh invite revoke ID`
+//! `mesh invite`, `mesh invite ls`, `mesh invite revoke ID`, `mesh invite accept FILE`
 
-use std::path::PathBuf;
+mod accept;
+
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Subcommand;
+use mesh_control::reply::Invited;
 use mesh_control::{Code, Error, call};
+use mesh_ledger::carry::{Carry, Kind, heads};
+use mesh_ledger::ids::DeviceId;
+use mesh_ledger::ticket::{Contact, ContactKind, Ticket};
 
 use crate::cli::{At, Wait};
 use crate::context::Context;
-use crate::{parse, render, secrets};
+use crate::{files, parse, render};
 
 /// Invite somebody: prints a ticket
 ///
@@ -33,7 +39,7 @@ pub struct Args {
     /// Tag who comes by it, as mesh member tag does; may be given several times
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
-    /// Write the ticket to a new file that only you can read, instead of printing it
+    /// Write the ticket to a new file that only you can read, with the sealed history and all who can be asked
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -52,6 +58,10 @@ enum Action {
         #[command(flatten)]
         wait: Wait,
     },
+    /// Let in who wrote a request with mesh join --request, and write the answer that is carried back
+    ///
+    /// Any member can, like a sponsor that is reached over a link.
+    Accept(accept::Args),
 }
 
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> {
@@ -69,6 +79,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> 
             let invites = context.suggest(invites, &[]).await?;
             context.print("invites", &invites, render::invites)
         }
+        Some(Action::Accept(args)) => accept::run(args, context).await,
         Some(Action::Revoke { invite, wait }) => {
             let revoke = call::InviteRevoke {
                 network: context.network(),
@@ -91,13 +102,8 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> 
 }
 
 async fn make(args: Args, context: &mut Context) -> Result<(), Error> {
-    if let Some(path) = &args.out
-        && path.exists()
-    {
-        return Err(Error::new(
-            Code::Conflict,
-            format!("{} is here already", path.display()),
-        ));
+    if let Some(path) = &args.out {
+        files::is_new(path)?;
     }
     let invite = call::Invite {
         network: context.network(),
@@ -111,10 +117,7 @@ async fn make(args: Args, context: &mut Context) -> Result<(), Error> {
     let invited = context.call_waiting(invite, args.wait.more()).await;
     let invited = context.suggest(invited, &[]).await?;
     match &args.out {
-        // The invite stands although its ticket is lost, so say how to close it.
-        Some(path) => {
-            secrets::write(path, &invited.ticket).map_err(|error| error.hint("mesh invite ls"))?
-        }
+        Some(path) => write(path, &invited, context).await?,
         None if context.global.json => {}
         None => context.print_secret(&invited.ticket)?,
     }
@@ -127,4 +130,35 @@ async fn make(args: Args, context: &mut Context) -> Result<(), Error> {
     let ticket = out.as_deref().unwrap_or(invited.ticket.reveal());
     context.hint_elsewhere(&format!("sudo mesh join {ticket} --as NAME"));
     context.require_spread(args.wait.wait, &invited.spread)
+}
+
+/// Writes the ticket, and with it what helps a joiner: more contacts, the newest events' ids, the sealed history.
+async fn write(path: &Path, invited: &Invited, context: &mut Context) -> Result<(), Error> {
+    let ticket = invited.ticket.reveal().parse::<Ticket>();
+    let ticket = ticket.map_err(|_| files::nonsense())?;
+    let client = context.connect().await?;
+    let network = Some(ticket.network().to_string());
+    let copy = files::from_daemon(context, client, network).await?;
+    let contacts = invited.contacts.iter().map(|contact| {
+        let key = contact.key.parse::<DeviceId>();
+        let kind = if contact.server {
+            ContactKind::Server
+        } else {
+            ContactKind::Device
+        };
+        Ok(Contact {
+            kind,
+            key: key.map_err(|_| files::nonsense())?.0,
+            address: contact.address.as_ref().and_then(|text| text.parse().ok()),
+        })
+    });
+    let contacts = contacts.collect::<Result<_, Error>>()?;
+    let carry = Carry {
+        kind: Kind::Invite,
+        ticket: Some(ticket),
+        contacts,
+        ..Carry::history(copy.id, copy.bytes(), heads(&copy.events))
+    };
+    // The invite stands although its ticket is lost, so say how to close it.
+    files::write_new(path, &carry.write()).map_err(|error| error.hint("mesh invite ls"))
 }

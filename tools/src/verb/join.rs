@@ -1,16 +1,21 @@
-//! `mesh join TICKET`
+//! `mesh join TICKET|FILE`
 
+mod file;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
-use mesh_control::{Error, call};
+use mesh_control::{Code, Error, call};
 
 use crate::context::Context;
 use crate::render::{self, Line};
 use crate::{check, parse};
+use parse::Given;
 
-/// Join a network with a ticket
+/// Join a network with a ticket, or with a file that was carried here
 ///
-/// Starts meshd if it does not run.
+/// Starts meshd if it does not run. Where no member can be reached: with the file of mesh invite --out, --request writes
+/// what a member answers with mesh invite accept; and mesh join with that answer makes this machine a member.
 #[derive(clap::Args)]
 pub struct Args {
     /// The ticket, a file that holds it, or - to read it from standard input
@@ -22,6 +27,9 @@ pub struct Args {
     /// How long to try to reach a member
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse::duration)]
     wait: Duration,
+    /// With the file of an invite: reach nobody, but write a new file that is carried to any member
+    #[arg(long, value_name = "FILE")]
+    request: Option<PathBuf>,
 }
 
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> {
@@ -32,18 +40,36 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> 
     if args.ticket == "-" && context.terminal.input_is_terminal {
         context.note(&[Line::quiet("paste the ticket, then Enter and Ctrl-D")]);
     }
-    let ticket = parse::ticket(&args.ticket, &mut *context.terminal.input)?;
-    check::ticket(&ticket, &args.ticket, context)?;
-    let (mut client, _) = context.connect_or_start().await?;
-    let wait_seconds = u32::try_from(args.wait.as_secs()).unwrap_or(u32::MAX);
-    let join = call::Join {
-        ticket,
-        host: args.host,
-        wait_seconds,
+    let joined = match parse::given(&args.ticket, &mut *context.terminal.input)? {
+        Given::File(found) => match file::run(&args, *found, context).await? {
+            Some(joined) => joined,
+            None => return Ok(()),
+        },
+        Given::Ticket(_) if args.request.is_some() => {
+            let message =
+                "a request needs what a ticket alone does not hold: the file of an invite";
+            return Err(
+                Error::new(Code::Usage, message).hint("ask a member for: mesh invite --out FILE")
+            );
+        }
+        Given::Ticket(ticket) => {
+            check::ticket(&ticket, &args.ticket, context)?;
+            let (mut client, _) = context.connect_or_start().await?;
+            let join = call::Join {
+                ticket,
+                host: args.host,
+                wait_seconds: seconds(args.wait),
+                carried: None,
+            };
+            context.call_keyed(&mut client, join, args.wait).await?
+        }
     };
-    let joined = context.call_keyed(&mut client, join, args.wait).await?;
     context.print("join", &joined, |joined, _| render::joined(joined))?;
     let ping = context.command(&["ping", &joined.admitted_by]);
     context.hint(&ping);
     Ok(())
+}
+
+fn seconds(wait: Duration) -> u32 {
+    u32::try_from(wait.as_secs()).unwrap_or(u32::MAX)
 }

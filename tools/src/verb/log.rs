@@ -1,6 +1,8 @@
 //! `mesh log`
 
 mod diff;
+pub(crate) mod export;
+mod file;
 mod follow;
 mod show;
 mod verify;
@@ -28,6 +30,9 @@ use crate::{parse, render, stored};
 pub struct Args {
     #[command(subcommand)]
     action: Option<Action>,
+    /// Of a file that mesh sync export wrote: what can be read without a key, with no daemon
+    #[arg(value_name = "FILE", conflicts_with = "follow")]
+    file: Option<String>,
     /// Only what this member or device signed, present or former
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
@@ -62,15 +67,26 @@ enum Action {
     Diff(diff::Args),
     /// Check every event of this copy: hashes, signatures, and what they follow; exit 8 if one is damaged
     ///
-    /// Without -n, of every network. Works while meshd does not run, too.
-    Verify,
+    /// Without -n, of every network. Works while meshd does not run, too. Of a file that mesh sync export wrote, every
+    /// event in it.
+    Verify {
+        /// A file that carries a network, or - for standard input
+        #[arg(value_name = "FILE|-")]
+        file: Option<String>,
+    },
+    /// Write all events as Automerge documents, which any Automerge library in any language opens
+    ///
+    /// One document for each segment, and manifest.json, which says how to read them. Works while meshd does not run, too.
+    Export(export::Args),
 }
 
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> {
     match args.action {
         Some(Action::Show(args)) => return show::run(args, context).await,
         Some(Action::Diff(args)) => return diff::run(args, context).await,
-        Some(Action::Verify) => return verify::run(context).await,
+        Some(Action::Verify { file: Some(file) }) => return verify::file(&file, context),
+        Some(Action::Verify { file: None }) => return verify::run(context).await,
+        Some(Action::Export(args)) => return export::run(args, context).await,
         None => {}
     }
     let now_ms = (context.terminal.now_ms)();
@@ -91,6 +107,9 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> 
         at: moment(args.at, "log --at")?,
         after: None,
     };
+    if let Some(typed) = &args.file {
+        return file::run(typed, &call, context);
+    }
     if args.follow {
         return follow::run(call, context).await;
     }

@@ -5,6 +5,7 @@ use mesh_control::fake::{Fake, examples};
 use mesh_control::reply::{self, Reply};
 use mesh_control::view::{InviteState, Reach, ReachScope, Spread};
 use mesh_control::{Code, Error, Secret};
+use mesh_ledger::carry::Carry;
 
 use crate::desk::{DAY, Desk, server, ticket};
 
@@ -115,6 +116,10 @@ async fn what_is_malformed_is_refused_before_any_daemon_is_looked_for() {
 }
 
 fn invited(spread: Spread, server: Option<&str>) -> Reply {
+    invited_by("MESH:1:4KQ7RZ", spread, server)
+}
+
+fn invited_by(ticket: &str, spread: Spread, server: Option<&str>) -> Reply {
     let reach = |address: &str, scope, confirmed| Reach {
         address: address.to_owned(),
         scope,
@@ -122,7 +127,7 @@ fn invited(spread: Spread, server: Option<&str>) -> Reply {
     };
     Reply::Invited(reply::Invited {
         network: "home".to_owned(),
-        ticket: Secret::new("MESH:1:4KQ7RZ"),
+        ticket: Secret::new(ticket),
         invite: examples::invite(),
         spread,
         reach: vec![
@@ -138,6 +143,7 @@ fn invited(spread: Spread, server: Option<&str>) -> Reply {
                     .to_owned(),
             ]
         },
+        contacts: Vec::new(),
     })
 }
 
@@ -166,20 +172,24 @@ async fn invite() {
             Ok(invited(alone.clone(), Some("vpn.example.org:7443"))),
         )
         .on("invite", Ok(invited(examples::spread(), None)))
-        .on("invite", Ok(invited(alone, None)))
+        .on("invite", Ok(invited_by(&ticket(DAY), alone, None)))
         .on("invite", Ok(invited(nobody, None)))
         .on("invite", Err(not_admin.hint("mesh admin ls")));
-    let mut desk = Desk::new(fake);
+    let history = crate::carrying::History::new();
+    let mut desk = Desk::new(fake.on("events", Ok(history.reply())));
     desk.pipe("invite").await;
     desk.tty(100, "invite").await;
     desk.pipe("invite --uses 3 --for 7d --note friends --json")
         .await;
-    let ticket = desk.folder.path().join("ticket");
-    desk.tty(100, &format!("invite --out {}", ticket.display()))
+    let file = desk.folder.path().join("ticket");
+    desk.tty(100, &format!("invite --out {}", file.display()))
         .await;
-    assert_eq!(std::fs::read_to_string(&ticket).unwrap(), "MESH:1:4KQ7RZ\n");
-    desk.pipe(&format!("invite --out {}", ticket.display()))
-        .await;
+    let carried = Carry::read(&std::fs::read(&file).unwrap()).unwrap();
+    assert!(carried.is_whole());
+    let carried = carried.carry;
+    assert_eq!(carried.ticket.unwrap().text().as_str(), ticket(DAY));
+    assert_eq!(carried.events.len(), history.events.len());
+    desk.pipe(&format!("invite --out {}", file.display())).await;
     desk.pipe("invite --quiet --wait=1s").await;
     desk.pipe("invite").await;
     desk.pipe("invite --uses 0").await;

@@ -5,6 +5,7 @@
 //! `MESH_BLESS=1` and read the difference.
 #![allow(clippy::unwrap_used)]
 
+mod carrying;
 mod desk;
 mod devices;
 mod history;

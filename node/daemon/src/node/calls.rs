@@ -1,5 +1,6 @@
 //! What tools ask for: one function per call, answered at once or when others have confirmed.
 
+mod carry;
 mod create;
 mod devices;
 mod dns;
@@ -24,6 +25,8 @@ use mesh_ledger::network::AuthorError;
 use mesh_ledger::text::Label;
 use mesh_ledger::verdict::Reason;
 use tokio::sync::oneshot;
+
+pub(super) use carry::TICKET;
 
 use super::{Net, Node};
 use crate::clock::now_ms;
@@ -118,6 +121,12 @@ impl Node {
             Call::IdExport(call) => self.id_export(&call),
             Call::IdImport(call) => self.id_import(&call),
             Call::WithKey(with) => return self.with_key(*with, respond).await,
+            Call::Events(call) => self.events_of(&call),
+            Call::Upload(call) => self.upload(call),
+            Call::SyncImport(call) => self.sync_import(&call).await,
+            Call::JoinRequest(call) => self.join_request(&call),
+            Call::JoinAnswer(call) => self.join_answer(&call).await,
+            Call::InviteAccept(call) => return self.invite_accept(&call, respond).await,
         };
         let _ = respond.send(result);
     }

@@ -14,19 +14,22 @@ use mesh_core::desired::device_id;
 use mesh_core::link::{Frame, Hello, Refusal, Role};
 use mesh_core::peer::PeerId;
 use mesh_ledger::event::attributes::Joining as Wishes;
-use mesh_ledger::ids::{NetworkId, WgKey};
+use mesh_ledger::event::id_of;
+use mesh_ledger::ids::{EventId, NetworkId, WgKey};
 use mesh_ledger::keys::UserSecret;
 use mesh_ledger::network::redeem::{Answer, Challenge, RedeemError, Reply as Redeemed, Request};
 use mesh_ledger::network::{JoinArgs, Ledger};
 use mesh_ledger::parking::Source;
 use mesh_ledger::store::sqlite::SqliteStore;
 use mesh_ledger::text::Label;
-use mesh_ledger::ticket::{ContactKind, Ticket};
+use mesh_ledger::ticket::{Contact, ContactKind, Ticket};
+use mesh_os::dirs::remove_durably;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::{debug, info};
 use x25519_dalek::{PublicKey, StaticSecret};
 
+use super::calls::TICKET;
 use super::{Net, Node, net};
 use crate::clock::now_ms;
 use crate::discovery::{Seen, TOPIC};
@@ -65,24 +68,36 @@ impl Joining {
     }
 }
 
+/// What came with a ticket in a file.
+#[derive(Default)]
+pub(crate) struct Brought {
+    /// Events, parents first.
+    pub(crate) events: Vec<Vec<u8>>,
+    /// Events without which a ledger is not the one that was promised.
+    pub(crate) heads: Vec<EventId>,
+    /// Who can be asked, beside those in the ticket.
+    pub(crate) contacts: Vec<Contact>,
+}
+
 /// What an attempt came to.
 pub(crate) struct Outcome {
     network: NetworkId,
+    brought: Brought,
     respond: oneshot::Sender<Result<Reply, Error>>,
     result: Result<Admitted, Failure>,
 }
 
 /// A member admitted this device.
-struct Admitted {
+pub(crate) struct Admitted {
     /// The link to the member; none if it answered by letter.
-    wire: Option<Wire>,
-    answer: Answer,
-    events: Vec<Vec<u8>>,
+    pub(crate) wire: Option<Wire>,
+    pub(crate) answer: Answer,
+    pub(crate) events: Vec<Vec<u8>>,
 }
 
 /// Why nobody did.
 #[derive(Debug)]
-enum Failure {
+pub(crate) enum Failure {
     /// Nobody that could decide was reached.
     Nobody(String),
     /// A member said no, for good.
@@ -107,29 +122,12 @@ impl Node {
         ticket: Ticket,
         host: Label,
         wait: Duration,
+        brought: Brought,
         respond: oneshot::Sender<Result<Reply, Error>>,
     ) {
         let id = ticket.network();
-        if let Some(net) = self.nets.get(&id).filter(|net| net.is_member()) {
-            let name = net.name();
-            let error = Error::new(Code::Conflict, format!("this device is in {name} already"))
-                .hint("mesh status");
-            let _ = respond.send(Err(error));
-            return;
-        }
-        if self.joining.iter().any(|joining| joining.network == id) {
-            let error = Error::new(
-                Code::Conflict,
-                "this device is joining that network already",
-            );
-            let _ = respond.send(Err(error));
-            return;
-        }
-        if ticket.expires() <= now_ms() {
-            let error = Error::new(Code::Conflict, "the ticket has expired")
-                .hint("ask for a new one: mesh invite");
-            let _ = respond.send(Err(error));
-            return;
+        if let Err(error) = self.may_join(&ticket) {
+            return drop(respond.send(Err(error)));
         }
         let user = match self.user_secret() {
             Ok(user) => user,
@@ -147,8 +145,8 @@ impl Node {
             topic,
             seen,
         };
-        for contact in ticket
-            .contacts()
+        let contacts = [ticket.contacts(), &brought.contacts].concat();
+        for contact in contacts
             .iter()
             .filter(|contact| contact.kind == ContactKind::Device)
         {
@@ -162,7 +160,7 @@ impl Node {
             user,
             identity: self.identity.clone(),
             endpoint: self.endpoint.clone(),
-            servers: self.letterboxes(&ticket),
+            servers: self.letterboxes(&contacts),
             ticket,
             wishes,
         };
@@ -176,6 +174,7 @@ impl Node {
             };
             let outcome = Outcome {
                 network: id,
+                brought,
                 respond,
                 result,
             };
@@ -183,7 +182,25 @@ impl Node {
         });
     }
 
-    pub(super) fn wishes(&self, id: &NetworkId, host: Label) -> Result<Wishes, String> {
+    /// Whether a ticket is worth trying.
+    pub(crate) fn may_join(&self, ticket: &Ticket) -> Result<(), Error> {
+        let id = ticket.network();
+        if let Some(net) = self.nets.get(&id).filter(|net| net.is_member()) {
+            let message = format!("this device is in {} already", net.name());
+            return Err(Error::new(Code::Conflict, message).hint("mesh status"));
+        }
+        if self.joining.iter().any(|joining| joining.network == id) {
+            let message = "this device is joining that network already";
+            return Err(Error::new(Code::Conflict, message));
+        }
+        if ticket.expires() <= now_ms() {
+            let error = Error::new(Code::Conflict, "the ticket has expired");
+            return Err(error.hint("ask for a new one: mesh invite"));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn wishes(&self, id: &NetworkId, host: Label) -> Result<Wishes, String> {
         let folder = net::folder(&self.dirs, id);
         let text = |error: &dyn std::error::Error| error.to_string();
         mesh_os::dirs::create_private(&self.dirs.state.join("networks"))
@@ -203,31 +220,48 @@ impl Node {
     pub(crate) async fn joined(&mut self, outcome: Outcome) {
         let Outcome {
             network,
+            brought,
             respond,
             result,
         } = outcome;
         self.joining.retain(|joining| joining.network != network);
         let reply = match result {
-            Ok(admitted) => self.install(network, admitted).await,
+            Ok(admitted) => self.install(network, admitted, brought).await,
             Err(failure) => Err(failure.into_error()),
         };
         if reply.is_err() && !self.nets.contains_key(&network) {
             let folder = net::folder(&self.dirs, &network);
-            // Nothing but a key that nobody knows is in it.
-            if !folder.join("ledger.db").exists() {
+            // Nothing but a key that nobody knows is in it, unless it was named in a request that is being carried.
+            if !folder.join("ledger.db").exists() && !folder.join(TICKET).exists() {
                 let _ = std::fs::remove_dir_all(folder);
             }
         }
         let _ = respond.send(reply);
     }
 
-    async fn install(&mut self, id: NetworkId, admitted: Admitted) -> Result<Reply, Error> {
+    /// Takes over what a member sent, after checking all of it, and brings the network up.
+    pub(crate) async fn install(
+        &mut self,
+        id: NetworkId,
+        admitted: Admitted,
+        brought: Brought,
+    ) -> Result<Reply, Error> {
         let Admitted {
             wire,
             answer,
             events,
         } = admitted;
-        let count = events.len() as u64;
+        let sent = events.iter().chain(&brought.events);
+        let sent: BTreeSet<EventId> = sent.map(|bytes| id_of(bytes)).collect();
+        if let Some(absent) = brought.heads.iter().find(|head| !sent.contains(head)) {
+            let message = format!(
+                "the member kept event {} back, which the invite names",
+                absent.short()
+            );
+            return Err(
+                Error::new(Code::Verification, message).hint("join again, through another member")
+            );
+        }
         if self.nets.contains_key(&id) {
             self.rejoin(id, &answer, &events)?;
         } else {
@@ -235,6 +269,14 @@ impl Node {
             self.nets.insert(id, net);
         }
         if let Some(net) = self.nets.get_mut(&id) {
+            for batch in brought.events.chunks(1024) {
+                // The member may not have heard of all that the file holds.
+                let received = net.ledger.receive(Source::File, batch, now_ms());
+                received.map_err(|error| Error::new(Code::Failed, error.to_string()))?;
+            }
+            if let Err(error) = remove_durably(&net.folder.join(TICKET)) {
+                debug!("the ticket that was kept: {error}");
+            }
             net.settings
                 .set_up(true)
                 .map_err(|error| Error::new(Code::Failed, error.to_string()))?;
@@ -254,6 +296,7 @@ impl Node {
         let Some(net) = self.nets.get(&id) else {
             return Err(Error::new(Code::Failed, "the network went away"));
         };
+        let count = net.ledger.graph().len() as u64;
         let admit = net.ledger.event(&answer.admit);
         let sponsor = admit.map_or(net.my_device(), mesh_ledger::event::Event::author);
         let by = net.state().member_of(&sponsor);
@@ -314,7 +357,7 @@ impl Node {
 }
 
 impl Failure {
-    fn into_error(self) -> Error {
+    pub(crate) fn into_error(self) -> Error {
         match self {
             Self::Nobody(why) => Error::new(
                 Code::Unreachable,

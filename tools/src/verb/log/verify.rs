@@ -5,7 +5,7 @@ use mesh_control::{Code, Error, call};
 
 use crate::context::Context;
 use crate::stored::LONG;
-use crate::{offline, render};
+use crate::{files, offline, render};
 
 pub(crate) async fn run(context: &mut Context) -> Result<(), Error> {
     match context.connect().await {
@@ -13,6 +13,25 @@ pub(crate) async fn run(context: &mut Context) -> Result<(), Error> {
         Err(error) if error.code == Code::NotRunning => by_ourselves(context, error),
         Err(error) => Err(error),
     }
+}
+
+/// Verifies the events of a file.
+pub(super) fn file(typed: &str, context: &mut Context) -> Result<(), Error> {
+    let found = files::carry(typed, context)?;
+    if found.carry.partial {
+        context.note(&render::file_is_partial());
+    }
+    let checked = offline::verify_file(&found);
+    report(
+        vec![Ok(checked)],
+        |_| format!("copy {typed} again, and: mesh log verify {typed}"),
+        context,
+    )?;
+    if found.is_whole() {
+        return Ok(());
+    }
+    let what = if found.cut { "cut short" } else { "damaged" };
+    Err(Error::new(Code::Verification, format!("{typed} is {what}")).hint("copy it again"))
 }
 
 async fn by_daemon(context: &mut Context) -> Result<(), Error> {

@@ -13,7 +13,7 @@ use mesh_ledger::keys::EpochKey;
 use mesh_ledger::network::{FoundingArgs, Ledger};
 use mesh_ledger::recovery::RecoveryWords;
 use mesh_ledger::store::sqlite::SqliteStore;
-use mesh_ledger::ticket::Ticket;
+use mesh_ledger::ticket::{BadTicket, Ticket};
 use tracing::info;
 use x25519_dalek::{PublicKey, StaticSecret};
 
@@ -115,13 +115,13 @@ impl Node {
     }
 
     pub(super) fn join_call(&mut self, call: &Join, respond: Respond) {
-        let parsed = call.ticket.reveal().parse::<Ticket>().map_err(|error| {
-            Error::new(Code::Usage, error.to_string())
-                .hint("paste the whole ticket, or give the file that holds it")
-        });
         let wait = Duration::from_secs(u64::from(call.wait_seconds.clamp(1, LONGEST_JOIN)));
-        match parsed.and_then(|ticket| Ok((ticket, host_label(call.host.as_deref())?))) {
-            Ok((ticket, host)) => self.join(ticket, host, wait, respond),
+        let parsed = ticket(&call.ticket).and_then(|ticket| {
+            let host = host_label(call.host.as_deref())?;
+            Ok((ticket, host, self.brought(call.carried.as_ref())?))
+        });
+        match parsed {
+            Ok((ticket, host, brought)) => self.join(ticket, host, wait, brought, respond),
             Err(error) => drop(respond.send(Err(error))),
         }
     }
@@ -156,4 +156,12 @@ impl Node {
                 .hint("add --subnet CIDR"),
         )
     }
+}
+
+/// A ticket that somebody typed.
+pub(super) fn ticket(text: &Secret) -> Result<Ticket, Error> {
+    text.reveal().parse().map_err(|error: BadTicket| {
+        Error::new(Code::Usage, error.to_string())
+            .hint("paste the whole ticket, or give the file that holds it")
+    })
 }

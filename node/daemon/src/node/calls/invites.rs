@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use mesh_control::Secret;
-use mesh_control::call::{Invite, InviteRevoke};
+use mesh_control::call::{CarriedContact, Invite, InviteRevoke};
 use mesh_control::error::{Code, Error};
 use mesh_control::reply::{self, Reply};
 use mesh_control::view::{Reach, ReachScope};
+use mesh_ledger::carry::MAX_CONTACTS;
 use mesh_ledger::event::act::{Invite as InviteAct, InviteClose, InviteKind};
 use mesh_ledger::event::attributes::{Invitation, MAX_LIST};
 use mesh_ledger::event::{Act, Attributes};
-use mesh_ledger::ids::UserId;
+use mesh_ledger::ids::{DeviceId, UserId};
 use mesh_ledger::text::Label;
 use mesh_ledger::ticket::{Contact, ContactKind, Ticket};
 
@@ -66,7 +67,9 @@ impl Node {
         let seed: [u8; 16] = random::bytes().map_err(failed)?;
         let expires = (now_ms() + call.expires_seconds * 1000) / 1000 * 1000;
         let reach = self.reach();
-        let ticket = Ticket::new(id, seed, false, expires, &self.contacts(id, &reach));
+        let contacts = self.contacts(id, &reach);
+        let ticket = Ticket::new(id, seed, false, expires, &contacts);
+        let contacts = contacts.iter().map(carried_contact).collect();
         let act = Act::Invite(InviteAct {
             key: ticket.invite_secret().public(),
             kind: to.map_or(InviteKind::Bearer, InviteKind::Direct),
@@ -106,6 +109,7 @@ impl Node {
                 reach,
                 servers,
                 limits,
+                contacts,
             })
         };
         Ok(Signed {
@@ -135,8 +139,8 @@ impl Node {
             .collect()
     }
 
-    /// Whom a ticket names: a server of the network, this device, and without a server a linked one that helps when this one
-    /// is off.
+    /// Who can be asked: a server of the network, this device, and those it has a link with, which help when this one is off.
+    /// A ticket names the first of them, a file more.
     fn contacts(&self, id: mesh_ledger::ids::NetworkId, reach: &[Reach]) -> Vec<Contact> {
         let own = reach
             .first()
@@ -148,11 +152,18 @@ impl Node {
             address: own,
         });
         if let Some(net) = self.nets.get(&id) {
-            let other = self.linked_devices(net).into_iter().next();
-            contacts.extend(other.map(|(device, address)| Contact {
+            let others = self.linked_devices(net).into_iter().take(MAX_CONTACTS);
+            contacts.extend(others.map(|(device, address)| Contact {
                 kind: ContactKind::Device,
                 key: device.0,
                 address,
+            }));
+            let more = reach.iter().skip(1);
+            let more = more.filter_map(|reach| reach.address.parse().ok());
+            contacts.extend(more.map(|address| Contact {
+                kind: ContactKind::Device,
+                key: self.me.0,
+                address: Some(address),
             }));
         }
         contacts
@@ -204,6 +215,14 @@ impl Node {
             wait_ms: call.wait_ms,
             finish: Box::new(finish),
         })
+    }
+}
+
+fn carried_contact(contact: &Contact) -> CarriedContact {
+    CarriedContact {
+        server: contact.kind == ContactKind::Server,
+        key: DeviceId(contact.key).to_string(),
+        address: contact.address.map(|address| address.to_string()),
     }
 }
 

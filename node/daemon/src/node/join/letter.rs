@@ -14,7 +14,7 @@ use mesh_ledger::mirror::letter::{Way, open, seal};
 use mesh_ledger::mirror::message::{Page, Standing, Visit};
 use mesh_ledger::mirror::{Chain, Refusal, Request, Response, Role};
 use mesh_ledger::network::redeem::{Answer, Reply, Request as Redemption};
-use mesh_ledger::ticket::{ContactKind, Ticket};
+use mesh_ledger::ticket::{Contact, ContactKind};
 use tokio::task::JoinSet;
 
 use super::{Admitted, Attempt, Failure, MAX_LEDGER, SILENCE, passing};
@@ -37,10 +37,9 @@ pub(super) struct Letterbox {
 }
 
 impl Node {
-    /// The servers of a ticket.
-    pub(super) fn letterboxes(&self, ticket: &Ticket) -> Vec<Letterbox> {
-        let servers = ticket
-            .contacts()
+    /// The servers among who can be asked.
+    pub(super) fn letterboxes(&self, contacts: &[Contact]) -> Vec<Letterbox> {
+        let servers = contacts
             .iter()
             .filter(|contact| contact.kind == ContactKind::Server);
         servers
