@@ -9,7 +9,9 @@
 )]
 
 mod attributes;
+mod automerge;
 mod bad_input;
+mod carry;
 mod clean;
 mod crash;
 mod device;

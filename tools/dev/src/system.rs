@@ -46,6 +46,17 @@ pub(crate) const GIT: Tool = Tool {
     package: "git",
 };
 
+/// `node`, which runs Automerge's JavaScript package.
+pub(crate) const NODE: Tool = Tool {
+    command: "node",
+    package: "nodejs",
+};
+/// `npm`, which installs that package.
+pub(crate) const NPM: Tool = Tool {
+    command: "npm",
+    package: "npm",
+};
+
 /// Installs the tools that are missing, and says so.
 pub(crate) fn ensure(tools: &[Tool]) -> Result<(), Failure> {
     let missing: Vec<_> = tools
