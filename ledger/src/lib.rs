@@ -68,6 +68,7 @@
 pub mod authority;
 pub mod carry;
 pub mod code;
+pub mod cut;
 pub mod diff;
 pub mod epoch;
 pub mod event;
@@ -89,6 +90,7 @@ pub mod replica;
 pub mod seal;
 pub mod state;
 pub mod store;
+pub mod succession;
 pub mod text;
 pub mod ticket;
 pub mod verdict;

@@ -10,6 +10,7 @@ pub mod letters;
 mod narrow;
 mod receive;
 pub mod redeem;
+mod trial;
 mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,7 @@ pub use checkpoint::Unsealed;
 pub use devices::{EnterError, Entrant};
 pub use narrow::MAX_OFFER_KEYS;
 pub use receive::Receipt;
+pub use trial::Consequences;
 pub use verify::{Fault, Verification, verify_rows, verify_store};
 
 use crate::authority::Authority;

@@ -68,10 +68,7 @@ impl<S: Store> Ledger<S> {
         attributes: Option<Attributes>,
         now: u64,
     ) -> Result<Event, AuthorError> {
-        let lacking = self.damaged.len() + self.parking.from(Source::Store);
-        if lacking > 0 {
-            return Err(AuthorError::Damaged(lacking));
-        }
+        self.undamaged()?;
         let before = self.graph.len();
         match self.try_author(device, &act, attributes.as_ref(), now) {
             Ok(mut events) => events.pop().ok_or(AuthorError::Uncounted),
@@ -82,7 +79,35 @@ impl<S: Store> Ledger<S> {
         }
     }
 
+    /// Fails as long as stored events are damaged.
+    pub(super) fn undamaged(&self) -> Result<(), AuthorError> {
+        match self.damaged.len() + self.parking.from(Source::Store) {
+            0 => Ok(()),
+            lacking => Err(AuthorError::Damaged(lacking)),
+        }
+    }
+
     fn try_author(
+        &mut self,
+        device: &DeviceSecret,
+        act: &Act,
+        attributes: Option<&Attributes>,
+        now: u64,
+    ) -> Result<Vec<Event>, AuthorError> {
+        let events = self.draft(device, act, attributes, now)?;
+        self.store.append(&events)?;
+        self.publish(self.graph.len() - events.len());
+        if carries_keys(act) {
+            let learnt = self.learn();
+            // A key that is not stored is learnt again from the same events, so a failure costs nothing here.
+            let _ = self.store.add_epoch_keys(&learnt);
+        }
+        Ok(events)
+    }
+
+    /// Puts an event on the graph and into the fold, which counts it, and nowhere else, with the merges before it. Who does
+    /// not store it takes it away again, as after an error.
+    pub(super) fn draft(
         &mut self,
         device: &DeviceSecret,
         act: &Act,
@@ -104,17 +129,10 @@ impl<S: Store> Ledger<S> {
         let last = Idx(self.graph.len().saturating_sub(1) as u32);
         self.refold();
         match self.verdict(last) {
-            Some(Verdict::Counted) => self.store.append(&events)?,
-            Some(Verdict::Void(reason)) => return Err(AuthorError::Void(reason.clone())),
-            _ => return Err(AuthorError::Uncounted),
+            Some(Verdict::Counted) => Ok(events),
+            Some(Verdict::Void(reason)) => Err(AuthorError::Void(reason.clone())),
+            _ => Err(AuthorError::Uncounted),
         }
-        self.publish(self.graph.len() - events.len());
-        if carries_keys(act) {
-            let learnt = self.learn();
-            // A key that is not stored is learnt again from the same events, so a failure costs nothing here.
-            let _ = self.store.add_epoch_keys(&learnt);
-        }
-        Ok(events)
     }
 
     fn append_to_graph(

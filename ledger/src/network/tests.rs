@@ -10,6 +10,7 @@ mod joining;
 mod narrow;
 mod proving;
 mod storage;
+mod trial;
 
 use super::redeem::{Challenge, RedeemError, Reply, Request};
 use super::*;

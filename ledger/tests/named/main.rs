@@ -8,6 +8,7 @@ mod members;
 mod office;
 mod owner;
 mod registers;
+mod since;
 
 use common::{Person, Side, World};
 use mesh_ledger::ids::EventId;
