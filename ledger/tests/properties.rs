@@ -12,8 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::history::History;
 use common::{Part, by_id};
+use mesh_ledger::cut::{Since, cut};
 use mesh_ledger::event::Act;
-use mesh_ledger::event::act::Target;
+use mesh_ledger::event::act::{MAX_CUT, Target};
 use mesh_ledger::fold::{Fold, fold};
 use mesh_ledger::graph::{Graph, Idx};
 use mesh_ledger::ids::{DeviceId, UserId};
@@ -311,4 +312,52 @@ fn removed_keys_do_not_act(graph: &Graph, fold: &Fold) {
             assert!(!fold.authority.is_admin(&user));
         }
     }
+}
+
+#[test]
+fn an_undoing_leaves_the_largest_past_without_what_it_undoes() {
+    in_both_kinds(|history| {
+        let graph = &history.world.graph;
+        let mut whose: BTreeMap<DeviceId, UserId> = BTreeMap::new();
+        for idx in graph.indices() {
+            let named = match graph.event(idx).act() {
+                Act::Genesis(act) => Some((act.device, act.owner)),
+                Act::Admit(act) => Some((act.device, act.user)),
+                Act::DeviceAdd(act) => Some((act.device, act.user)),
+                _ => None,
+            };
+            whose.extend(named);
+        }
+        for from in graph.indices().skip(1).step_by(7) {
+            let (id, device) = (graph.event(from).id(), graph.event(from).author());
+            let Some(user) = whose.get(&device) else {
+                continue;
+            };
+            let Ok(found) = cut(graph, user, Some(&Since::Event(id))) else {
+                continue;
+            };
+            assert!(found.heads.len() <= MAX_CUT && found.heads.is_sorted());
+            let heads: Vec<Idx> = found
+                .heads
+                .iter()
+                .map(|id| graph.find(id).unwrap())
+                .collect();
+            let past = graph.past_of(&heads);
+            let undone: Vec<Idx> = graph
+                .by_author(&device)
+                .filter(|idx| !graph.precedes(*idx, from))
+                .collect();
+            assert!(undone.contains(&from));
+            for idx in graph.indices() {
+                let falls = undone
+                    .iter()
+                    .any(|first| *first == idx || graph.precedes(*first, idx));
+                if falls {
+                    assert!(!graph.within(idx, &past), "{idx:?} is undone and kept");
+                } else if found.heads.len() < MAX_CUT {
+                    assert!(graph.within(idx, &past), "{idx:?} falls for nothing");
+                }
+            }
+        }
+    });
 }

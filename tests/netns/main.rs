@@ -23,6 +23,7 @@ mod join;
 mod kick;
 mod lab;
 mod log;
+mod office;
 mod rotation;
 mod server;
 mod share;

@@ -69,29 +69,38 @@ pub(crate) fn code(code: &Secret) -> Result<(), Error> {
 /// # Errors
 /// Usage, or a conflict when it has expired.
 pub(crate) fn ticket(ticket: &Secret, typed: &str, context: &Context) -> Result<(), Error> {
-    let parsed: Result<Ticket, BadTicket> = ticket.reveal().parse();
+    let ticket = whole_ticket(ticket, typed, context)?;
     let now_ms = (context.terminal.now_ms)();
-    match parsed {
-        Ok(ticket) if ticket.expires() <= now_ms => {
-            let message = format!(
-                "the ticket expired {}",
-                render::ago(ticket.expires(), now_ms)
-            );
-            Err(Error::new(Code::Conflict, message).hint("ask for a new one: mesh invite"))
-        }
-        Ok(_) => Ok(()),
-        Err(bad) => {
-            let error = Error::new(Code::Usage, bad.to_string());
-            Err(match bad {
-                BadTicket::Version(_) => error.hint("mesh version"),
-                // The shell is the first suspect, and has no say in what is pasted.
-                BadTicket::Typing | BadTicket::NotATicket if typed != "-" => {
-                    error.hint(context.retyped("sudo mesh", typed, "-"))
-                }
-                BadTicket::Typing | BadTicket::NotATicket => error.hint("mesh join --help"),
-            })
-        }
+    if ticket.expires() > now_ms {
+        return Ok(());
     }
+    let message = format!(
+        "the ticket expired {}",
+        render::ago(ticket.expires(), now_ms)
+    );
+    Err(Error::new(Code::Conflict, message).hint("ask for a new one: mesh invite"))
+}
+
+/// A ticket that is whole and of this release. `typed` is the argument it came by.
+///
+/// # Errors
+/// Usage.
+pub(crate) fn whole_ticket(
+    ticket: &Secret,
+    typed: &str,
+    context: &Context,
+) -> Result<Ticket, Error> {
+    ticket.reveal().parse().map_err(|bad: BadTicket| {
+        let error = Error::new(Code::Usage, bad.to_string());
+        match bad {
+            BadTicket::Version(_) => error.hint("mesh version"),
+            // The shell is the first suspect, and has no say in what is pasted.
+            BadTicket::Typing | BadTicket::NotATicket if typed != "-" => {
+                error.hint(context.retyped("sudo mesh", typed, "-"))
+            }
+            BadTicket::Typing | BadTicket::NotATicket => error.hint("mesh join --help"),
+        }
+    })
 }
 
 /// `My Home` was meant to be `my-home`.

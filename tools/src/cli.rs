@@ -86,7 +86,9 @@ const GROUPS: [(&str, &[&str]); 7] = [
     ("Open ports to others", &["share", "unshare", "offers"]),
     (
         "Say who is in it, and what holds for all",
-        &["member", "kick", "admin", "device", "get", "set", "unset"],
+        &[
+            "member", "kick", "admin", "owner", "device", "get", "set", "unset",
+        ],
     ),
     (
         "Let a server of yours connect and keep what you have",
@@ -224,6 +226,17 @@ impl At {
     }
 }
 
+/// The options of acts that concern others.
+#[derive(Args, Debug, Clone, Copy)]
+pub struct Consent {
+    /// Show what would be signed and what would become void, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(short, long, conflicts_with = "dry_run")]
+    pub yes: bool,
+}
+
 macro_rules! verbs {
     ($($variant:ident($module:ident),)*) => {
         /// What to do.
@@ -253,6 +266,7 @@ verbs! {
     Member(member),
     Kick(kick),
     Admin(admin),
+    Owner(owner),
     Get(get),
     Set(set),
     Unset(unset),

@@ -4,14 +4,14 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mesh_control::call::{Unlocked, Verb as CallVerb};
+use mesh_control::call::{self, Proposed, Unlocked, Verb as CallVerb};
 use mesh_control::client::Client;
 use mesh_control::view::Spread;
 use mesh_control::{Code, Error, Secret};
 use nix::unistd::Uid;
 use serde::Serialize;
 
-use crate::cli::{Color, Global, Verb};
+use crate::cli::{Color, Consent, Global, Verb};
 use crate::output::{Symbols, Terminal};
 use crate::render::{self, Line, Look};
 use crate::start::{self, Started};
@@ -232,6 +232,51 @@ impl Context {
             }
             _ => Ok(()),
         }
+    }
+
+    // Consent.
+
+    /// Whether somebody is there to be asked, and wants to be.
+    pub(crate) fn may_ask(&self, consent: Consent) -> bool {
+        let here = self.terminal.input_is_terminal && self.terminal.err.is_terminal();
+        here && !consent.yes && !self.global.json
+    }
+
+    /// Asks for a yes.
+    pub(crate) fn ask(&mut self, question: &str) -> Result<(), Error> {
+        let asked = self.terminal.err.write_plain(question);
+        asked.map_err(|error| cannot_write(&error))?;
+        let answer = parse::line(&mut *self.terminal.input)?;
+        if answer.trim() == "yes" {
+            return Ok(());
+        }
+        Err(Error::new(Code::Failed, "nothing was signed"))
+    }
+
+    /// Whether to sign an act: not if it is only to be shown. Where it makes anything void, or changes anything for others
+    /// than `names`, somebody at a terminal is shown that and asked first.
+    pub(crate) async fn consent(
+        &mut self,
+        act: Proposed,
+        consent: Consent,
+        names: &[&str],
+    ) -> Result<bool, Error> {
+        if !consent.dry_run && !self.may_ask(consent) {
+            return Ok(true);
+        }
+        let previewed = self.call(call::Preview { act }).await;
+        let previewed = self.suggest(previewed, names).await?;
+        if consent.dry_run {
+            self.print("preview", &previewed, |previewed, _| {
+                render::previewed(previewed)
+            })?;
+            return Ok(false);
+        }
+        if !render::is_quiet(&previewed.consequences, &previewed.name) {
+            self.note(&render::previewed(&previewed));
+            self.ask("type yes to sign: ")?;
+        }
+        Ok(true)
     }
 
     // Ways out.

@@ -23,6 +23,7 @@ mod stored;
 mod suggest;
 mod unit;
 mod verb;
+mod words;
 
 use std::ffi::OsString;
 

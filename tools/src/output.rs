@@ -3,6 +3,8 @@
 use std::io::{self, IsTerminal, Read, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use nix::sys::termios::{self, LocalFlags, SetArg, Termios};
+
 use crate::render::{Line, Role};
 
 /// Everything a command has to do with its surroundings but the daemon.
@@ -48,6 +50,30 @@ impl Terminal {
             input: Box::new(io::stdin()),
             now_ms: wall_clock,
         }
+    }
+}
+
+/// While it lives, the terminal does not show what is typed, and hands on every key: Ctrl-C too, which would else leave it
+/// blind.
+pub(crate) struct Unseen(Termios);
+
+impl Unseen {
+    /// Nothing if standard input is no terminal.
+    pub(crate) fn begin() -> Option<Self> {
+        let before = termios::tcgetattr(io::stdin()).ok()?;
+        let mut unseen = before.clone();
+        unseen
+            .local_flags
+            .remove(LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG);
+        termios::tcsetattr(io::stdin(), SetArg::TCSAFLUSH, &unseen).ok()?;
+        Some(Self(before))
+    }
+}
+
+impl Drop for Unseen {
+    fn drop(&mut self) {
+        // The terminal is gone if this fails.
+        let _ = termios::tcsetattr(io::stdin(), SetArg::TCSADRAIN, &self.0);
     }
 }
 

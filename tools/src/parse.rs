@@ -13,6 +13,7 @@ use mesh_ledger::mirror::address::ServerAddress;
 use mesh_ledger::ticket::Ticket;
 use zeroize::Zeroizing;
 
+use crate::context::Context;
 use crate::files;
 
 /// A time span: `90`, `90s`, `30m`, `24h`, `7d`; at least a second, at most ten years.
@@ -82,6 +83,37 @@ fn time(text: &str) -> Option<u64> {
     parts.next().is_none().then_some(whole)
 }
 
+/// From where on acts are undone, if they are to be.
+/// `verb` is what was typed.
+pub(crate) fn undo(
+    typed: Option<&str>,
+    verb: &str,
+    context: &Context,
+) -> Result<Option<Moment>, Error> {
+    let now_ms = (context.terminal.now_ms)();
+    let option = format!("{verb} --since");
+    let typed = typed.map(|typed| moment(typed, &option, now_ms));
+    typed.transpose()
+}
+
+/// One line that somebody types; a longer one than anybody types is cut.
+pub(crate) fn line(input: &mut dyn Read) -> Result<String, Error> {
+    let (mut text, mut byte) = (Vec::new(), [0]);
+    loop {
+        match input.read(&mut byte) {
+            Ok(0) => break,
+            Ok(_) if byte == *b"\n" => break,
+            Ok(_) => text.extend(byte.iter().take(LINE.saturating_sub(text.len()))),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                let error = format!("cannot read standard input: {error}");
+                return Err(Error::new(Code::Failed, error));
+            }
+        }
+    }
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
 /// To whom: names with commas between, or `all`.
 pub(crate) fn audience(names: &[String]) -> Audience {
     if names.is_empty() || names.iter().any(|name| name == "all") {
@@ -121,11 +153,12 @@ pub(crate) fn given(typed: &str, input: &mut dyn Read) -> Result<Given, Error> {
     read_ticket(&mut whole, name).map(Given::Ticket)
 }
 
-/// A ticket: the text itself, a file that holds it, or `-` for standard input.
+/// A ticket: the text itself, a file that holds it (`FILE` or `@FILE`), or `-` for standard input.
 pub(crate) fn ticket(typed: &str, input: &mut dyn Read) -> Result<Secret, Error> {
     if typed == "-" {
         return read_ticket(input, "standard input");
     }
+    let typed = typed.strip_prefix('@').unwrap_or(typed);
     if begins_a_ticket(typed.trim_start()) {
         return Ok(Secret::new(typed.trim()));
     }
@@ -251,6 +284,8 @@ fn day(text: &str) -> Option<u64> {
 
 /// Where to find the text that names a server.
 pub(crate) const SERVER: &str = "on the server: mesh-server address";
+/// The longest line that is kept.
+const LINE: usize = 256;
 /// A secret is far shorter; a call holds not much more.
 const SECRET: usize = 60 * 1024;
 /// Into so many words a ticket may have come apart.

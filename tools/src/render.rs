@@ -12,6 +12,7 @@ mod log;
 mod member;
 mod network;
 mod offer;
+mod office;
 mod outcome;
 mod server;
 mod setting;
@@ -28,11 +29,14 @@ pub(crate) use dns::{dns_answer, dns_statuses};
 pub(crate) use history::{
     differences, log_shown, past_admins, past_invites, past_members, past_offers, past_status,
 };
-pub(crate) use invite::{invite_revoked, invited, invites};
+pub(crate) use invite::{Inspected, invite_revoked, invited, invites, ticket};
 pub(crate) use log::{followed, log, older_left_out, turned, verified};
-pub(crate) use member::{identity, kicked, member, members, protected, rotated, signed};
+pub(crate) use member::{identity, member, members, protected, rotated};
 pub(crate) use network::{created, down, joined, left, networks, statuses, up};
 pub(crate) use offer::{offers, shared, unshared};
+pub(crate) use office::{
+    is_quiet, kicked, new_words, owner_changed, owner_offered, previewed, signed,
+};
 pub(crate) use outcome::{PingSummary, echo, error, ping_summary, synced};
 pub(crate) use server::{server_added, server_is_well, server_removed, servers, servers_in_full};
 pub(crate) use setting::{setting, setting_written, settings};

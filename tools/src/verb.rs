@@ -16,6 +16,7 @@ pub(crate) mod log;
 pub(crate) mod member;
 pub(crate) mod networks;
 pub(crate) mod offers;
+pub(crate) mod owner;
 pub(crate) mod ping;
 pub(crate) mod prove;
 pub(crate) mod server;

@@ -93,9 +93,7 @@ impl<S: Store> Ledger<S> {
         let before = self.graph.len();
         let (then, mut tried) = (self.fold().clone(), Ok(()));
         for (act, attributes) in acts {
-            tried = self
-                .draft(device, act, attributes.as_ref(), now)
-                .map(drop);
+            tried = self.draft(device, act, attributes.as_ref(), now).map(drop);
             if tried.is_err() {
                 break;
             }

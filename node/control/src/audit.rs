@@ -9,6 +9,7 @@ mod filter;
 pub mod log;
 pub mod moment;
 pub mod names;
+mod outcome;
 pub mod past;
 mod show;
 pub mod state;
@@ -19,6 +20,7 @@ use mesh_ledger::past::Reading;
 
 pub use diff::changes;
 pub use log::page;
+pub use outcome::consequences;
 pub use show::show;
 
 use crate::view::EventRef;

@@ -8,12 +8,15 @@
 //! the event. Absent, it waits for those online, at most half a second. It never makes the call fail: the reply's
 //! [`Spread`](crate::view::Spread) says how far the event got.
 
+mod office;
+
 use serde::{Deserialize, Serialize};
 
 use crate::bytes::Bytes;
 use crate::reply::{self, Reply};
 use crate::secret::Secret;
 use crate::view::{Audience, Ports};
+pub use office::{OwnerAccept, OwnerRecover, OwnerTransfer, Preview, Proposed, RecoveryWords};
 
 /// A call with the reply it gets. Implemented by the parameters of every call.
 pub trait Verb: Sized + Send {
@@ -119,6 +122,11 @@ verbs! {
     JoinRequest "join_request" => Requested,
     JoinAnswer "join_answer" => Joined,
     InviteAccept "invite_accept" => Accepted,
+    Preview "preview" => Previewed,
+    RecoveryWords "recovery_words" => NewWords,
+    OwnerTransfer "owner_transfer" => OwnerChanged,
+    OwnerAccept "owner_accept" => OwnerOffered,
+    OwnerRecover "owner_recover" => OwnerChanged,
 }
 
 /// A call that needs the user key, where that is under a passphrase: the key is there for this one call. Such a call
@@ -186,6 +194,9 @@ pub struct Invite {
     /// Tags that who comes by it has from the start, at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
+    /// Whether only an admin's device admits by it, so that an invite is not used twice in a split network.
+    #[serde(default)]
+    pub countersign: bool,
     /// See the module.
     pub wait_ms: Option<u64>,
 }
@@ -298,7 +309,8 @@ pub struct Member {
     pub name: String,
 }
 
-/// Removes a member with all its devices. Errors: `not_permitted` unless this user is senior to it.
+/// Removes a member with all its devices. Errors: `not_permitted` unless this user is senior to it; `not_found` when
+/// `since` names no event of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kick {
     /// Which network.
@@ -307,6 +319,12 @@ pub struct Kick {
     pub name: String,
     /// Why, for the log.
     pub reason: Option<String>,
+    /// From where on acts of the member are undone too; absent, what this device knows of them stands.
+    #[serde(default)]
+    pub since: Option<Moment>,
+    /// Leaves invites open whose tickets the member may have.
+    #[serde(default)]
+    pub keep_invites: bool,
     /// See the module.
     pub wait_ms: Option<u64>,
 }
@@ -329,13 +347,17 @@ pub struct AdminGrant {
     pub wait_ms: Option<u64>,
 }
 
-/// Takes an admin's rank away. Errors: `not_permitted` unless this user is senior to it; `conflict` when it is no admin.
+/// Takes an admin's rank away. Errors: `not_permitted` unless this user is senior to it; `conflict` when it is no admin;
+/// `not_found` when `since` names no event of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AdminRevoke {
     /// Which network.
     pub network: Option<String>,
     /// Name of the member or of one of its devices.
     pub name: String,
+    /// From where on what it did as an admin is undone; absent, what this device knows of it stands.
+    #[serde(default)]
+    pub since: Option<Moment>,
     /// See the module.
     pub wait_ms: Option<u64>,
 }

@@ -9,8 +9,9 @@ use crate::history::AsOf;
 pub use crate::history::{Differences, LogShown, Past, Why};
 use crate::secret::Secret;
 use crate::view::{
-    DnsView, EventRef, InviteView, LogEntry, MemberView, NetworkIdentity, NetworkStatus,
-    NetworkView, OfferView, OwnDevices, Reach, ServerView, SettingView, Spread, UserKeyPlace,
+    Consequences, DnsView, EventRef, InviteView, LogEntry, MemberView, NetworkIdentity,
+    NetworkStatus, NetworkView, OfferView, OwnDevices, Reach, ServerView, SettingView, Spread,
+    UserKeyPlace,
 };
 
 /// The answer to a call, on the wire `{"created":{..}}`.
@@ -102,6 +103,14 @@ pub enum Reply {
     Requested(Requested),
     /// A redemption was accepted.
     Accepted(Accepted),
+    /// What an act would do.
+    Previewed(Previewed),
+    /// New recovery words.
+    NewWords(NewWords),
+    /// The network has a new owner.
+    OwnerChanged(OwnerChanged),
+    /// An offer of the owner, or what came of it.
+    OwnerOffered(OwnerOffered),
 }
 
 /// Answers [`Create`](crate::call::Create).
@@ -231,6 +240,12 @@ pub struct Kicked {
     pub acts_voided: u32,
     /// Short ids of the invites it closed.
     pub invites_closed: Vec<String>,
+    /// Short ids of live invites that it had no room for, and that only others may close.
+    #[serde(default)]
+    pub invites_left: Vec<String>,
+    /// What else became otherwise by it.
+    #[serde(default)]
+    pub consequences: Consequences,
 }
 
 /// Answers [`AdminGrant`](crate::call::AdminGrant), [`AdminRevoke`](crate::call::AdminRevoke),
@@ -248,6 +263,9 @@ pub struct Signed {
     pub spread: Spread,
     /// How many events it made void.
     pub acts_voided: u32,
+    /// What else became otherwise by it.
+    #[serde(default)]
+    pub consequences: Consequences,
 }
 
 /// Answers [`Share`](crate::call::Share).
@@ -601,4 +619,58 @@ pub struct Accepted {
     pub spread: Spread,
     /// The sealed answer.
     pub letter: Letter,
+}
+
+/// Answers [`Preview`](crate::call::Preview).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Previewed {
+    /// The network's name.
+    pub network: String,
+    /// The member it is about.
+    pub name: String,
+    /// What would be signed, event by event, as the log would say it.
+    pub signs: Vec<String>,
+    /// Short ids of the invites it would close.
+    pub invites_closed: Vec<String>,
+    /// What would become otherwise.
+    pub consequences: Consequences,
+}
+
+/// Answers [`RecoveryWords`](crate::call::RecoveryWords).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewWords {
+    /// 24 words with one space between, never stored and never shown again.
+    pub recovery_words: Secret,
+    /// Their public half, 64 hex digits.
+    pub recovery: String,
+}
+
+/// Answers [`OwnerTransfer`](crate::call::OwnerTransfer) and [`OwnerRecover`](crate::call::OwnerRecover).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnerChanged {
+    /// The network's name.
+    pub network: String,
+    /// The new owner's name.
+    pub owner: String,
+    /// The owner until then.
+    pub before: String,
+    /// What was signed.
+    pub event: EventRef,
+    /// How many other devices have it.
+    pub spread: Spread,
+    /// What else became otherwise by it.
+    pub consequences: Consequences,
+}
+
+/// Answers [`OwnerAccept`](crate::call::OwnerAccept).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnerOffered {
+    /// The network's name.
+    pub network: String,
+    /// The owner who offers it.
+    pub by: String,
+    /// When the offer ends.
+    pub until_ms: u64,
+    /// What came of it, once it is accepted.
+    pub changed: Option<OwnerChanged>,
 }

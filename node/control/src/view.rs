@@ -3,9 +3,13 @@
 //! Ids and keys are lower-case hex in full; `short` forms are their first eight digits, or more where eight are not
 //! unique on this device. Times are milliseconds since 1970, `*_us` microseconds.
 
+mod office;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub use office::{Consequences, VoidAct};
 
 pub use crate::ports::{BadPorts, Ports, Proto};
 pub use crate::servers::{AccusationView, RelayUse, ServerState, ServerView, TipView};
@@ -301,6 +305,9 @@ pub struct InviteView {
     pub made_ms: u64,
     /// When it ends.
     pub expires_ms: u64,
+    /// Whether only an admin's device admits by it.
+    #[serde(default)]
+    pub countersign: bool,
     /// What it is good for now.
     pub state: InviteState,
     /// Tags of who comes by it.

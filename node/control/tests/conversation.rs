@@ -417,6 +417,7 @@ async fn calls_are_frozen_on_the_wire() {
         to: None,
         note: None,
         tags: Vec::new(),
+        countersign: false,
         wait_ms: None,
     };
     let line = FromTool::Call {
@@ -425,7 +426,7 @@ async fn calls_are_frozen_on_the_wire() {
     };
     assert_eq!(
         serde_json::to_string(&line).unwrap(),
-        r#"{"call":{"id":3,"call":{"invite":{"network":null,"uses":1,"expires_seconds":86400,"to":null,"note":null,"wait_ms":null}}}}"#
+        r#"{"call":{"id":3,"call":{"invite":{"network":null,"uses":1,"expires_seconds":86400,"to":null,"note":null,"countersign":false,"wait_ms":null}}}}"#
     );
     let add = FromTool::Call {
         id: 4,

@@ -56,3 +56,4 @@ pub mod peer;
 pub mod plan;
 pub mod rotation;
 pub mod settings;
+pub mod transfer;

@@ -60,6 +60,8 @@ pub enum Frame {
     OfferKey(HandedKey),
     /// A message of the exchange that a code began (`crate::handover`).
     Code(Vec<u8>),
+    /// A message about who is to own the network (`crate::transfer`), encoded by it.
+    Handover(Vec<u8>),
 }
 
 /// See [`Frame::Hello`].

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use mesh_core::beacon::Beacon;
 use mesh_core::explain::Probe;
 use mesh_core::link::{Frame, Hello, Refusal, Role};
+use mesh_core::transfer::{self, Handover};
 use mesh_ledger::epoch::HandedKey;
 use mesh_ledger::ids::{EpochId, EventId, NetworkId};
 use mesh_ledger::keys::{BoxSecret, DeviceSecret, EpochKey, ServerSecret};
@@ -46,6 +47,10 @@ fn every_frozen_frame_and_beacon_reads_back() {
         let bytes = frame.encode().unwrap();
         assert_eq!(Frame::decode(&bytes[4..]).as_ref(), Ok(&frame), "{name}");
     }
+    for (name, message) in handovers() {
+        let read = Handover::decode(&message.encode());
+        assert_eq!(read.as_ref(), Some(&message), "{name}");
+    }
     let sealed = beacon().seal(&NETWORK, &device(), &key()).unwrap();
     assert_eq!(Beacon::open(&sealed, &NETWORK, [&key()]), Some(beacon()));
 }
@@ -72,6 +77,7 @@ fn every_variant_of_a_frame_has_a_vector() {
         Frame::OfferKeyWanted(_) => "OfferKeyWanted",
         Frame::OfferKey(_) => "OfferKey",
         Frame::Code(_) => "Code",
+        Frame::Handover(_) => "Handover",
     };
     let probe = |probe: &Probe| match probe {
         Probe::Echo => "Echo",
@@ -120,6 +126,7 @@ fn every_variant_of_a_frame_has_a_vector() {
         "Udp",
         "OfferKeyWanted",
         "OfferKey",
+        "Handover",
         "Member",
         "Joiner",
         "Code",
@@ -140,6 +147,9 @@ fn made() -> Vec<(String, Vec<u8>)> {
         .collect();
     let sealed = beacon().seal(&NETWORK, &device(), &key()).unwrap();
     made.push(("beacon".to_owned(), sealed));
+    for (name, message) in handovers() {
+        made.push((format!("handover.{name}"), message.encode()));
+    }
     made
 }
 
@@ -168,6 +178,21 @@ fn beacon() -> Beacon {
         ],
         tips: vec![SignedTip::sign(tip, &ServerSecret::from_seed(&[6; 32]))],
     }
+}
+
+/// All but an acceptance, which is a succession: those have their vectors in the ledger.
+fn handovers() -> Vec<(&'static str, Handover)> {
+    let refused = Handover::Refused;
+    vec![
+        ("offered", Handover::Offered { until: 5 }),
+        ("withdrawn", Handover::Withdrawn),
+        (
+            "refused.not-offered",
+            refused(transfer::Refusal::NotOffered),
+        ),
+        ("refused.behind", refused(transfer::Refusal::Behind)),
+        ("refused.unproven", refused(transfer::Refusal::Unproven)),
+    ]
 }
 
 fn frames() -> Vec<(&'static str, Frame)> {
@@ -207,5 +232,6 @@ fn frames() -> Vec<(&'static str, Frame)> {
         ("offer-key-wanted", Frame::OfferKeyWanted(EpochId([1; 32]))),
         ("offer-key", Frame::OfferKey(offer_key)),
         ("code", Frame::Code(vec![1, 2, 3])),
+        ("handover", Frame::Handover(vec![1, 2, 3])),
     ]
 }

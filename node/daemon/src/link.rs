@@ -306,9 +306,11 @@ fn rest(wait: u64) -> u64 {
 
 fn cost(frame: &Frame) -> usize {
     64 + match frame {
-        Frame::Sync(bytes) | Frame::Beacon(bytes) | Frame::Redeem(bytes) | Frame::Code(bytes) => {
-            bytes.len()
-        }
+        Frame::Sync(bytes)
+        | Frame::Beacon(bytes)
+        | Frame::Redeem(bytes)
+        | Frame::Code(bytes)
+        | Frame::Handover(bytes) => bytes.len(),
         Frame::Events(events) => events.iter().map(Vec::len).sum(),
         Frame::Stored(ids) => ids.len() * 32,
         _ => 0,

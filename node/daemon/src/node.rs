@@ -13,10 +13,12 @@ mod mirrors;
 mod names;
 mod narrow;
 mod net;
+mod outside;
 mod report;
 mod rotate;
 mod servers;
 mod spread;
+mod transfer;
 mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -143,6 +145,8 @@ pub(crate) struct Node {
     hosting: Vec<mirrors::Hosting>,
     /// What tools have handed over for a later call.
     uploads: Uploads,
+    /// Networks that are offered to a successor.
+    offers_of_office: Vec<transfer::Offer>,
     events: mpsc::Sender<Event>,
     incoming: mpsc::Receiver<Event>,
     watched: watch::Sender<Arc<Watched>>,
@@ -194,6 +198,7 @@ impl Node {
             letters: Vec::new(),
             hosting: Vec::new(),
             uploads: Uploads::default(),
+            offers_of_office: Vec::new(),
             events,
             incoming,
             watched,
@@ -316,6 +321,8 @@ impl Node {
         nets.chain(pending)
             .chain(asking)
             .chain(servers)
+            .chain(self.handover_due())
+            .chain(self.outside_due())
             .chain([self.housekeeping])
             .chain((!self.links.is_empty()).then_some(self.listen))
             .min()
@@ -327,6 +334,8 @@ impl Node {
         self.settle_spreads(now);
         self.settle_questions(now);
         self.mirrors_on_time().await;
+        self.handover_on_time(now);
+        self.outside_on_time(now).await;
         let ids: Vec<NetworkId> = self
             .nets
             .values()

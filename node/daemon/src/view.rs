@@ -1,3 +1,3 @@
 //! The ledger as tools see it.
 
-pub(crate) use mesh_control::audit::{event_ref, names, state};
+pub(crate) use mesh_control::audit::{consequences, event_ref, names, state};

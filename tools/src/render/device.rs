@@ -3,8 +3,9 @@
 use mesh_control::reply::{DeviceCode, DeviceEntered, DeviceLinked, DeviceRemoved, Devices};
 use mesh_control::view::UserKeyPlace;
 
-use super::member::{mark, seen, voided};
+use super::member::{mark, seen};
 use super::network::{me, or_none};
+use super::office::voided;
 use super::outcome::spread;
 use super::table::Table;
 use super::units::duration;

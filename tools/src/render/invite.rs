@@ -2,11 +2,14 @@
 
 use mesh_control::reply::{InviteRevoked, Invited, Invites};
 use mesh_control::view::{InviteState, InviteView, Reach, ReachScope};
+use mesh_ledger::ids::DeviceId;
+use mesh_ledger::ticket::{ContactKind, Ticket};
+use serde::Serialize;
 
 use super::network::or_none;
 use super::outcome::spread;
 use super::table::Table;
-use super::units::{age, lasting, remaining};
+use super::units::{age, ago, lasting, remaining};
 use super::{Line, Look, Role, listed};
 
 /// What stands beside a new ticket: its limits, and how it reaches its network.
@@ -23,6 +26,11 @@ pub(crate) fn invited(invited: &Invited, _: &Look) -> Vec<Line> {
         .as_ref()
         .map(|user| format!(", only for {}", short(user)))
         .unwrap_or_default();
+    let whom = if invite.countersign {
+        format!("{whom}, an admin's device admits")
+    } else {
+        whom
+    };
     let tagged = match &invite.tags[..] {
         [] => String::new(),
         tags => format!(", tagged {}", tags.join(" ")),
@@ -51,6 +59,70 @@ pub(crate) fn invited(invited: &Invited, _: &Look) -> Vec<Line> {
             .iter()
             .map(|limit| Line::new(Role::Care, "! ").and(Role::Plain, limit)),
     );
+    lines
+}
+
+/// What a ticket says to whoever reads it; of what makes it a key, nothing.
+#[derive(Debug, Serialize)]
+pub(crate) struct Inspected {
+    network: String,
+    expires_ms: u64,
+    /// Whether only an admin's device admits by it.
+    countersign: bool,
+    contacts: Vec<InspectedContact>,
+}
+
+/// Whom a ticket's holder asks.
+#[derive(Debug, Serialize)]
+struct InspectedContact {
+    /// `device` or `server`.
+    kind: &'static str,
+    key: String,
+    address: Option<String>,
+}
+
+impl Inspected {
+    pub(crate) fn of(ticket: &Ticket) -> Self {
+        let contacts = ticket.contacts().iter().map(|contact| InspectedContact {
+            kind: match contact.kind {
+                ContactKind::Device => "device",
+                ContactKind::Server => "server",
+            },
+            key: DeviceId(contact.key).to_string(),
+            address: contact.address.map(|address| address.to_string()),
+        });
+        Self {
+            network: ticket.network().to_string(),
+            expires_ms: ticket.expires(),
+            countersign: ticket.countersign(),
+            contacts: contacts.collect(),
+        }
+    }
+}
+
+/// What a ticket says. Whether its invite was revoked or used up, only members know.
+pub(crate) fn ticket(ticket: &Inspected, look: &Look) -> Vec<Line> {
+    let mut lines = vec![Line::plain(format!("network  {}", ticket.network))];
+    let ends = Line::plain("ends     ");
+    lines.push(if ticket.expires_ms > look.now_ms {
+        let left = remaining(ticket.expires_ms, look.now_ms);
+        ends.and(Role::Plain, format!("in {left}"))
+    } else {
+        ends.and(
+            Role::Bad,
+            format!("expired {}", ago(ticket.expires_ms, look.now_ms)),
+        )
+    });
+    lines.push(Line::plain(if ticket.countersign {
+        "admits   an admin's device, which must be online"
+    } else {
+        "admits   any member's device"
+    }));
+    for contact in &ticket.contacts {
+        let at = contact.address.as_deref().unwrap_or("no address");
+        let (kind, key) = (contact.kind, short(&contact.key));
+        lines.push(Line::plain(format!("asks     {kind} {key}  {at}")));
+    }
     lines
 }
 

@@ -1,13 +1,13 @@
 //! Members, admins, and this machine's own keys.
 
-use mesh_control::reply::{Identity, Kicked, Member, Members, Rotated, Signed};
+use mesh_control::reply::{Identity, Member, Members, Rotated};
 use mesh_control::view::{MemberDevice, MemberView, UserKeyPlace};
 
 use super::network::or_none;
 use super::outcome::spread;
 use super::table::Table;
 use super::units::{age, ago};
-use super::{Line, Look, Role, counted, listed};
+use super::{Line, Look, Role};
 
 /// Members, one line for each device.
 pub(crate) fn members(members: &Members, look: &Look) -> Vec<Line> {
@@ -89,43 +89,6 @@ pub(crate) fn member(member: &Member, look: &Look) -> Vec<Line> {
     lines
 }
 
-/// A member was removed.
-pub(crate) fn kicked(kicked: &Kicked) -> Vec<Line> {
-    let mut text = format!(
-        "kicked {}, {}; event {}, {}",
-        kicked.name,
-        counted(kicked.devices_removed.into(), "device"),
-        kicked.event.short,
-        spread(&kicked.spread),
-    );
-    text.push_str(&voided(kicked.acts_voided));
-    let mut lines = vec![Line::plain(text)];
-    if !kicked.invites_closed.is_empty() {
-        let which = if kicked.invites_closed.len() == 1 {
-            "invite"
-        } else {
-            "invites"
-        };
-        lines.push(Line::plain(format!(
-            "closed {which} {}",
-            listed(&kicked.invites_closed)
-        )));
-    }
-    lines
-}
-
-/// Something about a member was signed: `what` it is now.
-pub(crate) fn signed(signed: &Signed, what: &str) -> Vec<Line> {
-    let mut text = format!(
-        "{} {what}; event {}, {}",
-        signed.name,
-        signed.event.short,
-        spread(&signed.spread)
-    );
-    text.push_str(&voided(signed.acts_voided));
-    vec![Line::plain(text)]
-}
-
 /// A WireGuard key was changed.
 pub(crate) fn rotated(rotated: &Rotated) -> Vec<Line> {
     vec![Line::plain(format!(
@@ -179,14 +142,6 @@ pub(crate) fn identity(identity: &Identity, look: &Look) -> Vec<Line> {
         lines.extend(table);
     }
     lines
-}
-
-pub(super) fn voided(acts: u32) -> String {
-    if acts == 0 {
-        String::new()
-    } else {
-        format!("; {} void", counted(acts.into(), "act"))
-    }
 }
 
 fn admitted(member: &MemberView, now_ms: u64) -> String {

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use mesh_control::reply::Invited;
-use mesh_control::{Code, Error, call};
+use mesh_control::{Code, Error, Secret, call};
 use mesh_ledger::carry::{Carry, Kind, heads};
 use mesh_ledger::ids::DeviceId;
 use mesh_ledger::ticket::{Contact, ContactKind, Ticket};
 
 use crate::cli::{At, Wait};
 use crate::context::Context;
-use crate::{files, parse, render};
+use crate::render::{Inspected, Line};
+use crate::{check, files, parse, render};
 
 /// Invite somebody: prints a ticket
 ///
@@ -39,6 +40,9 @@ pub struct Args {
     /// Tag who comes by it, as mesh member tag does; may be given several times
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
+    /// Only an admin's device admits by it, so that it is never used twice while the network is split
+    #[arg(long)]
+    require_online: bool,
     /// Write the ticket to a new file that only you can read, with the sealed history and all who can be asked
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -50,6 +54,14 @@ pub struct Args {
 enum Action {
     /// List the invites, newest first
     Ls(At),
+    /// Show what a ticket says, without using it; needs no meshd
+    Inspect {
+        /// The ticket, FILE or @FILE that holds it, or - for standard input
+        ///
+        /// A ticket is as good as a key: process lists show arguments to everybody on this machine; a file and - do not.
+        #[arg(value_name = "TICKET|@FILE|-")]
+        ticket: String,
+    },
     /// Close an invite: its ticket is worth nothing from then on
     Revoke {
         /// The invite's id or its start
@@ -80,6 +92,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> 
             context.print("invites", &invites, render::invites)
         }
         Some(Action::Accept(args)) => accept::run(args, context).await,
+        Some(Action::Inspect { ticket }) => inspect(&ticket, context),
         Some(Action::Revoke { invite, wait }) => {
             let revoke = call::InviteRevoke {
                 network: context.network(),
@@ -101,6 +114,25 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> 
     }
 }
 
+fn inspect(typed: &str, context: &mut Context) -> Result<(), Error> {
+    if typed == "-" && context.terminal.input_is_terminal {
+        context.note(&[Line::quiet("paste the ticket, then Enter and Ctrl-D")]);
+    }
+    let text = match parse::given(typed, &mut *context.terminal.input)? {
+        parse::Given::Ticket(text) => text,
+        parse::Given::File(found) => {
+            let ticket = found.carry.ticket.ok_or_else(|| {
+                Error::new(Code::Usage, format!("there is no ticket in {typed}"))
+                    .hint("mesh invite --out FILE writes one")
+            })?;
+            Secret::new(ticket.text().as_str())
+        }
+    };
+    let ticket = check::whole_ticket(&text, typed, context)?;
+    let said = Inspected::of(&ticket);
+    context.print("ticket", &said, render::ticket)
+}
+
 async fn make(args: Args, context: &mut Context) -> Result<(), Error> {
     if let Some(path) = &args.out {
         files::is_new(path)?;
@@ -112,6 +144,7 @@ async fn make(args: Args, context: &mut Context) -> Result<(), Error> {
         to: args.to,
         note: args.note,
         tags: args.tags,
+        countersign: args.require_online,
         wait_ms: args.wait.ms(),
     };
     let invited = context.call_waiting(invite, args.wait.more()).await;

@@ -14,6 +14,7 @@ mod members;
 mod names;
 mod networks;
 mod offers;
+mod offices;
 mod offline;
 mod others;
 mod servers;

@@ -3,7 +3,7 @@
 use mesh_control::call::Call;
 use mesh_control::fake::{Fake, examples};
 use mesh_control::reply::{self, Reply};
-use mesh_control::view::{Rank, SettingView, Spread};
+use mesh_control::view::{Consequences, Rank, SettingView, Spread};
 use mesh_control::{Code, Error};
 
 use crate::desk::Desk;
@@ -64,8 +64,20 @@ async fn kick() {
             devices_removed: 2,
             acts_voided: 1,
             invites_closed: vec!["0a7711ef".to_owned(), "66ab01dd".to_owned()],
+            invites_left: Vec::new(),
+            consequences: Consequences::default(),
         })
     };
+    let quiet = Reply::Previewed(reply::Previewed {
+        network: "home".to_owned(),
+        name: "mallory".to_owned(),
+        signs: vec!["kicks mallory: key_stolen".to_owned()],
+        invites_closed: vec!["0a7711ef".to_owned(), "66ab01dd".to_owned()],
+        consequences: Consequences {
+            members_gone: vec!["mallory".to_owned()],
+            ..Consequences::default()
+        },
+    });
     let nobody = Spread {
         have: 0,
         of: 2,
@@ -84,6 +96,7 @@ async fn kick() {
                 networks: vec![examples::network()],
             })),
         )
+        .on("preview", Ok(quiet))
         .on("kick", Ok(kicked(examples::spread())))
         .on("kick", Ok(kicked(examples::spread())))
         .on("kick", Ok(kicked(nobody)))
@@ -103,7 +116,7 @@ async fn kick() {
     desk.pipe("kick alice").await;
     desk.compare("kick");
     assert!(
-        matches!(&desk.fake.asked()[0], Call::Kick(kick) if kick.reason.as_deref() == Some("key_stolen"))
+        matches!(&desk.fake.asked()[1], Call::Kick(kick) if kick.reason.as_deref() == Some("key_stolen"))
     );
 }
 
@@ -119,6 +132,7 @@ async fn admin() {
         event: examples::event("2e6f0b1c"),
         spread: examples::spread(),
         acts_voided: 0,
+        consequences: Consequences::default(),
     });
     let fake = Fake::default()
         .on(
@@ -151,6 +165,7 @@ async fn registers() {
             event: examples::event("2e6f0b1c"),
             spread: examples::spread(),
             acts_voided: 0,
+            consequences: Consequences::default(),
         }))
     };
     let tagged = |name: &str, tags: &[&str]| {

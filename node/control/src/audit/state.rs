@@ -341,6 +341,7 @@ impl Viewer<'_> {
             uses: invite.max_uses,
             made_ms: made,
             expires_ms: invite.expires,
+            countersign: invite.countersign,
             state,
             tags: invite.tags.iter().map(ToString::to_string).collect(),
         }

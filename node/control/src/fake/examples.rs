@@ -183,6 +183,7 @@ pub fn invite() -> InviteView {
         uses: 1,
         made_ms: NOW_MS - 3_600_000,
         expires_ms: NOW_MS + 23 * 3_600_000,
+        countersign: false,
         state: InviteState::Open,
         tags: Vec::new(),
     }

@@ -11,7 +11,9 @@ mod log;
 mod members;
 mod networks;
 mod offers;
+mod owner;
 mod registers;
+mod removals;
 mod servers;
 pub(super) mod why;
 
@@ -24,6 +26,8 @@ use mesh_ledger::ids::{EventId, NetworkId};
 use mesh_ledger::network::AuthorError;
 use mesh_ledger::text::Label;
 use mesh_ledger::verdict::Reason;
+use owner::new_words;
+pub(in crate::node) use removals::{Plan, name_of};
 use tokio::sync::oneshot;
 
 pub(super) use carry::TICKET;
@@ -127,6 +131,13 @@ impl Node {
             Call::JoinRequest(call) => self.join_request(&call),
             Call::JoinAnswer(call) => self.join_answer(&call).await,
             Call::InviteAccept(call) => return self.invite_accept(&call, respond).await,
+            Call::Preview(call) => self.preview(&call),
+            Call::RecoveryWords(_) => new_words(),
+            Call::OwnerTransfer(call) => return self.owner_transfer(&call, respond),
+            Call::OwnerAccept(call) => return self.owner_accept(&call, respond),
+            Call::OwnerRecover(call) => {
+                return self.signed(respond, |node| node.owner_recover(&call)).await;
+            }
         };
         let _ = respond.send(result);
     }
@@ -316,7 +327,7 @@ fn authoring(error: &AuthorError) -> Error {
     }
 }
 
-pub(super) fn event_ref(id: &EventId) -> EventRef {
+pub(in crate::node) fn event_ref(id: &EventId) -> EventRef {
     crate::view::event_ref(id)
 }
 

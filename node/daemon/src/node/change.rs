@@ -161,6 +161,7 @@ impl Node {
         self.publish_table(id);
         self.tell_news(id, from);
         self.drop_removed(id);
+        self.settle_acceptance(id);
         if removed {
             // What its peers cut off already.
             if let Err(error) = self.take_down(id).await {

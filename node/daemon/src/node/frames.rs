@@ -51,6 +51,7 @@ impl Node {
             }
             Frame::Asked(number, probe) => self.asked(link, number, probe),
             Frame::Said(number, refused) => self.said(id, peer, number, refused),
+            Frame::Handover(bytes) => self.transfer_message(link, id, peer, &bytes).await,
             Frame::Goodbye => self.link_closed(link, "it took the network down"),
             Frame::Hello(_)
             | Frame::Welcome(_)
@@ -63,7 +64,7 @@ impl Node {
         }
     }
 
-    fn end(&mut self, link: LinkId, refusal: Refusal) {
+    pub(super) fn end(&mut self, link: LinkId, refusal: Refusal) {
         if let Some(linked) = self.links.get(&link) {
             warn!(peer = ?linked.peer, "ended: {refusal}");
             linked.link.send(Frame::Refused(refusal));

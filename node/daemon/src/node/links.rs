@@ -19,7 +19,7 @@ use mesh_ledger::store::Store;
 use mesh_ledger::wire::Sync;
 use tracing::{debug, info};
 
-use super::{Event, Node};
+use super::{Event, Net, Node};
 use crate::carrier::{self, IrohCarrier};
 use crate::clock::{now_ms, steady};
 use crate::link::{Greeting, Link, LinkId, MAX_INTRODUCTION, Wire};
@@ -83,44 +83,51 @@ impl Node {
             return;
         };
         for peer in net.dialler.due(now) {
-            let mut addresses = net.addresses(&peer);
-            if let Some(seen) = self.lan.get(&peer) {
-                addresses.extend(
-                    seen.addresses
-                        .iter()
-                        .copied()
-                        .filter(|a| !addresses.contains(a))
-                        .collect::<Vec<_>>(),
-                );
-            }
-            let servers: BTreeSet<ServerKey> =
-                net.relay_servers().map(|server| server.key).collect();
-            let (endpoint, events) = (self.endpoint.clone(), self.events.clone());
-            let dial = tokio::spawn(async move {
-                let limit = if servers.is_empty() {
-                    DIAL
-                } else {
-                    DIAL_RELAYED
-                };
-                let dialled = async {
-                    let connection = endpoint.connect(&peer, &addresses, &servers).await?;
-                    let hello = Hello {
-                        network: id,
-                        role: Role::Member,
-                    };
-                    Wire::greet(connection, hello)
-                        .await
-                        .map_err(|error| error.to_string())
-                };
-                let result = match tokio::time::timeout(limit, dialled).await {
-                    Ok(result) => result,
-                    Err(_) => Err("no answer".to_owned()),
-                };
-                // The node is gone if this fails.
-                let _ = events.send(Event::Dialled(id, peer, result)).await;
-            });
-            self.dials.insert((id, peer), dial.abort_handle());
+            self.dial(id, peer);
         }
+    }
+
+    /// Dials one peer.
+    pub(crate) fn dial(&mut self, id: NetworkId, peer: PeerId) {
+        let Some(net) = self.nets.get(&id) else {
+            return;
+        };
+        let mut addresses = net.addresses(&peer);
+        if let Some(seen) = self.lan.get(&peer) {
+            addresses.extend(
+                seen.addresses
+                    .iter()
+                    .copied()
+                    .filter(|a| !addresses.contains(a))
+                    .collect::<Vec<_>>(),
+            );
+        }
+        let servers: BTreeSet<ServerKey> = net.relay_servers().map(|server| server.key).collect();
+        let (endpoint, events) = (self.endpoint.clone(), self.events.clone());
+        let dial = tokio::spawn(async move {
+            let limit = if servers.is_empty() {
+                DIAL
+            } else {
+                DIAL_RELAYED
+            };
+            let dialled = async {
+                let connection = endpoint.connect(&peer, &addresses, &servers).await?;
+                let hello = Hello {
+                    network: id,
+                    role: Role::Member,
+                };
+                Wire::greet(connection, hello)
+                    .await
+                    .map_err(|error| error.to_string())
+            };
+            let result = match tokio::time::timeout(limit, dialled).await {
+                Ok(result) => result,
+                Err(_) => Err("no answer".to_owned()),
+            };
+            // The node is gone if this fails.
+            let _ = events.send(Event::Dialled(id, peer, result)).await;
+        });
+        self.dials.insert((id, peer), dial.abort_handle());
     }
 
     /// A peer was heard of just now: dials it at once if it is wanted and not linked, even if a dial is under way for long.
@@ -154,14 +161,10 @@ impl Node {
             }
             Ok(Greeting::Unknown(wire)) => {
                 debug!(?peer, "does not know this device yet");
-                // The latest: what makes this device a member is among them, and what lies before them the other has.
-                let earlier = net.ledger.graph().len().saturating_sub(MAX_INTRODUCTION);
-                let events = net
-                    .ledger
-                    .index()
-                    .events()
-                    .skip(earlier)
-                    .map(|event| event.bytes().to_vec());
+                // What it does not know yet is among the latest.
+                let known = net.ledger.graph().len().saturating_sub(MAX_INTRODUCTION);
+                let events = net.ledger.index().events().skip(known);
+                let events = events.map(|event| event.bytes().to_vec());
                 let events: Vec<Vec<u8>> = events.collect();
                 tokio::spawn(wire.introduce(event_frames(events.iter().map(Vec::as_slice))));
                 net.dialler.failed(&peer, Some(now), now);
@@ -186,12 +189,17 @@ impl Node {
         if let Role::Code(start) = &hello.role {
             return self.code_started(wire, start);
         }
-        let Some(net) = self.nets.get_mut(&hello.network).filter(|net| net.is_up()) else {
+        let device = device_id(&peer);
+        let Some(net) = self.nets.get_mut(&hello.network).filter(|net| {
+            // A member that holds this removed device for one again may tell it why.
+            let tells = hello.role == Role::Member && net.state().devices.contains_key(&device);
+            net.is_up() || (tells && net.awaits_return())
+        }) else {
             tokio::spawn(wire.refuse(Refusal::NotHere, Vec::new()));
             return;
         };
-        let device = device_id(&peer);
         match hello.role {
+            Role::Member if !net.is_up() => self.hear_introduction(hello.network, wire),
             Role::Member if net.state().devices.contains_key(&device) => {
                 self.welcome(hello.network, wire, Vec::new(), true).await;
             }
@@ -199,18 +207,7 @@ impl Node {
                 let proof = removal(&net.ledger, &device);
                 tokio::spawn(wire.refuse(Refusal::Removed, proof));
             }
-            Role::Member => {
-                let Ok(permit) = self.introductions.clone().try_acquire_owned() else {
-                    tokio::spawn(wire.refuse(Refusal::NotHere, Vec::new()));
-                    return;
-                };
-                let (events, network) = (self.events.clone(), hello.network);
-                tokio::spawn(async move {
-                    let _permit = permit;
-                    let told = wire.be_introduced().await;
-                    let _ = events.send(Event::Introduced(network, peer, told)).await;
-                });
-            }
+            Role::Member => self.hear_introduction(hello.network, wire),
             Role::Code(_) => {}
             Role::Joiner(challenge) => {
                 let joiners = self.links.values().filter(|linked| !linked.member).count();
@@ -230,6 +227,20 @@ impl Node {
         }
     }
 
+    /// Has a device tell the events that make it a member, or this one.
+    fn hear_introduction(&self, network: NetworkId, wire: Wire) {
+        let Ok(permit) = self.introductions.clone().try_acquire_owned() else {
+            tokio::spawn(wire.refuse(Refusal::NotHere, Vec::new()));
+            return;
+        };
+        let (events, peer) = (self.events.clone(), wire.peer());
+        tokio::spawn(async move {
+            let _permit = permit;
+            let told = wire.be_introduced().await;
+            let _ = events.send(Event::Introduced(network, peer, told)).await;
+        });
+    }
+
     async fn welcome(&mut self, id: NetworkId, mut wire: Wire, reply: Vec<u8>, member: bool) {
         // A few bytes into an empty stream: this does not wait for the other side.
         let written =
@@ -247,7 +258,8 @@ impl Node {
     /// A connection to a member is ready: keeps it, unless there is a better one.
     pub(crate) async fn link_up(&mut self, id: NetworkId, wire: Wire, dialled_here: bool) {
         let peer = wire.peer();
-        let Some(net) = self.nets.get_mut(&id).filter(|net| net.is_up()) else {
+        let kept = |net: &&mut Net| net.is_up() || net.awaits_return();
+        let Some(net) = self.nets.get_mut(&id).filter(kept) else {
             return;
         };
         if let Some(old) = net.links.get(&peer).and_then(|link| self.links.get(link)) {
@@ -306,6 +318,7 @@ impl Node {
         net.next_beacon = net.next_beacon.min(steady() + Duration::from_millis(200));
         self.publish_table(id);
         self.exchange_offer_keys(id);
+        self.offer_to(id, &peer);
     }
 
     fn add_link(&mut self, id: NetworkId, wire: Wire, dialled_here: bool, member: bool) -> LinkId {
@@ -358,6 +371,7 @@ impl Node {
         net.settings.heard(device.to_string(), now_ms());
         let id = linked.network;
         self.publish_table(id);
+        self.not_offered_by(id, &linked.peer);
     }
 
     /// Gives up links over a relay that is silent, so that they are dialled again over another: iroh would wait for it for half

@@ -28,6 +28,8 @@ use zeroize::Zeroizing;
 use super::SharedTunnel;
 use super::checkpoint;
 use super::mirrors::{self, Watched};
+use super::outside::Outside;
+use super::transfer::{Accepting, Offered};
 use super::turns::Turns;
 use crate::dns::Server;
 use crate::identity::{Identity, IdentityError, seed};
@@ -78,6 +80,8 @@ pub(crate) struct Net {
     pub(crate) rotate_at: Option<Duration>,
     /// Its next checkpoint, if this device writes it.
     pub(crate) checkpoint: checkpoint::Plan,
+    /// Whether one is due although no removal asks for it.
+    pub(crate) rotation_owed: bool,
     /// The name server on its addresses, while it is up and the port is free.
     pub(crate) dns: Option<Server>,
     /// Why names are not answered, if they are not, and when to try again.
@@ -94,6 +98,12 @@ pub(crate) struct Net {
     pub(crate) mirrors_dirty: bool,
     /// Servers that it is to have, and that the ledger does not list yet.
     pub(crate) offered: BTreeMap<ServerKey, ServerAddress>,
+    /// Asking for it, while this device was removed and would have it up.
+    pub(crate) outside: Option<Outside>,
+    /// The office of the owner, offered to this device's user.
+    pub(crate) office_offered: Option<Offered>,
+    /// That offer, being accepted.
+    pub(crate) accepting: Option<Accepting>,
     me: PeerId,
 }
 
@@ -162,6 +172,7 @@ impl Net {
             next_beacon: Duration::ZERO,
             rotate_at: None,
             checkpoint: checkpoint::Plan::default(),
+            rotation_owed: false,
             dns: None,
             dns_problem: None,
             problem: None,
@@ -170,6 +181,9 @@ impl Net {
             mirrors,
             mirrors_dirty: false,
             offered: BTreeMap::new(),
+            outside: None,
+            office_offered: None,
+            accepting: None,
             me,
         })
     }

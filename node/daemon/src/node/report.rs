@@ -176,6 +176,13 @@ impl Node {
                 Some("mesh sync now"),
             );
         }
+        if net.offer_to_me(now_ms()).is_some() {
+            let by = super::calls::name_of(net, &net.state().owner);
+            problem(
+                format!("{by} offers this network to you"),
+                Some("mesh owner accept"),
+            );
+        }
         for (_, why) in &self.broken {
             problem(
                 format!("another network could not be opened: {why}"),

@@ -20,7 +20,7 @@ impl Net {
     /// Sets or clears the moment at which this device writes a rotation.
     pub(crate) fn plan_rotation(&mut self, now: Duration) {
         let unanswered = &self.ledger.authority().unanswered;
-        if unanswered.is_empty() || !self.is_member() {
+        if (unanswered.is_empty() && !self.rotation_owed) || !self.is_member() {
             self.rotate_at = None;
             return;
         }
@@ -56,12 +56,17 @@ impl Node {
             return;
         }
         net.rotate_at = None;
-        if net.ledger.authority().unanswered.is_empty() {
+        if net.ledger.authority().unanswered.is_empty() && !net.rotation_owed {
             return;
         }
         let before = net.ledger.graph().len();
         match self.rotate(id) {
-            Ok(()) => info!(network = %id, "later events are sealed under a new key"),
+            Ok(()) => {
+                info!(network = %id, "later events are sealed under a new key");
+                if let Some(net) = self.nets.get_mut(&id) {
+                    net.rotation_owed = false;
+                }
+            }
             Err(why) => {
                 warn!(network = %id, "the key was not changed: {why}");
                 if let Some(net) = self.nets.get_mut(&id) {

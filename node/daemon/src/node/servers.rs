@@ -17,10 +17,11 @@ impl Node {
         self.use_servers().await;
     }
 
-    /// Has the endpoint use the servers of the networks that are up, and no other.
+    /// Has the endpoint use the servers of the networks that are up or would be, and no other.
     pub(crate) async fn use_servers(&self) {
         let mut servers: BTreeMap<ServerKey, RelayServer> = BTreeMap::new();
-        for net in self.nets.values().filter(|net| net.is_up()) {
+        let used = |net: &&Net| net.is_up() || net.awaits_return();
+        for net in self.nets.values().filter(used) {
             for server in net.relay_servers() {
                 // A server that two networks know at two places is one server: it takes one relay connection of a device.
                 servers.entry(server.key).or_insert(server);

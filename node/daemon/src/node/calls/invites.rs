@@ -68,14 +68,14 @@ impl Node {
         let expires = (now_ms() + call.expires_seconds * 1000) / 1000 * 1000;
         let reach = self.reach();
         let contacts = self.contacts(id, &reach);
-        let ticket = Ticket::new(id, seed, false, expires, &contacts);
+        let ticket = Ticket::new(id, seed, call.countersign, expires, &contacts);
         let contacts = contacts.iter().map(carried_contact).collect();
         let act = Act::Invite(InviteAct {
             key: ticket.invite_secret().public(),
             kind: to.map_or(InviteKind::Bearer, InviteKind::Direct),
             max_uses: call.uses,
             expires,
-            countersign: false,
+            countersign: call.countersign,
         });
         let attributes = Attributes::Invitation(Invitation {
             contact: *ticket.contact(),

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use mesh_control::call::{MemberRename, MemberSetAddress, MemberTag, SettingWrite};
 use mesh_control::error::{Code, Error};
 use mesh_control::reply::{self, Reply};
-use mesh_control::view::SettingView;
+use mesh_control::view::{Consequences, SettingView};
 use mesh_core::settings::Setting;
 use mesh_ledger::event::Act;
 use mesh_ledger::event::attributes::{Attributes, MAX_WRITES, Write};
@@ -227,6 +227,7 @@ impl Node {
                     event: event_ref(&event),
                     spread,
                     acts_voided: 0,
+                    consequences: Consequences::default(),
                 })
             }),
         })
