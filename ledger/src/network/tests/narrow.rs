@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::event::attributes::{Audience, Offer, Protocol, Service};
+use crate::past::Book;
 
 fn ssh(to: &Peer) -> Offer {
     Offer {
@@ -151,4 +152,21 @@ fn what_stands_in_a_slot_is_the_last_offer_plain_or_narrow() {
     sync(&mut bob, &mut alice);
     same(&mut alice, &mut bob);
     assert!(bob.ledger().state().narrow.is_empty() && !reads(&mut bob, bobs));
+}
+
+#[test]
+fn the_past_and_a_stored_copy_show_a_narrow_offer_to_whom_it_shows_now() {
+    let (mut alice, mut bob, _, _) = house();
+    let bobs = bob.id();
+    let shown = |peer: &mut Peer| {
+        let ledger = peer.ledger();
+        let heads: Vec<Idx> = ledger.graph().heads().collect();
+        let past = ledger.reading().at_events(&heads);
+        let (stored, left_out) = Book::read(ledger.store(), &ledger.network()).unwrap();
+        assert!(left_out.is_empty());
+        [past, stored].map(|book| book.reading().fold.state.offers.contains_key(&(bobs, 4)))
+    };
+    assert_eq!(shown(&mut bob), [true, true]);
+    assert_eq!(shown(&mut alice), [false, false]);
+    assert_eq!(alice.ledger().verify().unwrap().faults, []);
 }
