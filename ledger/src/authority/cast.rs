@@ -310,8 +310,11 @@ impl Cast {
         self.user_numbers.values().copied()
     }
 
+    /// The number of a user whom an event names. One who was named only by events that were taken out again has a number
+    /// left, and is as unknown as before.
     pub(crate) fn user(&self, user: &UserId) -> Option<U> {
-        self.user_numbers.get(user).copied()
+        let number = *self.user_numbers.get(user)?;
+        (!self.devices_of(number).is_empty()).then_some(number)
     }
 
     pub(crate) fn device(&self, device: &DeviceId) -> Option<D> {
