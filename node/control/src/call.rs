@@ -8,14 +8,19 @@
 //! the event. Absent, it waits for those online, at most half a second. It never makes the call fail: the reply's
 //! [`Spread`](crate::view::Spread) says how far the event got.
 
+mod carry;
+mod device;
 mod office;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bytes::Bytes;
 use crate::reply::{self, Reply};
 use crate::secret::Secret;
 use crate::view::{Audience, Ports};
+pub use carry::{Events, InviteAccept, JoinAnswer, JoinRequest, SyncImport, Upload};
+pub use device::{
+    DeviceCode, DeviceCodeWait, DeviceLink, DeviceList, DeviceRemove, IdExport, IdImport, IdProtect,
+};
 pub use office::{OwnerAccept, OwnerRecover, OwnerTransfer, Preview, Proposed, RecoveryWords};
 
 /// A call with the reply it gets. Implemented by the parameters of every call.
@@ -644,153 +649,6 @@ pub struct SettingWrite {
 pub struct IdRotate {
     /// Which network.
     pub network: Option<String>,
-    /// See the module.
-    pub wait_ms: Option<u64>,
-}
-
-/// Shows a one-time code by which a further device of this user is linked. One that was shown before ends. Needs the user
-/// key. Errors: `not_permitted` when the key is not on this machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeviceCode {
-    /// Whether the user key stays here: the further device can then link and remove none.
-    pub keep_key: bool,
-    /// How long the code can be used, in seconds, 30 to 3,600.
-    pub for_seconds: u32,
-}
-
-/// Waits until a device is linked by the code that [`DeviceCode`] showed. Errors: `not_found` when there is none; `conflict`
-/// when it is burnt, has expired, or another replaces it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeviceCodeWait {}
-
-/// Makes this machine a further device of the user who shows the code, enters the user's networks and brings them up.
-/// Errors: `usage` for a malformed code; `conflict` when its words are wrong (which burns it), it is burnt, used or has
-/// expired, or this machine belongs to another user; `unreachable` when nobody shows it; `verification` when what came does
-/// not verify.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeviceLink {
-    /// The code, as `7-crossbow-orca-basil`.
-    pub code: Secret,
-    /// Where it is shown, as `HOST` or `HOST:PORT`; absent, on this LAN.
-    pub at: Option<String>,
-    /// This device's name in the networks; absent, the machine's host name made a DNS label.
-    pub host: Option<String>,
-    /// How long to try, in seconds.
-    pub wait_seconds: u32,
-}
-
-/// This user's devices, by network.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeviceList {
-    /// Which network; absent, all.
-    pub network: Option<String>,
-}
-
-/// Removes one device, and nothing else of its user. One of this user's own needs the user key, another one's that this
-/// user is senior to it. Errors: `not_found`; `not_permitted`; `usage` for this device itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeviceRemove {
-    /// Which network.
-    pub network: Option<String>,
-    /// The device's name, or the start (≥ 4 hex digits) of its key.
-    pub name: String,
-    /// The start (≥ 4 hex digits) of an event's id: what the device signed when it knew of that event is void; absent,
-    /// what is known here stands.
-    pub since: Option<String>,
-    /// Why, for the log.
-    pub reason: Option<String>,
-    /// See the module.
-    pub wait_ms: Option<u64>,
-}
-
-/// Puts the user key under a passphrase, changes that, or takes it off. Needs the user key. Errors: `usage` for a passphrase
-/// that is too short.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IdProtect {
-    /// The new passphrase; absent, none from now on.
-    pub passphrase: Option<Secret>,
-}
-
-/// Writes the user key down under a passphrase, to be kept elsewhere. Needs the user key. Errors: as [`IdProtect`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IdExport {
-    /// What it is written down under; not what it is under here.
-    pub passphrase: Secret,
-}
-
-/// Makes this machine's user the one whose key was exported; the key lies here under the passphrase it was exported with.
-/// Errors: `usage` when the text is none; `not_permitted` when the passphrase is wrong; `conflict` when this machine is
-/// another user's device in a network.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IdImport {
-    /// What [`IdExport`] answered.
-    pub key: Secret,
-    /// The passphrase it is under.
-    pub passphrase: Secret,
-}
-
-/// Events of a network, as their authors signed them, in the order in which this daemon came to have them. One answer holds
-/// what fits; the next begins at [`reply::Events::next`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Events {
-    /// Which network.
-    pub network: Option<String>,
-    /// How many to leave out from the beginning.
-    pub from: u64,
-}
-
-/// Hands the daemon events for a later call, a piece at a time. It keeps them in memory for some minutes after the last piece.
-/// Errors: `usage` when that upload is unknown; `failed` when it is larger than the daemon keeps.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Upload {
-    /// What the first piece was answered with; absent in the first.
-    pub upload: Option<u64>,
-    /// Events.
-    pub events: Vec<Bytes>,
-}
-
-/// Merges uploaded events into a network, after checking each as if it came from a stranger. Errors: `not_found` when this
-/// device is not in that network.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SyncImport {
-    /// The id of the network they belong to.
-    pub network: String,
-    /// Which upload.
-    pub upload: u64,
-}
-
-/// Signs a redemption of a ticket, to be carried to any member. Remembers the ticket until the answer comes. Errors as
-/// [`Join`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JoinRequest {
-    /// The ticket's text.
-    pub ticket: Secret,
-    /// The id of the invite event that the ticket belongs to.
-    pub invite: String,
-    /// This device's name in the network; absent, the machine's host name made a DNS label.
-    pub host: Option<String>,
-}
-
-/// Opens a member's answer to a [`JoinRequest`], and joins with it. Errors: `not_found` when this device asked for nothing;
-/// `conflict` when the member refused; `verification` when what came does not prove what the ticket promised.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JoinAnswer {
-    /// The network's id.
-    pub network: String,
-    /// The sealed answer.
-    pub letter: reply::Letter,
-    /// The network's events, sent with [`Upload`].
-    pub upload: u64,
-}
-
-/// Admits whoever wrote a redemption, as a sponsor does over a link. Errors: `not_found` when this device is not in that
-/// network or knows no such invite; `conflict` when it is used, expired or closed; `not_permitted`, `verification`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InviteAccept {
-    /// The network's id.
-    pub network: String,
-    /// The sealed redemption.
-    pub letter: reply::Letter,
     /// See the module.
     pub wait_ms: Option<u64>,
 }
