@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use iroh::endpoint::Connection;
 use mesh_core::peer::PeerId;
+use mesh_tunnel::carrier::Framed;
 use mesh_tunnel::frame::{self, Reassembler};
 use mesh_tunnel::{Carrier, SealedBatch};
 use tokio::sync::mpsc;
@@ -26,7 +27,7 @@ const READ: usize = 64;
 /// See the module.
 pub(crate) struct IrohCarrier {
     connection: Connection,
-    queue: mpsc::UnboundedSender<SealedBatch>,
+    queue: mpsc::UnboundedSender<Framed>,
     waiting: Arc<AtomicUsize>,
 }
 
@@ -45,10 +46,10 @@ impl IrohCarrier {
 }
 
 impl Carrier for IrohCarrier {
-    fn send(&self, batch: SealedBatch) -> usize {
+    fn send(&self, batch: SealedBatch<'_>) -> usize {
         let messages = batch.len();
         if self.waiting.fetch_add(messages, Ordering::Relaxed) + messages > QUEUE
-            || self.queue.send(batch).is_err()
+            || self.queue.send(batch.framed()).is_err()
         {
             self.waiting.fetch_sub(messages, Ordering::Relaxed);
             return messages;
@@ -65,7 +66,7 @@ impl Carrier for IrohCarrier {
 
 async fn empty(
     connection: Connection,
-    mut batches: mpsc::UnboundedReceiver<SealedBatch>,
+    mut batches: mpsc::UnboundedReceiver<Framed>,
     waiting: Arc<AtomicUsize>,
 ) {
     let mut id: u16 = 0;
@@ -74,7 +75,7 @@ async fn empty(
         let Some(limit) = connection.max_datagram_size() else {
             return;
         };
-        for framed in batch.framed() {
+        for framed in batch.messages() {
             id = id.wrapping_add(1);
             datagrams.extend(frame::fit(&framed, limit, id).into_iter().flatten());
         }

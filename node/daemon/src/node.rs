@@ -439,6 +439,8 @@ impl Node {
                 warn!(%network, "the interface failed: {why}");
                 net.problem = Some(format!("the interface failed: {why}"));
             }
+            // Comes from a socket alone, and this daemon gives the tunnels none yet.
+            mesh_tunnel::Event::Heard(..) => {}
         }
     }
 

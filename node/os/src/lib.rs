@@ -9,5 +9,6 @@ pub mod firewall;
 pub mod link;
 pub mod machine;
 pub mod resolver;
+pub mod socket;
 pub mod tun;
 pub mod watch;

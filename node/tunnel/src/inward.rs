@@ -1,4 +1,7 @@
-//! The thread that takes sealed messages from the peers to the device.
+//! From sealed messages to packets for the device: the thread that does it for what the links deliver, and what it shares
+//! with the threads of the sockets.
+
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use mesh_core::filter::{Reason, Verdict};
@@ -11,67 +14,77 @@ use crate::shared::Shared;
 use crate::table::{Dropped, Event};
 
 /// How many messages of one peer are opened before it is another's turn.
-const BATCH: usize = 128;
+pub(crate) const BATCH: usize = 128;
 /// What a buffer may grow to when the device merges packets into one.
 const MERGED: usize = 65_535 + 2 * HEADROOM;
+/// The longest inner packet that is taken whatever this device's own MTU: a peer may have another.
+const LONGEST: usize = 1500;
 
 pub(crate) fn run(shared: &Shared) {
-    // The largest message there is: a packet of the MTU, padded, and WireGuard's overhead.
-    let longest = (shared.mtu.next_multiple_of(16) + OVERHEAD).max(HANDSHAKE);
-    let mut thread = Inward {
-        shared,
-        longest,
-        messages: Vec::with_capacity(BATCH),
-        buffers: (0..BATCH).map(|_| Vec::with_capacity(MERGED)).collect(),
-        arena: Arena::default(),
-        events: Vec::new(),
-    };
+    let mut inward = Inward::new();
+    let mut messages: Vec<Bytes> = Vec::with_capacity(BATCH);
     while let Some(slot) = shared.line.pop() {
-        if slot.pop(BATCH, &mut thread.messages) {
+        if slot.pop(BATCH, &mut messages) {
             shared.line.push(slot.clone());
         }
-        thread.batch(&slot);
+        inward.open(shared, &slot, None, messages.iter().map(|bytes| &**bytes));
+        messages.clear();
     }
 }
 
-struct Inward<'a> {
-    shared: &'a Shared,
-    longest: usize,
-    messages: Vec<Bytes>,
+/// The memory of a thread that opens messages.
+pub(crate) struct Inward {
     buffers: Vec<Vec<u8>>,
     arena: Arena,
     events: Vec<Event>,
 }
 
-impl Inward<'_> {
-    fn batch(&mut self, slot: &Slot) {
-        let shared = self.shared;
+impl Inward {
+    pub(crate) fn new() -> Self {
+        Self {
+            buffers: (0..BATCH).map(|_| Vec::with_capacity(MERGED)).collect(),
+            arena: Arena::default(),
+            events: Vec::new(),
+        }
+    }
+
+    /// Opens up to [`BATCH`] messages of one peer, which came from this address if by a socket, and delivers what passes.
+    pub(crate) fn open<'m>(
+        &mut self,
+        shared: &Shared,
+        slot: &Slot,
+        from: Option<SocketAddr>,
+        messages: impl Iterator<Item = &'m [u8]>,
+    ) {
+        // The largest message there is: a packet of the MTU, padded, and WireGuard's overhead.
+        let longest = (shared.mtu.max(LONGEST).next_multiple_of(16) + OVERHEAD).max(HANDSHAKE);
         let mut turn = shared.turn(slot, &mut self.arena, &mut self.events);
+        turn.from = from;
         let now = turn.now;
         let (mut used, mut bytes) = (0, 0);
         let mut state = slot.lock();
-        for message in self.messages.drain(..) {
+        for message in messages {
             if state.cut {
-                continue;
+                break;
             }
             // To `boringtun`, an empty message means something else.
             if message.is_empty() {
                 slot.counters.drop(Dropped::Unopened, 1);
                 continue;
             }
-            if message.len() > self.longest {
+            if message.len() > longest {
                 slot.counters.drop(Dropped::TooLong, 1);
                 continue;
             }
             let Some(buffer) = self.buffers.get_mut(used) else {
                 break;
             };
-            buffer.resize(HEADROOM + self.longest, 0);
+            buffer.resize(HEADROOM + longest, 0);
             let Some(room) = buffer.get_mut(HEADROOM..) else {
                 break;
             };
             let state = &mut *state;
-            let Opened::Packet(length) = state.open(&mut turn, &message, room) else {
+            let Opened::Packet(length) = state.open(&mut turn, message, room) else {
                 continue;
             };
             let Some(inner) = room.get(..length) else {

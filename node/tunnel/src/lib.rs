@@ -9,6 +9,8 @@
 //! **Inward** (one thread): [`Tunnel::receive`] puts sealed messages into the peer's bounded queue → lock the peer once →
 //! open → the source must be the peer's own → filter → one batch to the device.
 //! **Timer** (one thread): every 250 ms, WireGuard's timers.
+//! **Sockets** ([`udp`], two threads for all networks): what comes by UDP is opened and delivered, as inward, by the thread
+//! that received it.
 //!
 //! *Deny first*: [`Tunnel::publish`] cuts who is gone and narrows who remains before anything else; when it returns, no
 //! packet that the old table alone allowed will be judged any more.
@@ -20,16 +22,19 @@
 pub mod carrier;
 pub mod device;
 pub mod frame;
-mod index;
 mod inward;
 mod outward;
+mod own;
 mod peer;
+mod sessions;
 mod shared;
 pub mod table;
 mod timer;
 mod tunnel;
+pub mod udp;
 
 pub use self::carrier::{Carrier, SealedBatch};
 pub use self::device::Device;
 pub use self::table::{Dropped, Event, Peer, PeerStats, Table};
 pub use self::tunnel::{Config, Events, Tunnel};
+pub use self::udp::{Attached, Strays, Udp};

@@ -3,21 +3,23 @@
 mod counters;
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use boringtun::noise::errors::WireGuardError;
 use boringtun::noise::{Tunn, TunnResult};
 use bytes::Bytes;
-use mesh_core::filter::PeerFilter;
+use mesh_core::filter::{Bucket, PeerFilter};
 use mesh_core::peer::PeerId;
 use mesh_core::plan::PeerPolicy;
-use x25519_dalek::{PublicKey, StaticSecret};
+use x25519_dalek::PublicKey;
 
 use self::counters::Counters;
 use crate::carrier::{Arena, Carrier};
-use crate::index::Index;
+use crate::own::Own;
+use crate::sessions::{Index, Sessions};
 use crate::table::{Dropped, Event, PeerStats};
 
 /// WireGuard's overhead on a packet: header and tag.
@@ -29,6 +31,9 @@ pub(crate) const HANDSHAKE: usize = 148;
 pub(crate) struct Slot {
     pub(crate) id: PeerId,
     pub(crate) counters: Counters,
+    /// Itself, for the sessions' numbers to lead to.
+    me: Weak<Self>,
+    sessions: Arc<Sessions>,
     inbox: Mutex<Inbox>,
     state: Mutex<State>,
 }
@@ -66,12 +71,16 @@ pub(crate) struct State {
     /// We answered an initiation; the first message that opens completes the handshake.
     answered: bool,
     established: Option<Duration>,
+    /// Limits the handshakes that come over a link; those from a socket are limited by their source.
+    handshakes: Bucket,
+    /// When it was last told that this peer was heard on a socket.
+    heard: Option<Duration>,
 }
 
 /// The keys of both sides.
 #[derive(Clone)]
 pub(crate) struct Keys {
-    pub(crate) own: Arc<StaticSecret>,
+    pub(crate) own: Arc<Own>,
     pub(crate) peer: PublicKey,
 }
 
@@ -93,6 +102,10 @@ struct Former {
 pub(crate) struct Turn<'a> {
     pub(crate) slot: &'a Slot,
     pub(crate) now: Duration,
+    /// The address that the messages to open came from, if they came by a socket.
+    pub(crate) from: Option<SocketAddr>,
+    /// What the carrier takes, once it was asked.
+    pub(crate) limit: Option<usize>,
     /// Where messages for the peer go.
     pub(crate) arena: &'a mut Arena,
     pub(crate) events: &'a mut Vec<Event>,
@@ -109,10 +122,17 @@ pub(crate) enum Opened {
 }
 
 impl Slot {
-    pub(crate) fn new(id: PeerId, keys: Keys, policy: Arc<PeerPolicy>) -> Self {
-        Self {
+    pub(crate) fn new(
+        id: PeerId,
+        keys: Keys,
+        policy: Arc<PeerPolicy>,
+        sessions: Arc<Sessions>,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
             id,
             counters: Counters::default(),
+            me: me.clone(),
+            sessions,
             inbox: Mutex::default(),
             state: Mutex::new(State {
                 cut: false,
@@ -129,8 +149,10 @@ impl Slot {
                 told: None,
                 answered: false,
                 established: None,
+                handshakes: Bucket::new(LINK_HANDSHAKES, LINK_HANDSHAKES),
+                heard: None,
             }),
-        }
+        })
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -215,7 +237,7 @@ impl State {
         let carrying = self.former.as_mut().filter(|former| former.carries);
         let session = match carrying {
             Some(former) => Some(&mut former.session),
-            None => self.session(),
+            None => self.session(turn.slot),
         };
         let Some(session) = session else {
             return;
@@ -265,7 +287,7 @@ impl State {
             });
         }
         self.reset();
-        if self.former.is_some() && self.session().is_some() {
+        if self.former.is_some() && self.session(turn.slot).is_some() {
             self.initiate(turn, false);
         }
     }
@@ -276,7 +298,7 @@ impl State {
     }
 
     /// Whether these are the keys in force.
-    pub(crate) fn has_keys(&self, own: &Arc<StaticSecret>, peer: &PublicKey) -> bool {
+    pub(crate) fn has_keys(&self, own: &Arc<Own>, peer: &PublicKey) -> bool {
         Arc::ptr_eq(&self.keys.own, own) && self.keys.peer == *peer
     }
 
@@ -313,10 +335,33 @@ impl State {
         message: &[u8],
         buffer: &mut [u8],
     ) -> Opened {
-        if let Some(opened) = self.open_former(turn, message, buffer) {
-            return opened;
+        let opened = match self.open_former(turn, message, buffer) {
+            Some(opened) => opened,
+            None => self.open_current(turn, message, buffer),
+        };
+        // Anybody who knows the public key can make what passes for a cookie.
+        if let Some(from) = turn.from
+            && !matches!(opened, Opened::Failed)
+            && message.first() != Some(&COOKIE)
+            && self
+                .heard
+                .is_none_or(|at| turn.now.saturating_sub(at) >= HEARD_EVERY)
+        {
+            self.heard = Some(turn.now);
+            turn.events.push(Event::Heard(turn.slot.id, from));
         }
-        let Some(session) = self.session() else {
+        opened
+    }
+
+    fn open_current(&mut self, turn: &mut Turn<'_>, message: &[u8], buffer: &mut [u8]) -> Opened {
+        if turn.from.is_none()
+            && matches!(message.first(), Some(&(INITIATION | RESPONSE)))
+            && !self.handshakes.take(turn.now)
+        {
+            turn.slot.counters.drop(Dropped::Unopened, 1);
+            return Opened::Failed;
+        }
+        let Some(session) = self.session(turn.slot) else {
             return Opened::Failed;
         };
         let (opened, answer) = match session.tunn.decapsulate(None, message, buffer) {
@@ -400,16 +445,16 @@ impl State {
         self.answered = false;
     }
 
-    fn session(&mut self) -> Option<&mut Session> {
+    fn session(&mut self, slot: &Slot) -> Option<&mut Session> {
         if self.session.is_none() {
-            let index = Index::take()?;
+            let index = Index::take(&slot.sessions, slot.me.clone())?;
             let tunn = Tunn::new(
-                StaticSecret::clone(&self.keys.own),
+                self.keys.own.secret.clone(),
                 self.keys.peer,
                 None,
                 None,
                 index.number(),
-                None,
+                Some(self.keys.own.unlimited.clone()),
             );
             self.session = Some(Session { tunn, index });
         }
@@ -473,7 +518,8 @@ impl State {
             self.hurry = (turn.now, 0);
         }
         let Some(carrier) = &self.carrier else { return };
-        if length > carrier.max_message() {
+        let limit = *turn.limit.get_or_insert_with(|| carrier.max_message());
+        if length > limit {
             turn.slot.counters.drop(Dropped::TooLong, 1);
             return;
         }
@@ -499,9 +545,10 @@ fn outgoing(result: &TunnResult<'_>) -> Option<usize> {
     }
 }
 
-const INITIATION: u8 = 1;
-const RESPONSE: u8 = 2;
-const DATA: u8 = 4;
+pub(crate) const INITIATION: u8 = 1;
+pub(crate) const RESPONSE: u8 = 2;
+pub(crate) const COOKIE: u8 = 3;
+pub(crate) const DATA: u8 = 4;
 
 /// How long a session may carry packets when its keys have changed and no other comes about, and how long one that is
 /// replaced takes what is still under way.
@@ -518,6 +565,10 @@ const WISH_EVERY: Duration = Duration::from_secs(1);
 /// After these times an unanswered initiation is repeated, before WireGuard's own timer does it every five seconds: on a link
 /// that has just come up, the first may be lost with the connection that is given up for another.
 const SOON: [Duration; 2] = [Duration::from_secs(1), Duration::from_millis(2500)];
+/// How many messages of handshakes a second one peer may send over its links.
+const LINK_HANDSHAKES: u32 = 10;
+/// How often a peer that is heard on a socket is told.
+const HEARD_EVERY: Duration = Duration::from_secs(1);
 /// How often failing handshakes are told.
 const FAILING_EVERY: Duration = Duration::from_secs(15);
 /// Enough for any packet that waits inside a session.

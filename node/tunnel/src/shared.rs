@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -12,15 +12,20 @@ use x25519_dalek::StaticSecret;
 
 use crate::carrier::{Arena, Carrier};
 use crate::device::Device;
+use crate::own::Own;
 use crate::peer::{Slot, Turn};
+use crate::sessions::Sessions;
 use crate::table::{Dropped, Event};
 use crate::tunnel::Events;
 
 pub(crate) struct Shared {
-    pub(crate) key: ArcSwap<StaticSecret>,
+    pub(crate) own: ArcSwap<Own>,
     pub(crate) mtu: usize,
     pub(crate) device: Arc<dyn Device>,
     pub(crate) snapshot: ArcSwap<Snapshot>,
+    pub(crate) sessions: Arc<Sessions>,
+    /// Whether what sockets receive may pass. Read for as long as some of it does, so that to change it is to wait for that.
+    pub(crate) passing: RwLock<bool>,
     pub(crate) line: Line,
     events: Events,
     start: Instant,
@@ -33,6 +38,8 @@ pub(crate) struct Snapshot {
     pub(crate) by_id: BTreeMap<PeerId, usize>,
     /// Looked up for each packet; its order never shows.
     pub(crate) by_address: HashMap<IpAddr, usize>,
+    /// Looked up for each handshake that a peer begins.
+    pub(crate) by_key: HashMap<[u8; 32], usize>,
     /// One of our addresses of each family, in whose name this host is told of dead ends.
     pub(crate) own: Vec<IpAddr>,
 }
@@ -51,10 +58,12 @@ impl Shared {
         events: Events,
     ) -> Self {
         Self {
-            key: ArcSwap::from_pointee(key),
+            own: ArcSwap::from_pointee(Own::new(key)),
             mtu: mtu.into(),
             device,
             snapshot: ArcSwap::default(),
+            sessions: Arc::default(),
+            passing: RwLock::new(true),
             line: Line::default(),
             events,
             start: Instant::now(),
@@ -71,6 +80,8 @@ impl Shared {
         Turn {
             slot,
             now: self.now(),
+            from: None,
+            limit: None,
             arena,
             events,
         }
@@ -94,13 +105,13 @@ impl Shared {
             return;
         }
         let count = arena.len();
-        let batch = arena.take();
         match carrier {
             Some(carrier) => slot
                 .counters
-                .drop(Dropped::CarrierFull, carrier.send(batch).min(count)),
+                .drop(Dropped::CarrierFull, carrier.send(arena.batch()).min(count)),
             None => slot.counters.drop(Dropped::NoCarrier, count),
         }
+        arena.clear();
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,6 +63,9 @@ pub enum Event {
     HandshakeFailing(PeerId, Duration),
     /// The device is gone or broken: nothing will flow any more.
     DeviceFailed(String),
+    /// A message that could only be this peer's came by a UDP socket from this address. At most once a second per peer.
+    /// The way to the peer stays what it was: whoever copied the message may have sent it from there.
+    Heard(PeerId, SocketAddr),
 }
 
 /// Counters of one peer since it first was in the table.

@@ -13,6 +13,7 @@ pub(crate) fn run(shared: &Shared) {
     let mut events = Vec::new();
     while !shared.line.rest(TICK) {
         let snapshot = shared.snapshot.load();
+        shared.own.load().tick();
         for slot in &snapshot.slots {
             let mut state = slot.lock();
             state.tick(&mut shared.turn(slot, &mut arena, &mut events));

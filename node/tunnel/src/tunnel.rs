@@ -11,6 +11,7 @@ use x25519_dalek::StaticSecret;
 
 use crate::carrier::{Arena, Carrier};
 use crate::device::Device;
+use crate::own::Own;
 use crate::peer::{Keys, Slot};
 use crate::shared::{Shared, Snapshot};
 use crate::table::{Event, PeerStats, Table};
@@ -31,9 +32,10 @@ pub struct Config {
     pub events: Events,
 }
 
-/// The packet path of one network: three threads, which end when it is dropped.
+/// The packet path of one network: three threads, which end when it is dropped. What comes by a socket is opened by the
+/// socket's thread: [`crate::Udp::attach`].
 pub struct Tunnel {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     /// One table at a time.
     publishing: Mutex<()>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -92,7 +94,7 @@ impl Tunnel {
                 new.own.push(*own);
             }
         }
-        let own = self.shared.key.load_full();
+        let own = self.shared.own.load_full();
         let mut kept = BTreeSet::new();
         let mut carriers = Vec::new();
         let mut changed = Vec::new();
@@ -114,10 +116,11 @@ impl Tunnel {
                     }
                     slot.clone()
                 }
-                None => Arc::new(Slot::new(*id, keys, policy.clone())),
+                None => Slot::new(*id, keys, policy.clone(), self.shared.sessions.clone()),
             };
             let place = new.slots.len();
             new.by_id.insert(*id, place);
+            new.by_key.insert(peer.key.to_bytes(), place);
             for address in &policy.peer {
                 new.by_address.entry(*address).or_insert(place);
             }
@@ -144,8 +147,8 @@ impl Tunnel {
             .publishing
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let own = Arc::new(key);
-        self.shared.key.store(own.clone());
+        let own = Arc::new(Own::new(key));
+        self.shared.own.store(own.clone());
         let snapshot = self.shared.snapshot.load_full();
         let keys = |slot: &Arc<Slot>| Keys {
             own: own.clone(),
@@ -204,6 +207,11 @@ impl Tunnel {
 
     /// Ends the threads and waits for them. Nothing passes afterwards.
     pub fn stop(&self) {
+        *self
+            .shared
+            .passing
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = false;
         self.shared.line.stop();
         self.shared.device.stop();
         let threads =

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use mesh_core::plan::Ruleset;
+use x25519_dalek::StaticSecret;
 
 use super::*;
 use crate::carrier::SealedBatch;
@@ -121,7 +122,7 @@ impl Counting {
 }
 
 impl Carrier for Counting {
-    fn send(&self, batch: SealedBatch) -> usize {
+    fn send(&self, batch: SealedBatch<'_>) -> usize {
         self.0.fetch_add(batch.len() as u64, Ordering::Relaxed);
         0
     }
@@ -132,7 +133,7 @@ impl Carrier for Counting {
 }
 
 impl Carrier for Nowhere {
-    fn send(&self, _: SealedBatch) -> usize {
+    fn send(&self, _: SealedBatch<'_>) -> usize {
         0
     }
 
@@ -142,7 +143,7 @@ impl Carrier for Nowhere {
 }
 
 struct World {
-    slot: Slot,
+    slot: Arc<Slot>,
     arena: Arena,
 }
 
@@ -154,11 +155,11 @@ impl World {
         };
         let policy = rules.for_peer(&world_id()).unwrap();
         let keys = Keys {
-            own: Arc::new(StaticSecret::from([1; 32])),
+            own: Arc::new(Own::new(StaticSecret::from([1; 32]))),
             peer: PublicKey::from(&StaticSecret::from([2; 32])),
         };
         Self {
-            slot: Slot::new(world_id(), keys, Arc::new(policy)),
+            slot: Slot::new(world_id(), keys, Arc::new(policy), Arc::default()),
             arena: Arena::default(),
         }
     }
@@ -169,6 +170,8 @@ impl World {
         let mut turn = Turn {
             slot: &self.slot,
             now: Duration::from_secs(second),
+            from: None,
+            limit: None,
             arena: &mut self.arena,
             events: &mut events,
         };
@@ -179,14 +182,15 @@ impl World {
     /// Hands what stands in the arena to a carrier.
     fn sent(&mut self, carrier: &Counting) {
         if !self.arena.is_empty() {
-            carrier.send(self.arena.take());
+            carrier.send(self.arena.batch());
+            self.arena.clear();
         }
     }
 
     /// What the peer sends to begin a handshake.
     fn initiation(&self) -> Vec<u8> {
-        let (own, index) = (PublicKey::from(&StaticSecret::from([1; 32])), Index::take());
-        let index = index.unwrap();
+        let own = PublicKey::from(&StaticSecret::from([1; 32]));
+        let index = Index::take(&Arc::default(), Weak::new()).unwrap();
         let peer = StaticSecret::from([2; 32]);
         let mut tunn = Tunn::new(peer, own, None, None, index.number(), None);
         let mut buffer = vec![0; HANDSHAKE];

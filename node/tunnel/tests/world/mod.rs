@@ -22,30 +22,51 @@ pub const SOON: Duration = Duration::from_secs(10);
 /// A host's side of a tunnel, in memory.
 #[derive(Default)]
 pub struct Memory {
-    /// Packets that the host sends, and whether it is over.
-    sent: Mutex<(VecDeque<Vec<u8>>, bool)>,
+    sent: Mutex<Sent>,
     changed: Condvar,
     delivered: OnceLock<Sender<Vec<u8>>>,
 }
 
+/// What the host sends.
+#[derive(Default)]
+struct Sent {
+    packets: VecDeque<Vec<u8>>,
+    over: bool,
+    /// Whether all is taken, and whoever takes it has come back for more.
+    idle: bool,
+}
+
 impl Memory {
     pub fn host_sends(&self, packet: Vec<u8>) {
-        self.sent.lock().unwrap().0.push_back(packet);
+        let mut sent = self.sent.lock().unwrap();
+        sent.packets.push_back(packet);
+        sent.idle = false;
         self.changed.notify_all();
+    }
+
+    /// Waits until everything that the host sent has been handed to carriers.
+    pub fn settled(&self) {
+        let sent = self.sent.lock().unwrap();
+        let busy = |sent: &mut Sent| !sent.idle;
+        let (_sent, late) = self.changed.wait_timeout_while(sent, SOON, busy).unwrap();
+        assert!(!late.timed_out(), "packets must be taken");
     }
 }
 
 impl Device for Memory {
     fn receive(&self, buffers: &mut [Vec<u8>], sizes: &mut [usize]) -> io::Result<usize> {
         let mut sent = self.sent.lock().unwrap();
-        while sent.0.is_empty() && !sent.1 {
+        while sent.packets.is_empty() && !sent.over {
+            sent.idle = true;
+            self.changed.notify_all();
             sent = self.changed.wait(sent).unwrap();
         }
-        if sent.1 {
+        if sent.over {
             return Ok(0);
         }
-        let count = sent.0.len().min(buffers.len());
-        for ((buffer, size), packet) in buffers.iter_mut().zip(sizes).zip(sent.0.drain(..count)) {
+        let count = sent.packets.len().min(buffers.len());
+        let packets = sent.packets.drain(..count);
+        for ((buffer, size), packet) in buffers.iter_mut().zip(sizes).zip(packets) {
             buffer[HEADROOM..HEADROOM + packet.len()].copy_from_slice(&packet);
             *size = packet.len();
         }
@@ -65,7 +86,7 @@ impl Device for Memory {
     }
 
     fn stop(&self) {
-        self.sent.lock().unwrap().1 = true;
+        self.sent.lock().unwrap().over = true;
         self.changed.notify_all();
     }
 }
@@ -82,8 +103,8 @@ pub struct Wire {
 }
 
 impl Carrier for Wire {
-    fn send(&self, batch: SealedBatch) -> usize {
-        let messages: Vec<Bytes> = batch.messages().collect();
+    fn send(&self, batch: SealedBatch<'_>) -> usize {
+        let messages: Vec<Bytes> = batch.messages().map(Bytes::copy_from_slice).collect();
         let mischief = self.mischief.lock().unwrap().clone();
         let messages =
             mischief.map_or_else(|| messages.clone(), |mischief| mischief(messages.clone()));
