@@ -316,7 +316,7 @@ fn with_the_user_key_under_a_passphrase_a_thief_can_neither_link_nor_remove() {
 }
 
 /// Shows a code on one machine and types it on the other.
-fn link(first: &Node, second: &Node, options: &[&str]) -> Output {
+pub(crate) fn link(first: &Node, second: &Node, options: &[&str]) -> Output {
     let code = show(first, options);
     second
         .mesh(&["device", "link", &code, "--as", second.name()])
@@ -344,7 +344,7 @@ fn devices(host: &Node) -> u64 {
 }
 
 /// Waits until all show so many devices and hold the same state.
-fn mesh_of_devices(nodes: &[&Node], count: u64) {
+pub(crate) fn mesh_of_devices(nodes: &[&Node], count: u64) {
     eventually(LONG, &format!("all show {count} devices"), || {
         nodes.iter().all(|node| devices(node) == count)
     });

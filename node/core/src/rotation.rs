@@ -3,11 +3,20 @@
 //! One rotation after each removal is enough, and anybody may write it. So the device that removed does it at once, and the
 //! others wait their turn, in the order of their admission, in case it cannot: two that did not hear of each other's both
 //! count, and do no harm.
+//!
+//! The ledger itself says which removals of users and devices no epoch has answered yet. [`Debts`] adds those that name
+//! nobody: what ends a term of office may undo the admissions made in it, and whoever came in by one still holds the key.
+//! Both follow from the events alone, so no restart forgets them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use mesh_ledger::ids::DeviceId;
+use mesh_ledger::event::Act;
+use mesh_ledger::event::act::{KeyBox, Target};
+use mesh_ledger::fold::Fold;
+use mesh_ledger::graph::{Graph, Idx};
+use mesh_ledger::ids::{BoxKey, DeviceId, EpochId, EventId};
+use mesh_ledger::verdict::Verdict;
 
 /// How long each device leaves to the one before it.
 pub const TURN: Duration = Duration::from_secs(2);
@@ -24,18 +33,96 @@ pub fn wait(authors: &BTreeSet<DeviceId>, devices: &[DeviceId], me: &DeviceId) -
     TURN.saturating_mul(u32::try_from(before).unwrap_or(u32::MAX))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Which ends of terms are owed a rotation. Remembers where in a graph that only grows the events are that matter.
+#[derive(Debug, Default)]
+pub struct Debts {
+    read: usize,
+    endings: Vec<Idx>,
+    admissions: Vec<Admission>,
+    rotations: Vec<Idx>,
+    /// Events that hand the key of an epoch to more devices.
+    further: Vec<Idx>,
+}
 
-    #[test]
-    fn who_removed_rotates_at_once_and_the_others_one_after_the_other() {
-        let [a, b, c] = [1, 2, 3].map(|byte| DeviceId([byte; 32]));
-        let authors = BTreeSet::from([b]);
-        let devices = [c, b, a];
-        assert_eq!(wait(&authors, &devices, &b), Duration::ZERO);
-        assert_eq!(wait(&authors, &devices, &c), TURN);
-        assert_eq!(wait(&authors, &devices, &a), TURN * 3);
-        assert_eq!(wait(&authors, &devices, &DeviceId([9; 32])), TURN * 4);
+#[derive(Debug)]
+struct Admission {
+    event: Idx,
+    device: DeviceId,
+    box_key: BoxKey,
+}
+
+impl Debts {
+    /// The counted events that ended terms and that no counted rotation knew, if an admission is void whose device may hold
+    /// the key that events are sealed under now: one that no rotation has shut out. An admin's device answers them.
+    pub fn owed(&mut self, graph: &Graph, fold: &Fold) -> BTreeSet<EventId> {
+        self.read_on(graph);
+        let counts = |idx: &Idx| {
+            let verdict = fold.verdicts.get(idx.0 as usize);
+            verdict.is_some_and(Verdict::counts)
+        };
+        let rotations: Vec<Idx> = self.rotations.iter().copied().filter(counts).collect();
+        let answered = |ending: Idx| rotations.iter().rev().any(|r| graph.precedes(ending, *r));
+        let open = self.endings.iter().copied();
+        let open: Vec<Idx> = open.filter(|e| counts(e) && !answered(*e)).collect();
+        let may_read = |admission: &Admission| {
+            let shut_out = |rotation: &Idx| {
+                graph.precedes(admission.event, *rotation)
+                    && !self.has_box(graph, *rotation, &admission.box_key)
+            };
+            !counts(&admission.event)
+                && !fold.authority.devices.contains_key(&admission.device)
+                && !rotations.iter().any(shut_out)
+        };
+        if open.is_empty() || !self.admissions.iter().any(may_read) {
+            return BTreeSet::new();
+        }
+        open.iter().map(|idx| graph.event(*idx).id()).collect()
+    }
+
+    fn read_on(&mut self, graph: &Graph) {
+        for event in graph.indices().skip(self.read) {
+            match graph.event(event).act() {
+                Act::OwnerSet(_) => self.endings.push(event),
+                Act::Remove(act) if matches!(act.target, Target::Term { .. }) => {
+                    self.endings.push(event);
+                }
+                Act::Admit(act) => self.admissions.push(Admission {
+                    event,
+                    device: act.device,
+                    box_key: act.box_key,
+                }),
+                Act::DeviceAdd(act) => self.admissions.push(Admission {
+                    event,
+                    device: act.device,
+                    box_key: act.box_key,
+                }),
+                Act::EpochRotate(_) => self.rotations.push(event),
+                Act::EpochKeys(_) => self.further.push(event),
+                _ => {}
+            }
+        }
+        self.read = graph.len();
+    }
+
+    /// Whether the epoch that a rotation began was handed to a device in a box.
+    fn has_box(&self, graph: &Graph, rotation: Idx, key: &BoxKey) -> bool {
+        let of = |idx: Idx| -> Option<(EpochId, &[KeyBox])> {
+            match graph.event(idx).act() {
+                Act::EpochRotate(act) => Some((act.epoch, &act.boxes)),
+                Act::EpochKeys(act) => Some((act.epoch, &act.boxes)),
+                _ => None,
+            }
+        };
+        let Some((epoch, _)) = of(rotation) else {
+            return false;
+        };
+        let carriers = self.further.iter().copied().chain([rotation]);
+        carriers
+            .filter_map(of)
+            .filter(|(of, _)| *of == epoch)
+            .any(|(_, boxes)| boxes.iter().any(|one| key.0.starts_with(&one.to)))
     }
 }
+
+#[cfg(test)]
+mod tests;

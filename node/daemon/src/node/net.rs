@@ -12,6 +12,7 @@ use mesh_core::desired::{Desired, desired, device_id, peer_id};
 use mesh_core::dial::{Dialler, wanted};
 use mesh_core::peer::PeerId;
 use mesh_core::plan::InterfaceName;
+use mesh_core::rotation::Debts;
 use mesh_ledger::event::Event;
 use mesh_ledger::graph::Idx;
 use mesh_ledger::ids::{DeviceId, EventId, NetworkId, ServerKey};
@@ -78,10 +79,10 @@ pub(crate) struct Net {
     pub(crate) next_beacon: Duration,
     /// When this device writes a rotation of the epoch's key, if one is due.
     pub(crate) rotate_at: Option<Duration>,
+    /// What is owed one beside the removals that name somebody.
+    pub(crate) debts: Debts,
     /// Its next checkpoint, if this device writes it.
     pub(crate) checkpoint: checkpoint::Plan,
-    /// Whether one is due although no removal asks for it.
-    pub(crate) rotation_owed: bool,
     /// The name server on its addresses, while it is up and the port is free.
     pub(crate) dns: Option<Server>,
     /// Why names are not answered, if they are not, and when to try again.
@@ -171,8 +172,8 @@ impl Net {
             beacon_counter: 0,
             next_beacon: Duration::ZERO,
             rotate_at: None,
+            debts: Debts::default(),
             checkpoint: checkpoint::Plan::default(),
-            rotation_owed: false,
             dns: None,
             dns_problem: None,
             problem: None,

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use mesh_core::rotation;
 use mesh_ledger::epoch;
-use mesh_ledger::ids::{BoxKey, DeviceId, NetworkId};
+use mesh_ledger::ids::{BoxKey, DeviceId, EventId, NetworkId};
 use mesh_ledger::keys::EpochKey;
+use mesh_ledger::state::Rank;
 use tracing::{info, warn};
 
 use super::{Net, Node};
@@ -19,8 +20,8 @@ const AGAIN: Duration = Duration::from_secs(30);
 impl Net {
     /// Sets or clears the moment at which this device writes a rotation.
     pub(crate) fn plan_rotation(&mut self, now: Duration) {
-        let unanswered = &self.ledger.authority().unanswered;
-        if (unanswered.is_empty() && !self.rotation_owed) || !self.is_member() {
+        let unanswered = self.unanswered();
+        if unanswered.is_empty() || !self.is_member() {
             self.rotate_at = None;
             return;
         }
@@ -44,6 +45,18 @@ impl Net {
         let devices: Vec<DeviceId> = devices.into_iter().map(|(_, id)| id).collect();
         self.rotate_at = Some(now + rotation::wait(&authors, &devices, &self.my_device()));
     }
+
+    /// The removals that a rotation by this device would answer.
+    fn unanswered(&mut self) -> BTreeSet<EventId> {
+        let mut unanswered = self.ledger.authority().unanswered.clone();
+        let me = self.state().member_of(&self.my_device());
+        // Another member's rotation would be void for those.
+        if me.is_some_and(|me| me.rank != Rank::Member) {
+            let (graph, fold) = (self.ledger.graph(), self.ledger.fold());
+            unanswered.extend(self.debts.owed(graph, fold));
+        }
+        unanswered
+    }
 }
 
 impl Node {
@@ -56,17 +69,12 @@ impl Node {
             return;
         }
         net.rotate_at = None;
-        if net.ledger.authority().unanswered.is_empty() && !net.rotation_owed {
+        if net.unanswered().is_empty() {
             return;
         }
         let before = net.ledger.graph().len();
         match self.rotate(id) {
-            Ok(()) => {
-                info!(network = %id, "later events are sealed under a new key");
-                if let Some(net) = self.nets.get_mut(&id) {
-                    net.rotation_owed = false;
-                }
-            }
+            Ok(()) => info!(network = %id, "later events are sealed under a new key"),
             Err(why) => {
                 warn!(network = %id, "the key was not changed: {why}");
                 if let Some(net) = self.nets.get_mut(&id) {

@@ -16,7 +16,7 @@ use tracing::warn;
 
 use super::members::{member_name, note};
 use super::{Signed, authoring, event_ref};
-use crate::clock::{now_ms, steady};
+use crate::clock::now_ms;
 use crate::node::{Net, Node};
 use crate::view::consequences;
 use crate::view::names::Names;
@@ -160,11 +160,6 @@ impl Node {
         };
         let event = first.ok_or_else(|| Error::new(Code::Failed, "there is nothing to sign"))?;
         let found = Consequences::between(net.ledger.graph(), &before, net.ledger.fold(), now_ms());
-        // Devices whose admission fell hold the key of the epoch, and no removal names them, so nobody else answers it.
-        if !found.devices_gone.is_empty() && net.ledger.authority().unanswered.is_empty() {
-            net.rotation_owed = true;
-            net.rotate_at = Some(steady());
-        }
         Ok(Done {
             event,
             network: net.name(),
