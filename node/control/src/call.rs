@@ -428,7 +428,7 @@ pub struct LogFilters {
     /// About this member, device, invite or event.
     pub about: Option<String>,
     /// Of this kind, as [`LogEntry::kind`](crate::view::LogEntry::kind) or one of
-    /// [`LogEntry::topics`](crate::view::LogEntry::topics) spells it.
+    /// [`LogEntry::topics`](crate::view::LogEntry::topics) spells it; or `void`: of any kind, and does not count.
     pub r#type: Option<String>,
     /// Those that have this event in their past, or whose author's clock said this or later.
     pub since: Option<Moment>,

@@ -39,7 +39,8 @@ pub struct Args {
     /// Only what is about this member, device, invite or event
     #[arg(long, value_name = "NAME|ID")]
     about: Option<String>,
-    /// Only events of this kind, such as admit, grant, remove, private, or finer: kick, leave, revoke, offer, tag, address
+    /// Only events of this kind, such as admit, grant, remove, private, or finer: kick, leave, revoke, offer, tag, address;
+    /// or void: those that do not count
     #[arg(long = "type", value_name = "KIND")]
     kind: Option<String>,
     /// Only what was signed after WHEN

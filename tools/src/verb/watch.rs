@@ -2,23 +2,21 @@
 
 mod exec;
 mod happening;
+mod seen;
 
-use std::collections::BTreeMap;
 use std::pin::pin;
 
 use mesh_control::audit::log::TOPICS;
-use mesh_control::call::{self, Cursor};
 use mesh_control::near::nearest;
-use mesh_control::state::State;
 use mesh_control::{Code, Error};
 use mesh_ledger::event::Act;
 
 use self::exec::{Ended, Runner};
 use self::happening::{Happening, LIVE};
+use self::seen::Seen;
 use crate::context::Context;
 use crate::follow::{self, Follower, Step};
 use crate::render::{self, Line};
-use crate::stored::LONG;
 
 /// Tell what happens, as it happens
 ///
@@ -53,7 +51,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> 
     let mut seen = Seen::default();
     for network in &state.networks {
         // From here on: what is behind us is in the log.
-        seen.read(&network.status.network.id, true, context).await?;
+        seen.begin(&network.status.network.id, context).await?;
     }
     let mut runner = Runner::start(args.exec);
     context.note(&[Line::quiet("watching; interrupt to end")]);
@@ -108,10 +106,9 @@ async fn happened(
         Step::Lost => context.note(&[Line::quiet("meshd has stopped; waiting for it")]),
         Step::Back(state) => {
             context.note(&[Line::quiet("meshd is back; what came meanwhile follows")]);
-            seen.restarted();
             for network in &state.networks {
                 let id = &network.status.network.id;
-                happenings.extend(seen.read(id, false, context).await?);
+                happenings.extend(seen.catch_up(id, context).await?);
             }
         }
     }
@@ -152,72 +149,4 @@ fn check(kind: &str) -> Result<(), Error> {
         Some(right) => error.hint(format!("mesh watch --type {right}")),
         None => error.hint("mesh watch --help"),
     })
-}
-
-/// How far the log of each network was read, by its id.
-#[derive(Default)]
-struct Seen(BTreeMap<String, Cursor>);
-
-impl Seen {
-    /// The daemon's counts of turns begin anew. What turned while it was away is in the log alone.
-    fn restarted(&mut self) {
-        for cursor in self.0.values_mut() {
-            cursor.turns = u64::MAX;
-        }
-    }
-
-    /// Reads the logs of the networks whose events changed.
-    async fn read_changed(
-        &mut self,
-        before: &State,
-        after: &State,
-        happenings: &mut Vec<Happening>,
-        context: &mut Context,
-    ) -> Result<(), Error> {
-        for network in &after.networks {
-            let status = &network.status;
-            let id = &status.network.id;
-            let same = before.networks.iter().any(|network| {
-                let old = &network.status;
-                old.network.id == *id
-                    && old.network.events == status.network.events
-                    && old.state_hash == status.state_hash
-            });
-            if !same {
-                happenings.extend(self.read(id, false, context).await?);
-            }
-        }
-        Ok(())
-    }
-
-    /// What is new in a network's log; nothing if it is to be skipped, or the network is gone by now.
-    async fn read(
-        &mut self,
-        network: &str,
-        skip: bool,
-        context: &mut Context,
-    ) -> Result<Vec<Happening>, Error> {
-        let after = self.0.get(network).cloned();
-        let call = call::Log {
-            network: Some(network.to_owned()),
-            limit: skip.then_some(1),
-            after,
-            ..call::Log::default()
-        };
-        let log = match context.call_waiting(call, LONG).await {
-            Err(error) if matches!(error.code, Code::NotRunning | Code::NotFound) => {
-                return Ok(Vec::new());
-            }
-            log => log?,
-        };
-        let happenings = if skip {
-            Vec::new()
-        } else {
-            happening::of_log(&log, network)
-        };
-        if let Some(cursor) = log.cursor {
-            self.0.insert(network.to_owned(), cursor);
-        }
-        Ok(happenings)
-    }
 }

@@ -7,7 +7,7 @@ use mesh_ledger::graph::Idx;
 use mesh_ledger::ids::{DeviceId, EventId, UserId};
 use mesh_ledger::past::Reading;
 
-use super::log::{TOPICS, topics, writes};
+use super::log::{TOPICS, VOID, topics, writes};
 use super::moment;
 use super::names::{Names, is_prefix};
 use crate::call::{LogFilters, Moment};
@@ -84,11 +84,17 @@ impl<'a> Filter<'a> {
             && self.kind.as_ref().is_none_or(|kind| {
                 self.reading.graph.event(idx).act().kind() == kind
                     || topics(self.reading, self.names, idx).contains(&kind.as_str())
+                    || (kind == VOID && self.is_void(idx))
             })
             && self
                 .about
                 .as_ref()
                 .is_none_or(|(text, found)| self.is_about(idx, text, found))
+    }
+
+    fn is_void(&self, idx: Idx) -> bool {
+        let verdict = self.reading.fold.verdicts.get(idx.0 as usize);
+        verdict.is_some_and(|verdict| !verdict.counts())
     }
 
     fn is_late_enough(&self, idx: Idx) -> bool {
@@ -197,11 +203,12 @@ fn something(reading: Reading<'_>, names: &Names, text: &str) -> Result<Found, E
     somebody(names, "about", text)
 }
 
-/// A kind or a topic.
+/// A kind, a topic, or what does not count.
 fn kind(text: &str) -> Result<String, Error> {
     let known: Vec<String> = Act::KINDS
         .into_iter()
         .chain(TOPICS)
+        .chain([VOID])
         .map(str::to_owned)
         .collect();
     if known.iter().any(|kind| kind == text) {

@@ -88,6 +88,9 @@ pub const TOPICS: [&str; 14] = [
     "approval",
 ];
 
+/// The word for events of whatever kind that do not count.
+pub const VOID: &str = "void";
+
 fn topic(write: &Write) -> &'static str {
     match write {
         Write::Host { .. } => "host",
