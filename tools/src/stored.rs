@@ -3,14 +3,17 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use mesh_control::audit::answer;
+use mesh_control::audit::names::is_prefix;
+use mesh_control::audit::{answer, network_name};
 use mesh_control::call::{self, Verb as CallVerb};
+use mesh_control::near::nearest;
 use mesh_control::{Code, Error, history, reply};
+use mesh_ledger::ids::UserId;
 use mesh_ledger::past::Reading;
 
 use crate::context::Context;
-use crate::offline;
 use crate::render::Line;
+use crate::{files, offline};
 
 /// The log.
 pub(crate) async fn log(call: call::Log, context: &mut Context) -> Result<reply::Log, Error> {
@@ -42,15 +45,69 @@ pub(crate) async fn past(call: call::Past, context: &mut Context) -> Result<hist
     ask(call, answer::past, context).await
 }
 
+/// The key of the member that is called so, has a device of that name, or whose key begins so.
+pub(crate) async fn member(name: &str, context: &mut Context) -> Result<UserId, Error> {
+    let asked = call::Member {
+        network: context.network(),
+        name: name.to_owned(),
+    };
+    let member = context.call(asked).await;
+    let member = match member {
+        Err(error) if error.code == Code::NotRunning => {
+            let found = from_copy(error, |reading| Ok(member_in(reading, name)), context)?;
+            return found.map_err(|(error, meant)| match meant {
+                Some(meant) => error.hint(context.retyped("mesh", name, &meant)),
+                None => error.hint(context.command(&["log", "--type", "admit"])),
+            });
+        }
+        member => context.suggest(member, &[name]).await?.member,
+    };
+    member.user.parse().map_err(|_| files::nonsense())
+}
+
+/// The member in a copy; else the error, and who was perhaps meant.
+fn member_in(reading: Reading<'_>, typed: &str) -> Result<UserId, (Error, Option<String>)> {
+    let state = &reading.fold.state;
+    let network = network_name(reading);
+    let name = typed
+        .strip_suffix(&format!(".{network}"))
+        .unwrap_or(typed)
+        .to_ascii_lowercase();
+    let named = state.user(&name).map(|member| member.user);
+    let of_host = || state.host(&name).map(|device| device.user);
+    let by_key = || {
+        let users = state.members.keys();
+        let mut users = users.filter(|user| is_prefix(&name, &user.to_string()));
+        users.next().filter(|_| users.next().is_none()).copied()
+    };
+    named.or_else(of_host).or_else(by_key).ok_or_else(|| {
+        let shown: String = typed.chars().take(64).collect();
+        let error = Error::new(Code::NotFound, format!("no member {shown} in {network}"));
+        let members = state.members.values();
+        let names: Vec<String> = members.map(|member| member.name.to_string()).collect();
+        (error, nearest(&name, &names))
+    })
+}
+
 async fn ask<V: CallVerb + Clone>(
     call: V,
     read: impl FnOnce(Reading<'_>, &V) -> Result<V::Answer, Error>,
     context: &mut Context,
 ) -> Result<V::Answer, Error> {
-    let not_running = match context.call_waiting(call.clone(), LONG).await {
-        Err(error) if error.code == Code::NotRunning => error,
-        answer => return answer,
-    };
+    match context.call_waiting(call.clone(), LONG).await {
+        Err(error) if error.code == Code::NotRunning => {
+            from_copy(error, |reading| read(reading, &call), context)
+        }
+        answer => answer,
+    }
+}
+
+/// Reads the stored copy, because no daemon runs.
+fn from_copy<T>(
+    not_running: Error,
+    read: impl FnOnce(Reading<'_>) -> Result<T, Error>,
+    context: &mut Context,
+) -> Result<T, Error> {
     let stored =
         offline::read(&context.state_folder(), context.network().as_deref()).map_err(|error| {
             match error.code {
@@ -69,7 +126,7 @@ async fn ask<V: CallVerb + Clone>(
         ));
     }
     context.note(&[Line::quiet(note)]);
-    read(stored.book.reading(), &call)
+    read(stored.book.reading())
 }
 
 /// A long history takes a while.

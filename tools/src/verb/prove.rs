@@ -3,22 +3,23 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use mesh_control::{Code, Error, call};
+use mesh_control::{Code, Error};
 use mesh_ledger::fold::fold;
 use mesh_ledger::gate::Gate;
 use mesh_ledger::graph::Graph;
-use mesh_ledger::ids::{NetworkId, UserId};
+use mesh_ledger::ids::NetworkId;
 use mesh_ledger::proof_file::{CannotProve, Claim, Proven, Signed, prove, verify};
 use serde::Serialize;
 
 use crate::context::Context;
 use crate::files::{self, Copy};
-use crate::render;
+use crate::{render, stored};
 
 /// Prove to somebody outside, in a file, that somebody is a member or an admin
 ///
 /// Whoever has the network's id checks it with mesh verify-proof, without a daemon and without being a member. The file
-/// holds the signed events that made it so, back to the network's first; names and addresses in them stay sealed.
+/// holds the signed events that made it so, back to the network's first; names and addresses in them stay sealed. Works
+/// while meshd does not run, too.
 #[derive(clap::Args)]
 #[command(arg_required_else_help = true)]
 pub struct Args {
@@ -123,11 +124,11 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> 
     }
     let (claim, copy) = match &args.what {
         What::Member { name } => {
-            let user = user(name, context).await?;
+            let user = stored::member(name, context).await?;
             (Claim::Member(user), files::events(context).await?)
         }
         What::Admin { name } => {
-            let user = user(name, context).await?;
+            let user = stored::member(name, context).await?;
             (Claim::Admin(user), files::events(context).await?)
         }
         What::Event { event } => {
@@ -167,17 +168,6 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> 
     };
     context.hint_elsewhere(&format!("mesh verify-proof {name} --network {}", copy.id));
     Ok(())
-}
-
-async fn user(name: &str, context: &mut Context) -> Result<UserId, Error> {
-    let member = context
-        .call(call::Member {
-            network: context.network(),
-            name: name.to_owned(),
-        })
-        .await;
-    let member = context.suggest(member, &[name]).await?.member;
-    member.user.parse().map_err(|_| files::nonsense())
 }
 
 fn graph(copy: &Copy) -> Result<Graph, Error> {

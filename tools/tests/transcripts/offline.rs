@@ -181,3 +181,27 @@ async fn without_a_daemon_the_history_is_read_from_the_stored_copy_and_nothing_i
     assert_eq!(everything_below(&root), before);
     desk.compare("history_offline");
 }
+
+#[tokio::test]
+async fn without_a_daemon_the_stored_copy_proves_who_is_what() {
+    let mut desk = Desk::without_daemon();
+    let root = desk.folder.path().to_owned();
+    let home = found(&root, "home", 5);
+    let [_, offer, _] = live(&home);
+    let network = home.file_name().unwrap().to_str().unwrap().to_owned();
+    let before = everything_below(&root.join("var"));
+    let file = |name: &str| root.join(name).display().to_string();
+    for typed in [
+        &format!("prove admin alice --out {}", file("admin")),
+        &format!("prove event {} --out {}", &offer[..8], file("event")),
+        &format!("verify-proof {} --network {network}", file("admin")),
+        &format!("verify-proof {} --network {network}", file("event")),
+        // Kicked meanwhile; and a slip.
+        &format!("prove member bob --out {}", file("none")),
+        &format!("prove member alcie --out {}", file("none")),
+    ] {
+        desk.pipe(typed).await;
+    }
+    assert_eq!(everything_below(&root.join("var")), before);
+    desk.compare("prove_offline");
+}
