@@ -275,22 +275,6 @@ impl State {
         self.members.get(&self.devices.get(device)?.user)
     }
 
-    /// Who let a member in, who let that one in, and so on, the member itself first. It ends at who founded the network or
-    /// took it over, or before a sponsor who is no member any more.
-    #[must_use]
-    pub fn lineage(&self, user: &UserId) -> Vec<&Member> {
-        let mut line: Vec<&Member> = Vec::new();
-        let mut next = self.members.get(user);
-        while let Some(member) = next {
-            if line.iter().any(|earlier| earlier.user == member.user) {
-                break;
-            }
-            line.push(member);
-            next = member.admitted_by.and_then(|by| self.members.get(&by));
-        }
-        line
-    }
-
     /// Whether a member's device belongs to an audience. A device that is no member's belongs to none.
     #[must_use]
     pub fn admits(&self, audience: &Audience, device: &DeviceId) -> bool {

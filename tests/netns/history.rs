@@ -7,6 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use crate::rotation::{end_term_since_invite, user};
 use crate::world::{LONG, Mesh, Node, SOON, agree, invite, join, log, members};
 
 #[test]
@@ -255,6 +256,69 @@ fn a_watch_runs_a_command_for_each_that_joins_and_nothing_else() {
         watching.log()
     );
     assert!(watching.log().contains("sh: done"), "{}", watching.log());
+}
+
+#[test]
+fn a_watch_tells_what_turned_while_the_daemon_was_away() {
+    let mesh = Mesh::new("watch restart", &["alice", "mallory"]);
+    let [mut alice, mallory]: [Node; 2] = mesh.nodes.try_into().ok().unwrap();
+    let _ = alice.mesh(&["admin", "grant", "mallory"]).ok();
+    eventually(SOON, "mallory is an admin", || {
+        mallory.mesh_json(&["networks"])["networks"][0]["rank"] == "admin"
+    });
+    let _ = invite(&mallory, &[]);
+    agree(&[&alice, &mallory], SOON);
+    let mut watching = start(&alice, "watch", &["watch"]);
+    eventually(SOON, "it watches", || watching.log().contains("watching"));
+    let mallory = user(&mallory);
+    alice.kill9();
+    end_term_since_invite(&alice, mallory);
+    alice.start();
+    let told = |watching: &Daemon, start: &str| {
+        let log = watching.log();
+        log.lines().filter(|line| line.starts_with(start)).count()
+    };
+    eventually(LONG, "the invite that turned void is told", || {
+        told(&watching, "home  void") == 1
+    });
+    assert_eq!(
+        told(&watching, "home  revoke"),
+        1,
+        "and why: {}",
+        watching.log()
+    );
+    interrupt(&mut watching);
+    assert_eq!(told(&watching, "home  void"), 1, "{}", watching.log());
+}
+
+#[test]
+fn why_names_a_sponsor_who_was_removed_since_and_goes_on_to_the_founder() {
+    let mut mesh = Mesh::new("why lineage", &["alice", "bob"]);
+    let ticket = invite(&mesh.nodes[0], &[]);
+    mesh.agree(SOON);
+    // Nobody but bob is there to let dave in.
+    mesh.nodes[0].stop();
+    let dave = mesh.lab.host("dave");
+    mesh.lan.plug(&dave, 9);
+    let dave = Node::new(dave);
+    join(&dave, &ticket);
+    mesh.nodes[0].start();
+    let alice = &mesh.nodes[0];
+    agree(&[alice, &mesh.nodes[1], &dave], LONG);
+    let before = alice.mesh(&["why", "dave:22"]).exits(1);
+    let line = |said: &str| {
+        let line = said.lines().find(|line| line.starts_with("member"));
+        line.unwrap().to_owned()
+    };
+    let _ = alice.mesh(&["kick", "bob"]).ok();
+    let after = alice.mesh(&["why", "dave:22"]).exits(1);
+    let kick = log(alice).into_iter().rfind(|entry| entry.kind == "remove");
+    let kick = kick.unwrap().id;
+    let bob = line(&before.stdout);
+    let bob = bob.split(", ").nth(1).unwrap();
+    assert!(bob.starts_with("bob "), "{before}");
+    let due = line(&before.stdout).replace(bob, &format!("{bob} (removed {})", &kick[..8]));
+    assert_eq!(line(&after.stdout), due);
 }
 
 /// Starts a `mesh` that runs until it is interrupted.

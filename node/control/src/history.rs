@@ -212,7 +212,8 @@ pub struct Why {
     pub lacks: Option<String>,
     /// Who can change that, and what to type there.
     pub remedy: Option<Remedy>,
-    /// Who let the wanted device's user in, who let that one in, and so on; the founder first.
+    /// Who let the wanted device's user in, who let that one in, and so on, members that were removed since included; who
+    /// founded the network, or took it over, first.
     pub lineage: Vec<Step>,
     /// The offer that opens the port.
     pub offer: Option<WhyOffer>,
@@ -243,6 +244,9 @@ pub struct Step {
     pub name: String,
     /// The event.
     pub event: EventRef,
+    /// What removed it since; absent for a member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed: Option<EventRef>,
 }
 
 /// An offer, as an explanation names it.

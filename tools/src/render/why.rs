@@ -1,6 +1,6 @@
 //! Why somebody may reach a port, from the genesis to the rule.
 
-use mesh_control::history::{Rule, Said, Why, WhyOffer, WhyPath};
+use mesh_control::history::{Rule, Said, Step, Why, WhyOffer, WhyPath};
 use mesh_control::view::{PeerReach, Proto};
 
 use super::history::whom;
@@ -11,11 +11,11 @@ use super::{Line, Look, Role};
 pub(crate) fn why(why: &Why, look: &Look) -> Vec<Line> {
     let mut lines = vec![headline(why)];
     if !why.lineage.is_empty() {
-        let steps: Vec<String> = why
-            .lineage
-            .iter()
-            .map(|step| format!("{} {}", step.name, step.event.short))
-            .collect();
+        let step = |step: &Step| match &step.removed {
+            Some(by) => format!("{} {} (removed {})", step.name, step.event.short, by.short),
+            None => format!("{} {}", step.name, step.event.short),
+        };
+        let steps: Vec<String> = why.lineage.iter().map(step).collect();
         lines.push(Line::plain(format!("member  {}", steps.join(", "))));
     }
     let offers = why.offer.iter().chain(&why.offers);

@@ -202,6 +202,7 @@ async fn why() {
     let step = |name: &str, event: &str| Step {
         name: name.to_owned(),
         event: examples::event(event),
+        removed: None,
     };
     let rule = |reason: Option<&str>, said| {
         Some(Rule {
@@ -248,6 +249,14 @@ async fn why() {
             command: "mesh share 5432/tcp --to alice".to_owned(),
         }),
         offer: None,
+        lineage: vec![
+            step("alice", "000f3e2a"),
+            Step {
+                removed: Some(examples::event("5e90a7f1")),
+                ..step("mallory", "2e6f0b1c")
+            },
+            step("carol", "7f3a91c2"),
+        ],
         r#in: rule(Some("not-offered"), Said::NoAnswer),
         ..allowed.clone()
     };

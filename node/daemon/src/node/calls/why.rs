@@ -16,7 +16,8 @@ use mesh_core::filter::{Reason, Verdict};
 use mesh_core::link::Frame;
 use mesh_core::peer::PeerId;
 use mesh_core::plan::Ruleset;
-use mesh_ledger::ids::{DeviceId, EventId, NetworkId};
+use mesh_ledger::event::Act;
+use mesh_ledger::ids::{DeviceId, EventId, NetworkId, UserId};
 use mesh_ledger::state::StandingOffer;
 
 use super::{Respond, event_ref};
@@ -270,14 +271,8 @@ impl Teller<'_> {
             }
             None => (None, None),
         };
-        let lineage = state.devices.get(&to).map(|device| {
-            let line = state.lineage(&device.user).into_iter().rev();
-            line.map(|member| Step {
-                name: member.name.to_string(),
-                event: event_ref(&member.admitted),
-            })
-            .collect()
-        });
+        let device = state.devices.get(&to);
+        let lineage = device.map(|device| lineage(self.net, self.names, &device.user));
         let offers = state.offers.range((to, 0)..=(to, u32::MAX));
         let now = self.question.now;
         let open_to_them = offers
@@ -407,6 +402,51 @@ impl Teller<'_> {
             command,
         })
     }
+}
+
+/// Who let a user in, who let that one in, and so on, the first of them in front. It begins with who founded the network or
+/// took it over.
+fn lineage(net: &Net, names: &Names, user: &UserId) -> Vec<Step> {
+    let (state, authority) = (net.state(), net.ledger.authority());
+    let mut line: Vec<(UserId, Step)> = Vec::new();
+    let mut next = Some(*user);
+    while let Some(user) = next.filter(|user| line.iter().all(|(earlier, _)| earlier != user)) {
+        let (name, admitted, by) = match state.members.get(&user) {
+            Some(member) => {
+                let name = member.name.to_string();
+                (name, member.admitted, member.admitted_by)
+            }
+            // Its admission was good, or nobody that it let in would be here.
+            None => match former(net, names, &user) {
+                Some((admitted, by)) => (names.user(&user), admitted, by),
+                None => break,
+            },
+        };
+        let step = Step {
+            name,
+            event: event_ref(&admitted),
+            removed: authority.removed_users.get(&user).map(event_ref),
+        };
+        line.push((user, step));
+        next = by;
+    }
+    line.into_iter().rev().map(|(_, step)| step).collect()
+}
+
+/// The last event that admitted a user who is no member any more, and who wrote it.
+fn former(net: &Net, names: &Names, user: &UserId) -> Option<(EventId, Option<UserId>)> {
+    let (graph, fold) = (net.ledger.graph(), net.ledger.fold());
+    fold.order.iter().rev().find_map(|idx| {
+        let counts = net.ledger.verdict(*idx).is_some_and(|it| it.counts());
+        let event = graph.event(*idx);
+        let by = match event.act() {
+            Act::Admit(act) if act.user == *user => names.user_of(&event.author()),
+            Act::Genesis(act) if act.owner == *user => None,
+            Act::OwnerSet(act) if act.successor == *user => None,
+            _ => return None,
+        };
+        counts.then(|| (event.id(), by))
+    })
 }
 
 fn here(command: String) -> Option<Remedy> {
