@@ -7,6 +7,7 @@ mod change;
 mod checkpoint;
 mod device;
 mod frames;
+mod import;
 mod join;
 mod links;
 mod mirrors;
@@ -21,7 +22,7 @@ mod spread;
 mod transfer;
 mod turns;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -104,6 +105,8 @@ pub(crate) enum Event {
     CodeArrived(Box<device::Arrived>),
     /// An attempt to become a further device has ended.
     Entered(Box<device::enter::Outcome>),
+    /// A file that is to be merged.
+    Import(Box<import::Import>),
     /// The machine's interfaces or addresses changed.
     Machine,
     /// Stop.
@@ -145,6 +148,8 @@ pub(crate) struct Node {
     hosting: Vec<mirrors::Hosting>,
     /// What tools have handed over for a later call.
     uploads: Uploads,
+    /// Files that are being merged, one after the other.
+    imports: VecDeque<import::Import>,
     /// Networks that are offered to a successor.
     offers_of_office: Vec<transfer::Offer>,
     events: mpsc::Sender<Event>,
@@ -198,6 +203,7 @@ impl Node {
             letters: Vec::new(),
             hosting: Vec::new(),
             uploads: Uploads::default(),
+            imports: VecDeque::new(),
             offers_of_office: Vec::new(),
             events,
             incoming,
@@ -303,6 +309,7 @@ impl Node {
             Event::CodeClaimed(claimed) => self.code_claimed(*claimed),
             Event::CodeArrived(arrived) => self.code_arrived(*arrived).await,
             Event::Entered(outcome) => self.entered(*outcome).await,
+            Event::Import(import) => self.imports.push_back(*import),
             Event::Machine => self.machine_changed().await,
             Event::Stop => {}
         }
@@ -310,6 +317,9 @@ impl Node {
 
     /// The earliest moment at which something is due.
     fn next_wake(&self) -> Duration {
+        if !self.imports.is_empty() {
+            return Duration::ZERO;
+        }
         let nets = self.nets.values().filter(|net| net.is_up());
         let nets = nets
             .flat_map(|net| [net.dialler.next(), Some(net.next_beacon), net.rotate_at])
@@ -330,6 +340,7 @@ impl Node {
     }
 
     async fn on_time(&mut self) {
+        self.import_step().await;
         let now = steady();
         self.settle_spreads(now);
         self.settle_questions(now);

@@ -30,7 +30,7 @@ use owner::new_words;
 pub(in crate::node) use removals::{Plan, name_of};
 use tokio::sync::oneshot;
 
-pub(super) use carry::TICKET;
+pub(super) use carry::{TICKET, network_id, not_in, parents_first};
 
 use super::{Net, Node};
 use crate::clock::now_ms;
@@ -127,7 +127,7 @@ impl Node {
             Call::WithKey(with) => return self.with_key(*with, respond).await,
             Call::Events(call) => self.events_of(&call),
             Call::Upload(call) => self.upload(call),
-            Call::SyncImport(call) => self.sync_import(&call).await,
+            Call::SyncImport(call) => return self.sync_import(&call, respond),
             Call::JoinRequest(call) => self.join_request(&call),
             Call::JoinAnswer(call) => self.join_answer(&call).await,
             Call::InviteAccept(call) => return self.invite_accept(&call, respond).await,

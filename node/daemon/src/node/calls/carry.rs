@@ -1,16 +1,13 @@
 //! What tools need to carry a network in a file: events out and in, and the two letters of a join without a link.
 
 use mesh_control::Bytes;
-use mesh_control::call::{
-    Carried, Events, InviteAccept, JoinAnswer, JoinRequest, SyncImport, Upload,
-};
+use mesh_control::call::{Carried, Events, InviteAccept, JoinAnswer, JoinRequest, Upload};
 use mesh_control::error::{Code, Error};
-use mesh_control::reply::{self, Damage, Reply};
+use mesh_control::reply::{self, Reply};
 use mesh_ledger::event::Event;
 use mesh_ledger::ids::{DeviceId, EventId, InviteKey, NetworkId};
 use mesh_ledger::mirror::letter::{Way, open, seal};
 use mesh_ledger::network::redeem::{Reply as Redeemed, Request};
-use mesh_ledger::parking::Source;
 use mesh_ledger::ticket::{Contact, ContactKind, Ticket};
 use mesh_os::dirs::{read_secret, write_secret};
 use tracing::info;
@@ -24,10 +21,6 @@ use crate::random;
 
 /// An answer holds about so many bytes of events: what they take as base64 is far below the longest line.
 const PAGE: usize = 6 << 20;
-/// So many events are merged at a time.
-const BATCH: usize = 4096;
-/// So many events are named.
-const NAMED: usize = 64;
 /// The most heads and contacts of a file.
 const MOST: usize = 256;
 
@@ -58,46 +51,6 @@ impl Node {
         let events = call.events.into_iter().map(|bytes| bytes.0).collect();
         let (upload, events) = self.uploads.add(call.upload, events, steady())?;
         Ok(Reply::Uploaded(reply::Uploaded { upload, events }))
-    }
-
-    pub(super) async fn sync_import(&mut self, call: &SyncImport) -> Result<Reply, Error> {
-        let events = self.uploads.take(call.upload)?;
-        let id = network_id(&call.network)?;
-        let net = self.nets.get_mut(&id).ok_or_else(|| not_in(&id))?;
-        let mut imported = reply::Imported {
-            network: net.name(),
-            added: 0,
-            known: 0,
-            waiting: 0,
-            missing: Vec::new(),
-            refused: Vec::new(),
-        };
-        let merged = tokio::task::block_in_place(|| {
-            for batch in parents_first(events).chunks(BATCH) {
-                let receipt = net.ledger.receive(Source::File, batch, now_ms())?;
-                imported.added += receipt.added.len() as u64;
-                imported.known += receipt.known as u64;
-                imported.waiting += receipt.parked as u64;
-                imported
-                    .refused
-                    .extend(receipt.refused.iter().map(|(id, why)| Damage {
-                        event: event_ref(id),
-                        problem: why.to_string(),
-                    }));
-            }
-            Ok(())
-        });
-        if imported.waiting > 0 {
-            let missing = net.ledger.missing();
-            imported.missing = missing.iter().take(NAMED).map(event_ref).collect();
-        }
-        imported.refused.truncate(NAMED);
-        info!(network = %imported.network, added = imported.added, "events came in a file");
-        // What was merged before a failure counts all the same.
-        self.changed(id, None).await;
-        let merged: Result<(), mesh_ledger::store::StoreError> = merged;
-        merged.map_err(|error| Error::new(Code::Failed, error.to_string()))?;
-        Ok(Reply::Imported(imported))
     }
 
     pub(super) fn join_request(&mut self, call: &JoinRequest) -> Result<Reply, Error> {
@@ -276,7 +229,7 @@ fn kept_ticket(folder: &std::path::Path) -> Result<Ticket, Error> {
 }
 
 /// Events so that parents come before their children, as far as their bytes tell; what is no event last.
-fn parents_first(events: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+pub(in crate::node) fn parents_first(events: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     let place = |bytes: &Vec<u8>| {
         let event = Event::decode_unverified(bytes).ok();
         event.map_or(u32::MAX, |event| event.header().lamport)
@@ -310,7 +263,7 @@ fn letter(joiner: &DeviceId, invite: &InviteKey, body: Vec<u8>) -> reply::Letter
     }
 }
 
-fn network_id(text: &str) -> Result<NetworkId, Error> {
+pub(in crate::node) fn network_id(text: &str) -> Result<NetworkId, Error> {
     text.parse().map_err(malformed)
 }
 
@@ -318,7 +271,7 @@ fn malformed(error: mesh_ledger::ids::BadId) -> Error {
     Error::new(Code::Usage, error.to_string())
 }
 
-fn not_in(id: &NetworkId) -> Error {
+pub(in crate::node) fn not_in(id: &NetworkId) -> Error {
     let message = format!("this device is not in network {}", id.short());
     Error::new(Code::NotFound, message).hint("mesh networks")
 }
