@@ -252,3 +252,48 @@ fn a_third_machine_checks_a_proof_with_nothing_but_the_networks_id() {
     let old = verify("admin", &id).ok();
     assert!(old.stdout.contains("\"whole\":false"), "{old}");
 }
+
+#[test]
+fn an_invite_in_a_file_names_members_that_no_lan_discovery_finds_while_its_maker_is_off() {
+    let mut mesh = Mesh::new("invite file", &["alice", "bob"]);
+    let carol = mesh.lab.host("carol");
+    mesh.lan.plug(&carol, 9);
+    // What announces members on the LAN does not reach her.
+    let rules = "table inet quiet {\nchain input {\ntype filter hook input priority 0\nudp dport 5353 drop\n}\n}\n";
+    let _ = carol.run_with("nft", &["-f", "-"], rules, LONG).ok();
+    let carol = Node::new(carol);
+    let [alice, _] = &mut mesh.nodes[..] else {
+        unreachable!()
+    };
+    let _ = alice.mesh(&["share", "22/tcp", "--to", "all"]).ok();
+    let _ = with_file(alice, &["invite", "--out"], "invite").ok();
+    carry(alice, &carol, "invite");
+    let named = with_file(&carol, &["invite", "inspect"], "invite").ok();
+    mesh.agree(SOON);
+    mesh.nodes[0].stop();
+
+    let joined = carol.mesh(&[
+        "join",
+        file(&carol, "invite").to_str().unwrap(),
+        "--as",
+        "carol",
+    ]);
+    let joined = joined.ok();
+    assert!(
+        joined.stdout.contains("bob"),
+        "bob let her in: {joined}; {named}"
+    );
+    let bob = &mesh.nodes[1];
+    agree(&[bob, &carol], SOON);
+    carol.reaches(addresses(bob).0, SOON);
+    // Once: the next who comes with a copy of the file is told so.
+    let dave = mesh.lab.host("dave");
+    mesh.lan.plug(&dave, 10);
+    let dave = Node::new(dave);
+    carry(&carol, &dave, "invite");
+    let path = file(&dave, "invite");
+    let refused = dave.mesh(&["join", path.to_str().unwrap(), "--as", "dave"]);
+    assert_eq!(refused.code, Some(6), "{refused}");
+    mesh.nodes[0].start();
+    agree(&[&mesh.nodes[0], &mesh.nodes[1], &carol], LONG);
+}

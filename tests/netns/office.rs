@@ -402,6 +402,63 @@ fn a_network_is_handed_over_between_two_live_machines() {
     mesh.agree(SOON);
 }
 
+#[test]
+fn with_user_keys_under_passphrases_a_network_changes_hands_as_the_owner_types_his() {
+    let mesh = Mesh::apart("handover passphrase", &["alice", "bob"]);
+    let [alice, bob] = &mesh.nodes[..] else {
+        unreachable!()
+    };
+    let created = alice.mesh_json(&["create", "home", "--as", "alice"]);
+    let words = text(&created, "recovery_words");
+    join(bob, &invite(alice, &[]));
+    mesh.all_know(2);
+    let _ = bob
+        .mesh_with(&["id", "protect", "-"], "correct horse\n")
+        .ok();
+    let file = alice.dir().join("words");
+    std::fs::write(&file, &words).unwrap();
+    // The owner's part takes the words alone, which nobody without them has; the successor's takes his key.
+    let line = format!(
+        "exec {} --root {} owner transfer bob - --for 1m < {}",
+        mesh_tests::lab::Binaries::find().path("mesh").display(),
+        alice.dir().display(),
+        file.display()
+    );
+    let mut offer: Daemon = alice.host.start("offer", "sh", &["-c", &line]);
+    eventually(SOON, "bob is told of the offer", || {
+        bob.mesh(&["owner", "accept", "--dry-run"]).code == Some(0)
+    });
+    let refused = bob.mesh(&["owner", "accept"]).exits(4);
+    assert!(refused.stderr.contains("passphrase"), "{refused}");
+    let given = ["--json", "owner", "accept", "--passphrase", "-"];
+    let _ = bob.mesh_with(&given, "battery staple\n").exits(4);
+    assert_eq!(owner(alice), "alice");
+    let said = bob.mesh_with(&given, "correct horse\n").ok().json_lines();
+    let new = text(&said[0], "recovery_words");
+    assert_eq!(text(&said[1], "owner"), "bob");
+    eventually(SOON, "the offering command ends well", || {
+        offer.ended().is_some()
+    });
+    mesh.agree(SOON);
+
+    // Alice takes it back by the new words; her own key is under a passphrase now.
+    let _ = alice
+        .mesh_with(&["id", "protect", "-"], "tr0ub4dor and 3\n")
+        .ok();
+    let refused = alice.mesh_with(&["owner", "recover", "-"], &new).exits(4);
+    assert!(refused.stderr.contains("passphrase"), "{refused}");
+    let secret = alice.dir().join("passphrase");
+    std::fs::write(&secret, "tr0ub4dor and 3\n").unwrap();
+    let from = format!("@{}", secret.display());
+    let recover = ["owner", "recover", "-", "--passphrase", &from];
+    let _ = alice.mesh_with(&recover, &words).exits(4);
+    let _ = alice.mesh_with(&recover, &new).ok();
+    mesh.agree(SOON);
+    for node in &mesh.nodes {
+        assert_eq!(owner(node), "alice", "on {}", node.name());
+    }
+}
+
 /// The names of the owner and the admins, as a host sees them, the most senior first.
 fn officers(host: &mesh_tests::lab::Host) -> Vec<String> {
     let admins = host.mesh_json(&["admin", "ls"]);
