@@ -21,14 +21,18 @@
 //!   that it does not cover, in each lane a suffix; by acts that bring such a device and that it does not cover (a device
 //!   that two users call theirs is found by either); and, of a user or a term, by admissions by that user's invites that it
 //!   does not cover, for the invite lapses with its issuer's terms.
-//! - A *term* that began, or did not, or otherwise. It is read by events of the holder's devices behind its start. An
-//!   invite is such an event, and lies in front of all its redemptions.
-//! - A removed device's *return*: read by events of the device behind it.
 //! - A *succession*: its own step.
 //! - What *closes an invite*: read by its redemptions that the closing does not know.
 //! - A *seal*: read by redemptions that it does not know, of invites that had expired by then. And it changes L.
 //! - A *pair* of user and device that came into being, or to which the device agreed: read by acts that bring the device
 //!   for another user.
+//!
+//! A *term* that began and did not before, or the other way round, and a removed device's *return* are read by much, and need
+//! no rule of their own: they change only with something above, which is read by an event in front of all their readers.
+//! Take a term that a grant began. It falls because a removal reaches the grant, which is one of its author's events that
+//! this removal does not cover; or because a removal of the new holder is concurrent with the grant or known to it, and then
+//! covers nothing that the holder wrote behind it; or because the granter's own term or return fell, which lie in its past.
+//! An owner's term changes with a succession. A return is an admission, and falls as a grant does.
 //!
 //! Acts of power themselves, closings and checkpoints change nothing in the state but what was said; why they are void is
 //! put down anew whenever P1 ran.

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod common;
+#[path = "increment/directed.rs"]
+mod directed;
 
 use common::history::{Dice, History};
 use common::open;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::authority::cast::{Cast, D};
 use crate::authority::walk::Closings;
-use crate::authority::{Began, Removal, Scope, Settled};
+use crate::authority::{Removal, Scope, Settled};
 use crate::event::Act;
 use crate::graph::{Graph, Idx};
 use crate::ids::EventId;
@@ -64,23 +64,7 @@ impl<'a> Changes<'a> {
                 changed = true;
             }
         }
-        let ranks = before.began.keys().chain(after.began.keys());
-        for rank in ranks.copied().collect::<BTreeSet<_>>() {
-            let (was, is) = (before.began.get(&rank), after.began.get(&rank));
-            if was != is {
-                for term in was.into_iter().chain(is) {
-                    self.term(term);
-                }
-                changed = true;
-            }
-        }
-        let returns = before.returns.keys().chain(after.returns.keys());
-        for key in returns.copied().collect::<BTreeSet<_>>() {
-            let of = |settled: &Settled| settled.returns.get(&key).cloned().unwrap_or_default();
-            for back in differing(&of(before), &of(after)) {
-                self.behind(back.admission, key.1);
-            }
-        }
+        changed |= before.began != after.began;
         for idx in self.cast.successions.iter().chain(&self.cast.removals) {
             if before.accepts(*idx) != after.accepts(*idx) {
                 self.event(*idx);
@@ -163,26 +147,6 @@ impl<'a> Changes<'a> {
                     !removal.covers(graph, admission)
                 });
             }
-        }
-    }
-
-    fn term(&mut self, term: &Began) {
-        let cast = self.cast;
-        for start in &term.starts {
-            self.event(*start);
-            for device in cast.devices_of(term.holder) {
-                self.behind(*start, *device);
-            }
-        }
-    }
-
-    /// Events of a device that have an event in their past.
-    fn behind(&mut self, event: Idx, device: D) {
-        let graph = self.graph;
-        for lane in graph.lanes_of(&self.cast.device_id(device)) {
-            let chain = &graph.lanes()[*lane as usize];
-            let first = chain.partition_point(|idx| !graph.precedes(event, *idx));
-            self.lane(*lane, first);
         }
     }
 

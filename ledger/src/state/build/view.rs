@@ -56,7 +56,7 @@ impl Build<'_> {
         }
         let offices = offices(authority, &people);
         for user in people {
-            self.show_member(state, authority, user, &offices, &mut devices);
+            self.show_member(state, authority, user, &offices);
         }
         for device in devices {
             self.show_device(state, authority, device, &mut offers);
@@ -85,7 +85,6 @@ impl Build<'_> {
         authority: &Authority,
         user: UserId,
         offices: &BTreeMap<UserId, (Seniority, EventId)>,
-        devices: &mut BTreeSet<DeviceId>,
     ) {
         let before = state.members.remove(&user);
         for tag in before.iter().flat_map(|member| &member.tags) {
@@ -96,7 +95,6 @@ impl Build<'_> {
                 }
             }
         }
-        let was = before.is_some();
         let person = self.book.people.get(&user);
         let shown = person.and_then(|person| Some((person, person.name.clone()?)));
         let after = match (shown, authority.members.get(&user)) {
@@ -116,12 +114,6 @@ impl Build<'_> {
             }),
             _ => None,
         };
-        if after.is_some() != was
-            && let Some(user) = self.cast.user(&user)
-        {
-            let of = self.cast.devices_of(user).iter();
-            devices.extend(of.map(|device| self.cast.device_id(*device)));
-        }
         for tag in after.iter().flat_map(|member| &member.tags) {
             state.tags.entry(tag.clone()).or_default().insert(user);
         }
