@@ -82,6 +82,7 @@ pub mod mirror;
 pub mod narrow;
 pub mod network;
 mod order;
+mod padded;
 pub mod parking;
 pub mod past;
 pub mod proof_file;

@@ -6,28 +6,28 @@
 //! sealing decides who reads, not who gets in.
 //!
 //! sealed = nonce (24) ‖ XChaCha20-Poly1305(length (2, big-endian) ‖ offer ‖ zeros up to a bucket) ‖ tag (16), bound to
-//! the network, the device and the slot. The nonce is a keyed hash of all that and the plaintext, as of an event's
-//! attributes.
+//! the network, the device and the slot. The nonce is a keyed hash of all that and the plaintext (`padded.rs`).
 //!
 //! The state takes the ciphertext, so that its hash is the same in and out of the audience. An inner part that does not
 //! open under the committed key, or is no offer, offers nothing to anybody, and nobody but its audience can tell.
 
-use chacha20poly1305::aead::{AeadInPlace, KeyInit};
-use chacha20poly1305::{Tag, XChaCha20Poly1305, XNonce};
 use zeroize::Zeroizing;
 
 use crate::epoch::KeyRing;
 use crate::event::attributes::{NarrowOffer, Offer};
 use crate::ids::{DeviceId, NetworkId};
 use crate::keys::EpochKey;
+use crate::padded::Form;
 use crate::state::{StandingOffer, State};
 
 /// What the plaintext, its length in front, is padded to: with what stands around it, each fills a bucket of the event's.
 pub const BUCKETS: [usize; 5] = [128, 384, 896, 1920, 2944];
 
-const NONCE: usize = 24;
-const TAG: usize = 16;
-const LENGTH: usize = 2;
+const FORM: Form = Form {
+    buckets: &BUCKETS,
+    nonce: "mesh offer nonce",
+    seal: "mesh offer seal",
+};
 
 /// An offer that is larger than the largest bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -46,16 +46,11 @@ pub fn seal(
     offer: &Offer,
 ) -> Result<NarrowOffer, TooLong> {
     let plain = Zeroizing::new(postcard::to_stdvec(offer).unwrap_or_default());
-    let mut padded = pad(&plain).ok_or(TooLong(plain.len()))?;
     let bound = bound(network, device, slot);
-    let nonce = nonce(key, &bound, &padded);
-    let tag = cipher(key)
-        .encrypt_in_place_detached(XNonce::from_slice(&nonce), &bound, &mut padded)
-        // Encryption fails only beyond 256 GB.
-        .map_err(|_| TooLong(plain.len()))?;
+    let sealed = FORM.seal(key, &bound, &plain);
     Ok(NarrowOffer {
         key: key.id(),
-        sealed: [&nonce[..], &padded[..], &tag[..]].concat(),
+        sealed: sealed.ok_or(TooLong(plain.len()))?,
     })
 }
 
@@ -68,26 +63,13 @@ pub fn open(
     slot: u32,
     narrow: &NarrowOffer,
 ) -> Option<Offer> {
-    if key.id() != narrow.key || !fits(narrow) {
+    if key.id() != narrow.key {
         return None;
     }
-    let (nonce, rest) = narrow.sealed.split_first_chunk::<NONCE>()?;
-    let (text, tag) = rest.split_last_chunk::<TAG>()?;
-    let mut plain = Zeroizing::new(text.to_vec());
-    cipher(key)
-        .decrypt_in_place_detached(
-            XNonce::from_slice(nonce),
-            &bound(network, device, slot),
-            &mut plain,
-            Tag::from_slice(tag),
-        )
-        .ok()?;
-    let (length, rest) = plain.split_first_chunk::<LENGTH>()?;
-    let text = rest.get(..usize::from(u16::from_be_bytes(*length)))?;
-    let (offer, behind) = postcard::take_from_bytes::<Offer>(text).ok()?;
+    let text = FORM.open(key, &bound(network, device, slot), &narrow.sealed)?;
+    let (offer, behind) = postcard::take_from_bytes::<Offer>(&text).ok()?;
     let encoded = Zeroizing::new(postcard::to_stdvec(&offer).ok()?);
-    let whole = behind.is_empty() && encoded[..] == *text && pad(text)?[..] == plain[..];
-    (whole && offer.bounded()).then_some(offer)
+    (behind.is_empty() && encoded == text && offer.bounded()).then_some(offer)
 }
 
 /// Shows the narrow offers that these keys open beside those that everybody can read.
@@ -120,43 +102,12 @@ pub(crate) fn opened(
 
 /// Whether it has a size that one can have.
 pub(crate) fn fits(narrow: &NarrowOffer) -> bool {
-    narrow
-        .sealed
-        .len()
-        .checked_sub(NONCE + TAG)
-        .is_some_and(|length| BUCKETS.contains(&length))
-}
-
-fn pad(plain: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    let length = u16::try_from(plain.len()).ok()?;
-    let bucket = *BUCKETS
-        .iter()
-        .find(|bucket| LENGTH + plain.len() <= **bucket)?;
-    let mut padded = Zeroizing::new(Vec::with_capacity(bucket));
-    padded.extend_from_slice(&length.to_be_bytes());
-    padded.extend_from_slice(plain);
-    padded.resize(bucket, 0);
-    Some(padded)
+    FORM.fits(narrow.sealed.len())
 }
 
 /// Of fixed length, so that nothing can be shifted between it and what follows in the nonce.
 fn bound(network: &NetworkId, device: &DeviceId, slot: u32) -> Vec<u8> {
     [&network.0[..], &device.0, &slot.to_be_bytes()].concat()
-}
-
-fn nonce(key: &EpochKey, bound: &[u8], padded: &[u8]) -> [u8; NONCE] {
-    let nonce_key = Zeroizing::new(blake3::derive_key("mesh offer nonce", key.as_bytes()));
-    let mut hasher = blake3::Hasher::new_keyed(&nonce_key);
-    hasher.update(bound);
-    hasher.update(padded);
-    let mut nonce = [0; NONCE];
-    nonce.copy_from_slice(&hasher.finalize().as_bytes()[..NONCE]);
-    nonce
-}
-
-fn cipher(key: &EpochKey) -> XChaCha20Poly1305 {
-    let seal_key = Zeroizing::new(blake3::derive_key("mesh offer seal", key.as_bytes()));
-    XChaCha20Poly1305::new((&*seal_key).into())
 }
 
 #[cfg(test)]
@@ -165,6 +116,7 @@ mod tests {
     use super::*;
     use crate::event::attributes::{Audience, MAX_AUDIENCE, Protocol, Service};
     use crate::ids::UserId;
+    use crate::padded::{NONCE, TAG};
 
     const NETWORK: NetworkId = NetworkId([1; 32]);
     const DEVICE: DeviceId = DeviceId([2; 32]);

@@ -1,25 +1,23 @@
 //! Sealing attributes to an epoch.
 //!
 //! sealed = nonce (24) ‖ XChaCha20-Poly1305(length (2, big-endian) ‖ attributes ‖ zeros up to a bucket) ‖ tag (16), with
-//! the event's header and act as associated data. The nonce is a keyed hash of header, act and plaintext: the crate needs
-//! no randomness, and a machine restored from a snapshot repeats no nonce for another text.
-
-use chacha20poly1305::aead::{AeadInPlace, KeyInit};
-use chacha20poly1305::{Tag, XChaCha20Poly1305, XNonce};
-use zeroize::Zeroizing;
+//! the event's header and act as associated data, and the nonce a keyed hash of header, act and plaintext (`padded.rs`).
 
 use crate::epoch::KeyRing;
 use crate::event::attributes::Opened;
 use crate::event::{Act, Attributes, BadEvent, Event, Header, prefix};
 use crate::ids::EpochId;
 use crate::keys::{DeviceSecret, EpochKey};
+use crate::padded::Form;
 
 /// What the plaintext, its length in front, is padded to.
 pub const BUCKETS: [usize; 6] = [128, 256, 512, 1024, 2048, 3072];
 
-const NONCE: usize = 24;
-const TAG: usize = 16;
-const LENGTH: usize = 2;
+const FORM: Form = Form {
+    buckets: &BUCKETS,
+    nonce: "mesh nonce",
+    seal: "mesh seal",
+};
 
 /// Attributes that cannot be sealed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,18 +47,11 @@ pub fn seal(
         return Err(SealError::Epoch);
     }
     let plain = attributes.encode();
-    let mut padded = pad(&plain).ok_or(SealError::TooLong(plain.len()))?;
-    let bound = prefix(header, act, NONCE + padded.len() + TAG)?;
-    let nonce = nonce(key, &bound, &padded);
-    let tag = cipher(key)
-        .encrypt_in_place_detached(XNonce::from_slice(&nonce), &bound, &mut padded)
-        // Encryption fails only beyond 256 GB.
-        .map_err(|_| SealError::TooLong(plain.len()))?;
-    let mut sealed = Vec::with_capacity(NONCE + padded.len() + TAG);
-    sealed.extend_from_slice(&nonce);
-    sealed.extend_from_slice(&padded);
-    sealed.extend_from_slice(&tag);
-    Ok(sealed)
+    let long = || SealError::TooLong(plain.len());
+    let length = FORM.sealed_length(plain.len()).ok_or_else(long)?;
+    // It states its own length in its fields.
+    let bound = prefix(header, act, length)?;
+    FORM.seal(key, &bound, &plain).ok_or_else(long)
 }
 
 /// Seals, if there is something to seal, and signs: the whole of making an event. The header's epoch is set here.
@@ -97,7 +88,8 @@ pub fn open(event: &Event, keys: &KeyRing) -> Opened {
     let Some(key) = keys.get(&event.header().epoch) else {
         return Opened::Pending;
     };
-    let Some(attributes) = decrypt(key, event.associated_data(), sealed)
+    let Some(attributes) = FORM
+        .open(key, event.associated_data(), sealed)
         .and_then(|plain| Attributes::decode(event.act(), &plain))
     else {
         return Opened::Broken;
@@ -110,61 +102,13 @@ pub fn open(event: &Event, keys: &KeyRing) -> Opened {
     Opened::Open(attributes)
 }
 
-fn decrypt(key: &EpochKey, bound: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    let (nonce, rest) = sealed.split_first_chunk::<NONCE>()?;
-    let (text, tag) = rest.split_last_chunk::<TAG>()?;
-    if !BUCKETS.contains(&text.len()) {
-        return None;
-    }
-    let mut plain = Zeroizing::new(text.to_vec());
-    cipher(key)
-        .decrypt_in_place_detached(
-            XNonce::from_slice(nonce),
-            bound,
-            &mut plain,
-            Tag::from_slice(tag),
-        )
-        .ok()?;
-    let (length, rest) = plain.split_first_chunk::<LENGTH>()?;
-    let text = rest.get(..usize::from(u16::from_be_bytes(*length)))?;
-    // One encoding: the least bucket, and zeros behind the text.
-    (pad(text)?[..] == plain[..]).then(|| Zeroizing::new(text.to_vec()))
-}
-
-fn pad(plain: &[u8]) -> Option<Vec<u8>> {
-    let length = u16::try_from(plain.len()).ok()?;
-    let bucket = *BUCKETS
-        .iter()
-        .find(|bucket| LENGTH + plain.len() <= **bucket)?;
-    let mut padded = Vec::with_capacity(bucket);
-    padded.extend_from_slice(&length.to_be_bytes());
-    padded.extend_from_slice(plain);
-    padded.resize(bucket, 0);
-    Some(padded)
-}
-
-fn nonce(key: &EpochKey, bound: &[u8], padded: &[u8]) -> [u8; NONCE] {
-    let nonce_key = Zeroizing::new(blake3::derive_key("mesh nonce", key.as_bytes()));
-    let mut hasher = blake3::Hasher::new_keyed(&nonce_key);
-    // `bound` states its own length in its fields, so the two parts cannot be shifted against each other.
-    hasher.update(bound);
-    hasher.update(padded);
-    let mut nonce = [0; NONCE];
-    nonce.copy_from_slice(&hasher.finalize().as_bytes()[..NONCE]);
-    nonce
-}
-
-fn cipher(key: &EpochKey) -> XChaCha20Poly1305 {
-    let seal_key = Zeroizing::new(blake3::derive_key("mesh seal", key.as_bytes()));
-    XChaCha20Poly1305::new((&*seal_key).into())
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::event::attributes::Write;
     use crate::ids::{EventId, NetworkId};
+    use crate::padded::{NONCE, TAG};
 
     fn device() -> DeviceSecret {
         DeviceSecret::from_seed(&[5; 32])
