@@ -1,8 +1,10 @@
-//! Events whose parents are not here yet, bounded per source: the oldest goes first.
+//! Events whose parents are not here yet, bounded per source: the oldest goes first. And the ids of events that were refused
+//! for good, as many as are worth remembering: what follows one of them waits for nothing, and nobody is asked for it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::event::Event;
+use crate::gate::Refusal;
 use crate::ids::{DeviceId, EventId};
 
 /// Where bytes came from.
@@ -28,6 +30,9 @@ pub struct Parking {
     waiting: BTreeMap<EventId, BTreeSet<EventId>>,
     queues: BTreeMap<Source, Queue>,
     serial: u64,
+    refused: BTreeMap<EventId, Refusal>,
+    /// The ids of those, the oldest first.
+    refusals: VecDeque<EventId>,
 }
 
 #[derive(Debug)]
@@ -49,6 +54,8 @@ impl Parking {
     pub const MAX_EVENTS: usize = 1024;
     /// The most bytes of parked events of one source.
     pub const MAX_BYTES: usize = 2 << 20;
+    /// The most refused events that are remembered.
+    pub const MAX_REFUSED: usize = 4096;
 
     /// An empty one.
     #[must_use]
@@ -127,19 +134,38 @@ impl Parking {
         ready
     }
 
-    /// An event will never come: hands out all that follow it.
-    pub fn refused(&mut self, id: &EventId) -> Vec<(Source, Event)> {
+    /// An event was refused for good: forgets all that follow it, and says which. What is refused is remembered.
+    pub fn refuse(&mut self, id: EventId, why: Refusal) -> Vec<(EventId, Refusal)> {
+        self.remember(id, why);
         let mut dropped = Vec::new();
-        let mut ids = vec![*id];
+        let mut ids = vec![id];
         while let Some(id) = ids.pop() {
             for child in self.waiting.remove(&id).unwrap_or_default() {
-                if let Some(parked) = self.take(&child) {
-                    dropped.push((parked.source, parked.event));
+                if self.take(&child).is_some() {
+                    self.remember(child, Refusal::FollowsRefused(id));
+                    dropped.push((child, Refusal::FollowsRefused(id)));
                     ids.push(child);
                 }
             }
         }
         dropped
+    }
+
+    /// Why an event was refused, if that is remembered.
+    #[must_use]
+    pub fn refusal(&self, id: &EventId) -> Option<&Refusal> {
+        self.refused.get(id)
+    }
+
+    fn remember(&mut self, id: EventId, why: Refusal) {
+        if self.refused.insert(id, why).is_none() {
+            self.refusals.push_back(id);
+        }
+        if self.refusals.len() > Self::MAX_REFUSED
+            && let Some(oldest) = self.refusals.pop_front()
+        {
+            self.refused.remove(&oldest);
+        }
     }
 
     /// A peer is gone: what it alone brought goes with it.
@@ -230,8 +256,24 @@ mod tests {
         parking.park(PEER, b, &[a.id()]);
         parking.park(PEER, a, &[EventId([7; 32])]);
         assert_eq!(parking.missing(), [EventId([7; 32])]);
-        assert_eq!(parking.refused(&EventId([7; 32])).len(), 2);
-        assert!(parking.is_empty());
+        let dropped = parking.refuse(EventId([7; 32]), Refusal::Foreign);
+        assert_eq!(dropped.len(), 2);
+        assert!(parking.is_empty() && parking.missing().is_empty());
+    }
+
+    #[test]
+    fn as_many_refusals_are_remembered_as_are_worth_it() {
+        let mut parking = Parking::new();
+        let id = |n: usize| EventId(*blake3::hash(&n.to_be_bytes()).as_bytes());
+        for n in 0..=Parking::MAX_REFUSED {
+            assert!(parking.refuse(id(n), Refusal::Foreign).is_empty());
+        }
+        // Twice is once.
+        parking.refuse(id(Parking::MAX_REFUSED), Refusal::Unproven);
+        assert_eq!(parking.refused.len(), Parking::MAX_REFUSED);
+        assert_eq!(parking.refusals.len(), Parking::MAX_REFUSED);
+        assert_eq!(parking.refusal(&id(0)), None);
+        assert_eq!(parking.refusal(&id(1)), Some(&Refusal::Foreign));
     }
 
     #[test]

@@ -45,9 +45,13 @@ impl<S: Store> Ledger<S> {
                 receipt.known += 1;
                 continue;
             }
+            if let Some(why) = self.parking.refusal(&id) {
+                receipt.refused.push((id, why.clone()));
+                continue;
+            }
             match Event::decode(bytes) {
                 Ok(event) => ready.push((source, event)),
-                Err(bad) => receipt.refused.push((id, bad.into())),
+                Err(bad) => self.refuse(id, bad.into(), &mut receipt),
             }
         }
         if let Source::Push(device) = source {
@@ -73,16 +77,15 @@ impl<S: Store> Ledger<S> {
                 }
                 Ok(Passage::Known(_)) => receipt.known += 1,
                 Ok(Passage::Missing(missing)) => {
-                    receipt.parked += 1;
-                    self.parking.park(source, event, &missing);
-                }
-                Err(why) => {
-                    receipt.refused.push((id, why));
-                    for (_, child) in self.parking.refused(&id) {
-                        let why = Refusal::FollowsRefused(id);
-                        receipt.refused.push((child.id(), why));
+                    let never = |id: &&EventId| self.parking.refusal(id).is_some();
+                    if let Some(parent) = missing.iter().find(never).copied() {
+                        self.refuse(id, Refusal::FollowsRefused(parent), &mut receipt);
+                    } else {
+                        receipt.parked += 1;
+                        self.parking.park(source, event, &missing);
                     }
                 }
+                Err(why) => self.refuse(id, why, &mut receipt),
             }
         }
         receipt.missing = self.missing();
@@ -123,5 +126,11 @@ impl<S: Store> Ledger<S> {
         self.refold();
         self.publish(before);
         Ok(receipt)
+    }
+
+    /// What follows a refused event waits no longer, and is refused too.
+    fn refuse(&mut self, id: EventId, why: Refusal, receipt: &mut Receipt) {
+        receipt.refused.push((id, why.clone()));
+        receipt.refused.extend(self.parking.refuse(id, why));
     }
 }

@@ -48,6 +48,56 @@ fn a_device_that_floods_is_slowed_and_never_refused() {
     carol.join(&ticket, &mut alice).unwrap();
 }
 
+#[test]
+fn what_follows_a_refused_event_is_refused_and_nobody_is_asked_for_it_again() {
+    let (mut alice, mut bob) = (Peer::founder(), Peer::new(2));
+    let (_, ticket) = alice.invite(5, 1);
+    bob.join(&ticket, &mut alice).unwrap();
+    let last = bob.rename("tower");
+    let device = bob.device.clone();
+    let source = Source::Sync(bob.id());
+    let ledger = alice.ledger();
+    let receive = |ledger: &mut Ledger<MemoryStore>, events: &[&Event]| {
+        let bytes: Vec<Vec<u8>> = events.iter().map(|event| event.bytes().to_vec()).collect();
+        ledger.receive(source, &bytes, NOW).unwrap()
+    };
+    assert_eq!(receive(ledger, &[&last]).added.len(), 1);
+    let on = |parent: &Event, ahead: u32| {
+        let header = Header {
+            network: parent.network(),
+            author: device.public(),
+            seq: parent.header().seq + 1,
+            lamport: parent.header().lamport + ahead,
+            time: NOW,
+            epoch: EpochId::NONE,
+            parents: vec![parent.id()],
+        };
+        Event::sign(&header, &Act::Merge, &[], &device).unwrap()
+    };
+    // Its lamport runs ahead, as far as it can.
+    let bad = on(&last, (1 << 31) - 1 - last.header().lamport);
+    let wild = on(&last, 7);
+    let child = on(&wild, 1);
+    let grandchild = on(&child, 1);
+    let receipt = receive(ledger, &[&grandchild, &child]);
+    assert_eq!((receipt.parked, receipt.missing), (2, vec![wild.id()]));
+    let receipt = receive(ledger, &[&bad, &wild]);
+    let refused: Vec<EventId> = receipt.refused.iter().map(|(id, _)| *id).collect();
+    assert_eq!(refused, [wild.id(), child.id(), grandchild.id(), bad.id()]);
+    assert_eq!((ledger.parked(), ledger.missing()), (0, Vec::new()));
+    // Whoever offers them again, in whatever order, is told the same, and asked for nothing.
+    for again in [&grandchild, &child, &wild, &bad] {
+        let receipt = receive(ledger, &[again]);
+        assert_eq!(receipt.refused.len(), 1, "{again:?}");
+        assert_eq!((receipt.parked, receipt.missing), (0, Vec::new()));
+    }
+    let last_of_them = on(&grandchild, 1);
+    let receipt = receive(ledger, &[&last_of_them]);
+    let why = Refusal::FollowsRefused(grandchild.id());
+    assert_eq!(receipt.refused, [(last_of_them.id(), why)]);
+    assert_eq!((ledger.parked(), ledger.missing()), (0, Vec::new()));
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig { cases: 24, ..Default::default() })]
 
