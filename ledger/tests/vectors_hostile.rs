@@ -1,28 +1,28 @@
 //! Frozen vectors, damaged in every way at hand, and plain noise: no decoder panics, and what decodes has one encoding.
 #![allow(clippy::unwrap_used)]
 
+use mesh_ledger::carry::Carry;
+use mesh_ledger::code::Code;
 use mesh_ledger::epoch::HandedKey;
 use mesh_ledger::event::attributes::Attributes;
 use mesh_ledger::event::{Act, Event};
 use mesh_ledger::ids::{DeviceId, NetworkId};
 use mesh_ledger::mirror::{self, letter};
 use mesh_ledger::network::redeem::{Challenge, Reply, Request};
+use mesh_ledger::proof_file::ProofFile;
 use mesh_ledger::recovery::RecoveryWords;
 use mesh_ledger::ticket::Ticket;
 use mesh_ledger::wire::Message;
 use proptest::prelude::*;
 
+#[allow(dead_code, unreachable_pub)]
+#[path = "vectors/frozen.rs"]
+mod file;
+
 const FILE: &str = include_str!("vectors/v1.txt");
 
 fn frozen() -> Vec<(&'static str, Vec<u8>)> {
-    FILE.lines()
-        .filter(|line| !line.starts_with('#'))
-        .map(|line| {
-            let (name, hex) = line.split_once(' ').unwrap();
-            let bytes = data_encoding::HEXLOWER.decode(hex.as_bytes()).unwrap();
-            (name, bytes)
-        })
-        .collect()
+    file::read(FILE).into_iter().collect()
 }
 
 /// Puts bytes through every decoder.
@@ -52,10 +52,20 @@ fn decode_everywhere(bytes: &[u8], acts: &[Act]) {
     let _ = Request::decode(bytes);
     let _ = Reply::decode(bytes);
     let _ = HandedKey::decode(bytes);
+    if let Ok(found) = Carry::read(bytes) {
+        assert_eq!(
+            Carry::read(&found.carry.write()).unwrap().carry,
+            found.carry
+        );
+    }
+    if let Ok(proof) = ProofFile::decode(bytes) {
+        assert_eq!(proof.encode(), bytes);
+    }
     if let Ok(text) = std::str::from_utf8(bytes) {
         let _ = text.parse::<Ticket>();
         let _ = text.parse::<RecoveryWords>();
         let _ = text.parse::<mirror::ServerAddress>();
+        let _ = text.parse::<Code>();
     }
 }
 

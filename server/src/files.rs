@@ -16,6 +16,9 @@ pub enum FilesError {
     /// Others may read or write it.
     #[error("{0} is open to others: its mode must be {1:o}; check who read it, then chmod it")]
     Open(PathBuf, u32),
+    /// A later release wrote it.
+    #[error("{0} was written by a later release of mesh-server: upgrade mesh-server")]
+    Later(PathBuf),
     /// It has the wrong length.
     #[error("{0} is damaged: it must hold {1} bytes; restore it from a backup")]
     Damaged(PathBuf, usize),
@@ -45,28 +48,40 @@ fn private(path: &Path, metadata: &std::fs::Metadata, mode: u32) -> Result<(), F
     Ok(())
 }
 
-/// A secret of `N` random bytes in a file, made if there is none.
+/// The format of a secret's file: its first byte.
+const VERSION: u8 = 1;
+
+/// A secret of `N` random bytes in a file, behind a byte that says its format; made if there is none.
 pub(crate) fn secret<const N: usize>(path: &Path) -> Result<Zeroizing<[u8; N]>, FilesError> {
     let file = match OpenOptions::new().read(true).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let mut secret = Zeroizing::new([0; N]);
             getrandom::fill(secret.as_mut()).map_err(|_| FilesError::Random)?;
-            write(path, secret.as_ref())?;
+            let mut bytes = Zeroizing::new(Vec::with_capacity(1 + N));
+            bytes.push(VERSION);
+            bytes.extend_from_slice(secret.as_ref());
+            write(path, &bytes)?;
             return Ok(secret);
         }
         Err(error) => return Err(at(path)(error)),
     };
     private(path, &file.metadata().map_err(at(path))?, 0o600)?;
     let mut secret = Zeroizing::new([0; N]);
-    let mut more = [0; 1];
+    let (mut version, mut more) = ([0; 1], [0; 1]);
     let mut file = file;
-    let whole =
-        file.read_exact(secret.as_mut()).is_ok() && file.read(&mut more).map_err(at(path))? == 0;
+    let versioned = file.read_exact(&mut version).is_ok();
+    if versioned && version[0] > VERSION {
+        return Err(FilesError::Later(path.to_owned()));
+    }
+    let whole = versioned
+        && version[0] == VERSION
+        && file.read_exact(secret.as_mut()).is_ok()
+        && file.read(&mut more).map_err(at(path))? == 0;
     if whole {
         Ok(secret)
     } else {
-        Err(FilesError::Damaged(path.to_owned(), N))
+        Err(FilesError::Damaged(path.to_owned(), 1 + N))
     }
 }
 
@@ -154,16 +169,35 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert!(matches!(
             secret::<16>(&path),
-            Err(FilesError::Damaged(_, 16))
+            Err(FilesError::Damaged(_, 17))
         ));
         assert!(matches!(
             secret::<33>(&path),
-            Err(FilesError::Damaged(_, 33))
+            Err(FilesError::Damaged(_, 34))
         ));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
         assert!(matches!(secret::<32>(&path), Err(FilesError::Open(..))));
         std::fs::set_permissions(&home, std::fs::Permissions::from_mode(0o755)).unwrap();
         assert!(matches!(folder(&home), Err(FilesError::Open(..))));
+    }
+
+    #[test]
+    fn a_secret_of_a_later_release_is_left_as_it_is_and_says_so() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("server.key");
+        let later = [&[2; 1][..], &[7; 50]].concat();
+        write(&path, &later).unwrap();
+        let refused = secret::<32>(&path).unwrap_err();
+        assert!(matches!(refused, FilesError::Later(_)));
+        assert!(refused.to_string().contains("upgrade mesh-server"));
+        assert_eq!(std::fs::read(&path).unwrap(), later);
+        for bad in [&[][..], &[1], &[0; 33]] {
+            write(&path, bad).unwrap();
+            assert!(matches!(
+                secret::<32>(&path),
+                Err(FilesError::Damaged(_, 33))
+            ));
+        }
     }
 
     #[test]

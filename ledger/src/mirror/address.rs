@@ -2,6 +2,8 @@
 //!
 //! KEY is the server's public key in base32 (52 characters): whoever answers at the address must hold its other half, so
 //! no name service or certificate authority is trusted. HOST is a DNS name, an IPv4 address or an IPv6 address in brackets.
+//!
+//! That is format 1. A later one writes its number and a full stop behind the `#`, where no key has either.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -15,6 +17,7 @@ use crate::ids::{NetworkId, ServerKey};
 use crate::keys::ServerSecret;
 use crate::text::Note;
 
+const FORMAT: u32 = 1;
 /// The longest host name.
 pub const MAX_HOST: usize = 80;
 
@@ -72,6 +75,9 @@ pub enum BadServer {
     /// The host is neither a DNS name nor an address.
     #[error("{0:?} is neither a DNS name nor an address (an IPv6 address stands in brackets)")]
     Host(String),
+    /// It is of a format that this release does not read.
+    #[error("the server's address is of a later release (this one reads format 1): upgrade mesh on this machine")]
+    Later,
     /// The key was mistyped or cut.
     #[error("the server's key, behind the #, has a typing error: copy it again, whole")]
     Key,
@@ -160,6 +166,11 @@ impl FromStr for ServerAddress {
             return Err(shown());
         }
         let (place, rest) = text.split_once('#').ok_or_else(shown)?;
+        if let Some((format, _)) = rest.split_once('.')
+            && format.parse::<u32>().is_ok_and(|format| format > FORMAT)
+        {
+            return Err(BadServer::Later);
+        }
         let (key, permit) = match rest.split_once('/') {
             Some((key, permit)) => (key, Some(read_permit(permit).ok_or(BadServer::Key)?)),
             None => (rest, None),
@@ -284,6 +295,20 @@ mod tests {
             &"a".repeat(1000),
         ] {
             assert!(text.parse::<ServerAddress>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_a_later_release_says_that_an_upgrade_reads_it() {
+        let text = example("a", None).to_string();
+        let (place, key) = text.split_once('#').unwrap();
+        for later in [format!("{place}#2.{key}"), format!("?#17.{key}/x#y")] {
+            let refused = later.parse::<ServerAddress>().unwrap_err();
+            assert_eq!(refused, BadServer::Later);
+            assert!(refused.to_string().contains("upgrade mesh"));
+        }
+        for never in [format!("{place}#1.{key}"), format!("{place}#.{key}")] {
+            assert_eq!(never.parse::<ServerAddress>(), Err(BadServer::Key));
         }
     }
 

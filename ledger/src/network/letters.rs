@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 use super::Ledger;
 use super::redeem::Request;
 use crate::ids::{DeviceId, EventId, InviteKey};
-use crate::mirror::letter::{Way, open};
+use crate::mirror::letter::{BadLetter, Way, open};
 use crate::store::Store;
 
 /// A redemption that this device could open.
@@ -20,25 +20,27 @@ pub struct Opened {
 }
 
 impl<S: Store> Ledger<S> {
-    /// Opens a redemption with the contact secret of the invite whose key it names; `None` if no invite known here opens
-    /// it.
-    #[must_use]
+    /// Opens a redemption with the contact secret of the invite whose key it names.
+    ///
+    /// # Errors
+    /// [`BadLetter`] if no invite known here opens it.
     pub fn open_redemption(
         &self,
         joiner: &DeviceId,
         invite: &InviteKey,
         body: &[u8],
-    ) -> Option<Opened> {
+    ) -> Result<Opened, BadLetter> {
         let invites = self.state().invites.iter();
         let (id, invite) = invites
             .filter(|(_, issued)| issued.key == *invite)
-            .min_by_key(|(_, issued)| issued.closed.is_some())?;
+            .min_by_key(|(_, issued)| issued.closed.is_some())
+            .ok_or(BadLetter::Closed)?;
         let contact = Zeroizing::new(invite.contact);
         let opened = open(&contact, &self.network, joiner, Way::Redemption, body)?;
-        Some(Opened {
+        Ok(Opened {
             invite: *id,
             contact,
-            request: Request::decode(&opened)?,
+            request: Request::decode(&opened).ok_or(BadLetter::Closed)?,
         })
     }
 }

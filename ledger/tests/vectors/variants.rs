@@ -1,15 +1,17 @@
 //! Each variant of each type that is written has its frozen vector. Who adds a variant finds that this file does not compile,
 //! adds it here, and then finds that its vector lacks.
 
+use mesh_ledger::carry::Kind;
 use mesh_ledger::event::Act;
 use mesh_ledger::event::act::{InviteKind, Target};
 use mesh_ledger::event::attributes::{Attributes, Audience, Protocol, Service, Write};
 use mesh_ledger::mirror::message::{Failure, Refusal, Standing};
 use mesh_ledger::mirror::{Request, Response, Role};
 use mesh_ledger::network::redeem::{Proof, RedeemError, Reply};
+use mesh_ledger::proof_file::Claim;
 use mesh_ledger::wire::Message;
 
-use super::{acts, attributes, mirror, replies, sync};
+use super::{acts, attributes, files, mirror, replies, sync};
 
 /// Fails unless each of all variants of a type is among some values.
 macro_rules! all_of {
@@ -278,5 +280,26 @@ fn every_variant_of_what_devices_and_servers_say_has_a_vector() {
         Failure::Disk,
         Failure::Quota,
         Failure::NotFound,
+    );
+}
+
+#[test]
+fn every_variant_of_a_file_and_a_proof_has_a_vector() {
+    let kinds = files::carries().into_iter().map(|(_, carry)| carry.kind);
+    all_of!(
+        Kind,
+        kinds.collect(),
+        Kind::History,
+        Kind::Invite,
+        Kind::Request,
+        Kind::Answer,
+    );
+    let claims = files::proofs().into_iter().map(|(_, proof)| proof.claim);
+    all_of!(
+        Claim,
+        claims.collect(),
+        Claim::Member(_),
+        Claim::Admin(_),
+        Claim::Event(_),
     );
 }

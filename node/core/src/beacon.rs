@@ -6,7 +6,8 @@
 //! sealed under the newest epoch key that device holds, so that what carries it learns nothing; nothing of it enters the
 //! ledger.
 //!
-//! Bytes: the epoch's first 8 bytes, a 24-byte nonce, XChaCha20-Poly1305 over postcard of the beacon and its signature.
+//! Bytes: the version, 1; the epoch's first 8 bytes, a 24-byte nonce, XChaCha20-Poly1305 over postcard of the beacon and its
+//! signature.
 //! The nonce is a keyed hash of the plaintext, which a counter and a signature make unique.
 
 use std::collections::BTreeMap;
@@ -32,6 +33,19 @@ pub const MAX_ADDRESSES: usize = 6;
 pub const MAX_TIPS: usize = MAX_SERVERS + 2;
 /// The most bytes of one.
 pub const MAX_BEACON: usize = 1536;
+
+const VERSION: u8 = 1;
+
+/// Why a beacon says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadBeacon {
+    /// It was not sealed under a key at hand, or is none that its device signed.
+    #[error("it is no beacon that its device signed under a key known here")]
+    Closed,
+    /// It is of a format that this release does not read.
+    #[error("a later release of mesh sent it: upgrade mesh on this machine")]
+    Later,
+}
 
 /// What a device says of itself now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,19 +84,32 @@ impl Beacon {
         let ciphertext = cipher(key)
             .encrypt(XNonce::from_slice(nonce), sealed.as_slice())
             .ok()?;
-        Some([&key.id().0[..8], nonce, &ciphertext].concat())
+        Some([&[VERSION], &key.id().0[..8], nonce, &ciphertext].concat())
     }
 
-    /// Opens with whichever of `keys` it was sealed under; `None` if it is not a beacon that its device signed.
-    #[must_use]
+    /// Opens with whichever of `keys` it was sealed under.
+    ///
+    /// # Errors
+    /// [`BadBeacon`]. That it is of a later release is what its first byte says, which anybody can write.
     pub fn open<'a>(
         bytes: &[u8],
         network: &NetworkId,
         keys: impl IntoIterator<Item = &'a EpochKey>,
-    ) -> Option<Self> {
-        if bytes.len() > MAX_BEACON {
-            return None;
+    ) -> Result<Self, BadBeacon> {
+        match bytes {
+            [VERSION, rest @ ..] if bytes.len() <= MAX_BEACON => {
+                Self::unseal(rest, network, keys).ok_or(BadBeacon::Closed)
+            }
+            [version, ..] if *version > VERSION => Err(BadBeacon::Later),
+            _ => Err(BadBeacon::Closed),
         }
+    }
+
+    fn unseal<'a>(
+        bytes: &[u8],
+        network: &NetworkId,
+        keys: impl IntoIterator<Item = &'a EpochKey>,
+    ) -> Option<Self> {
         let (epoch, rest) = bytes.split_first_chunk::<8>()?;
         let (nonce, ciphertext) = rest.split_first_chunk::<24>()?;
         let key = keys.into_iter().find(|key| key.id().0[..8] == epoch[..])?;
@@ -166,6 +193,8 @@ mod tests {
     use mesh_ledger::keys::ServerSecret;
     use mesh_ledger::mirror::{Chain, Tip};
 
+    const CLOSED: Result<Beacon, BadBeacon> = Err(BadBeacon::Closed);
+
     fn secret() -> DeviceSecret {
         DeviceSecret::from_seed(&[1; 32])
     }
@@ -198,10 +227,10 @@ mod tests {
         let other = EpochKey::from_bytes([3; 32]);
         assert_eq!(
             Beacon::open(&bytes, &network, [&other, &key]),
-            Some(beacon(1))
+            Ok(beacon(1))
         );
-        assert_eq!(Beacon::open(&bytes, &network, [&other]), None);
-        assert_eq!(Beacon::open(&bytes, &NetworkId([9; 32]), [&key]), None);
+        assert_eq!(Beacon::open(&bytes, &network, [&other]), CLOSED);
+        assert_eq!(Beacon::open(&bytes, &NetworkId([9; 32]), [&key]), CLOSED);
     }
 
     #[test]
@@ -210,7 +239,7 @@ mod tests {
         let bytes = beacon(1)
             .seal(&network, &DeviceSecret::from_seed(&[7; 32]), &key)
             .unwrap();
-        assert_eq!(Beacon::open(&bytes, &network, [&key]), None);
+        assert_eq!(Beacon::open(&bytes, &network, [&key]), CLOSED);
     }
 
     #[test]
@@ -220,9 +249,23 @@ mod tests {
         for at in 0..bytes.len() {
             let mut bad = bytes.clone();
             bad[at] ^= 1;
-            assert_eq!(Beacon::open(&bad, &network, [&key]), None);
-            assert_eq!(Beacon::open(&bytes[..at], &network, [&key]), None);
+            assert!(Beacon::open(&bad, &network, [&key]).is_err());
+            assert_eq!(Beacon::open(&bytes[..at], &network, [&key]), CLOSED);
         }
+    }
+
+    #[test]
+    fn a_beacon_of_a_later_release_says_that_an_upgrade_reads_it() {
+        let (network, key) = (NetworkId([1; 32]), EpochKey::from_bytes([2; 32]));
+        let mut bytes = beacon(1).seal(&network, &secret(), &key).unwrap();
+        bytes[0] += 1;
+        assert_eq!(
+            Beacon::open(&bytes, &network, [&key]),
+            Err(BadBeacon::Later)
+        );
+        assert!(BadBeacon::Later.to_string().contains("upgrade mesh"));
+        bytes[0] = 0;
+        assert_eq!(Beacon::open(&bytes, &network, [&key]), CLOSED);
     }
 
     #[test]

@@ -181,14 +181,14 @@ fn a_letter_under_another_secret_or_of_another_joiner_is_not_read() {
     let other = alice.id();
     let ledger = alice.ledger();
     let right = sealed(&ticket.contact());
-    assert!(ledger.open_redemption(&carol.id(), &key, &right).is_some());
-    assert!(ledger.open_redemption(&other, &key, &right).is_none());
+    assert!(ledger.open_redemption(&carol.id(), &key, &right).is_ok());
+    assert!(ledger.open_redemption(&other, &key, &right).is_err());
     let unknown = InviteKey([1; 32]);
     assert!(
         ledger
             .open_redemption(&carol.id(), &unknown, &right)
-            .is_none()
+            .is_err()
     );
     let wrong = sealed(&[0; 32]);
-    assert!(ledger.open_redemption(&carol.id(), &key, &wrong).is_none());
+    assert!(ledger.open_redemption(&carol.id(), &key, &wrong).is_err());
 }

@@ -1,6 +1,6 @@
 //! What peers say on their links.
 
-use mesh_core::beacon::Beacon;
+use mesh_core::beacon::{BadBeacon, Beacon};
 use mesh_core::desired::{device_id, peer_id};
 use mesh_core::link::{Frame, Refusal, event_frames};
 use mesh_core::peer::PeerId;
@@ -167,8 +167,17 @@ impl Node {
         let Some(net) = self.nets.get_mut(&id) else {
             return;
         };
-        let Some(beacon) = Beacon::open(bytes, &id, net.ledger.keys().iter()) else {
-            return;
+        let beacon = match Beacon::open(bytes, &id, net.ledger.keys().iter()) {
+            Ok(beacon) => beacon,
+            Err(why) => {
+                if why == BadBeacon::Later
+                    && let Some(linked) = self.links.get_mut(&link)
+                    && !std::mem::replace(&mut linked.later, true)
+                {
+                    warn!(network = %id, "a beacon by way of {}: {why}", device_id(&linked.peer).short());
+                }
+                return;
+            }
         };
         let device = beacon.device;
         if device == net.my_device() || !net.state().devices.contains_key(&device) {

@@ -54,6 +54,8 @@ pub(crate) struct Linked {
     pub(crate) carrier: Arc<IrohCarrier>,
     /// The keys of narrow offers that were asked for over it.
     pub(crate) asked: BTreeSet<EpochId>,
+    /// Whether a beacon came over it that this release does not read.
+    pub(crate) later: bool,
 }
 
 impl Linked {
@@ -346,6 +348,7 @@ impl Node {
             heads: None,
             carrier: IrohCarrier::spawn(connection),
             asked: BTreeSet::new(),
+            later: false,
         };
         self.links.insert(link_id, linked);
         link_id

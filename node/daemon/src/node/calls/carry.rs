@@ -6,7 +6,7 @@ use mesh_control::error::{Code, Error};
 use mesh_control::reply::{self, Reply};
 use mesh_ledger::event::Event;
 use mesh_ledger::ids::{DeviceId, EventId, InviteKey, NetworkId};
-use mesh_ledger::mirror::letter::{Way, open, seal};
+use mesh_ledger::mirror::letter::{BadLetter, Way, open, seal};
 use mesh_ledger::network::redeem::{Reply as Redeemed, Request};
 use mesh_ledger::ticket::{Contact, ContactKind, Ticket};
 use mesh_os::dirs::{read_secret, write_secret};
@@ -105,9 +105,12 @@ impl Node {
         }
         let contact = ticket.contact();
         let opened = open(&contact, &network, &me, Way::Reply, &carried.body);
-        let answer = match opened.and_then(|opened| Redeemed::decode(&opened)) {
-            Some(Redeemed::Admitted(answer)) => answer,
-            Some(Redeemed::Refused(error)) => return Err(Failure::Refused(error).into_error()),
+        let answer = match opened.map(|opened| Redeemed::decode(&opened)) {
+            Ok(Some(Redeemed::Admitted(answer))) => answer,
+            Ok(Some(Redeemed::Refused(error))) => {
+                return Err(Failure::Refused(error).into_error());
+            }
+            Err(BadLetter::Later) => return Err(later("answer")),
             _ => {
                 let message = "no member wrote this answer to what this device asked";
                 return Err(Error::new(Code::Verification, message)
@@ -141,10 +144,13 @@ impl Node {
         let opened = net
             .ledger
             .open_redemption(&carried.joiner, &carried.invite, &carried.body)
-            .ok_or_else(|| {
-                let message =
-                    format!("no invite of {network} that is known here opens this request");
-                Error::new(Code::NotFound, message).hint("mesh sync now, then try again")
+            .map_err(|why| match why {
+                BadLetter::Closed => {
+                    let message =
+                        format!("no invite of {network} that is known here opens this request");
+                    Error::new(Code::NotFound, message).hint("mesh sync now, then try again")
+                }
+                BadLetter::Later => later("request"),
             })?;
         let seed = random::seed().map_err(|error| Error::new(Code::Failed, error.to_string()))?;
         let device = &self.identity.device;
@@ -261,6 +267,12 @@ fn letter(joiner: &DeviceId, invite: &InviteKey, body: Vec<u8>) -> reply::Letter
         invite: invite.to_string(),
         body: Bytes(body),
     }
+}
+
+/// A request or an answer that this release cannot read.
+fn later(what: &str) -> Error {
+    let message = format!("a later release of mesh wrote the {what}");
+    Error::new(Code::Failed, message).hint("upgrade mesh on this machine, then try again")
 }
 
 pub(in crate::node) fn network_id(text: &str) -> Result<NetworkId, Error> {

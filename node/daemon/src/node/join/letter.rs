@@ -10,7 +10,7 @@ use std::time::Duration;
 use iroh::endpoint::Connection;
 use mesh_ledger::event::id_of;
 use mesh_ledger::ids::ServerKey;
-use mesh_ledger::mirror::letter::{Way, open, seal};
+use mesh_ledger::mirror::letter::{BadLetter, Way, open, seal};
 use mesh_ledger::mirror::message::{Page, Standing, Visit};
 use mesh_ledger::mirror::{Chain, Refusal, Request, Response, Role};
 use mesh_ledger::network::redeem::{Answer, Reply, Request as Redemption};
@@ -156,10 +156,14 @@ impl Attempt {
                 for letter in letters {
                     // What does not open was not written by a member.
                     let opened = open(&contact, &network, &me, Way::Reply, &letter.body);
-                    match opened.and_then(|opened| Reply::decode(&opened)) {
-                        Some(Reply::Admitted(answer)) => return Ok(answer),
-                        Some(Reply::Refused(error)) if passing(&error) => last = error.to_string(),
-                        Some(Reply::Refused(error)) => return Err(Failure::Refused(error)),
+                    match opened.map(|opened| Reply::decode(&opened)) {
+                        Ok(Some(Reply::Admitted(answer))) => return Ok(answer),
+                        Ok(Some(Reply::Refused(error))) if passing(&error) => {
+                            last = error.to_string();
+                        }
+                        Ok(Some(Reply::Refused(error))) => return Err(Failure::Refused(error)),
+                        // Anybody can claim it, so the wait goes on.
+                        Err(why @ BadLetter::Later) => last = format!("a reply came; {why}"),
                         _ => {}
                     }
                 }

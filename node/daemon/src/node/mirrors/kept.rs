@@ -111,3 +111,38 @@ impl Net {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn what_a_later_release_kept_is_refused_and_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let later = format!(r#"{{"version":{},"proofs":[]}}"#, VERSION + 1);
+        std::fs::write(&path, &later).unwrap();
+        let Err(refused) = load(folder.path(), NetworkId([1; 32])) else {
+            panic!("it was read");
+        };
+        let told = refused.to_string();
+        assert!(
+            told.contains(FILE) && told.contains("upgrade mesh"),
+            "{told}"
+        );
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), later);
+    }
+
+    #[test]
+    fn what_is_missing_or_damaged_costs_the_memory_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let network = NetworkId([1; 32]);
+        assert!(load(folder.path(), network).unwrap().is_empty());
+        for bad in ["", "{", r#"{"version":1}"#] {
+            std::fs::write(folder.path().join(FILE), bad).unwrap();
+            assert!(load(folder.path(), network).unwrap().is_empty());
+        }
+    }
+}

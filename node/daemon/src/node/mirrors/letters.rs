@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use mesh_core::mirror::turn;
 use mesh_ledger::ids::{DeviceId, EventId, NetworkId, ServerKey};
-use mesh_ledger::mirror::letter::{self, Letter, Way};
+use mesh_ledger::mirror::letter::{self, BadLetter, Letter, Way};
 use mesh_ledger::network::redeem::{Answer, RedeemError, Reply, Request};
 use mesh_ledger::state::Rank;
 use tracing::{debug, info, warn};
@@ -51,9 +51,17 @@ impl Node {
             let opened = net
                 .ledger
                 .open_redemption(&letter.from, &letter.invite, &letter.body);
-            let Some(opened) = opened else {
-                debug!(from = %letter.from.short(), "a letter that no invite here opens");
-                continue;
+            let opened = match opened {
+                Ok(opened) => opened,
+                Err(BadLetter::Later) => {
+                    // Another member may read it; the joiner is told nothing, as a server could have made it up.
+                    warn!(from = %letter.from.short(), "a joiner's letter: {}", BadLetter::Later);
+                    continue;
+                }
+                Err(why) => {
+                    debug!(from = %letter.from.short(), "a joiner's letter: {why}");
+                    continue;
+                }
             };
             let Some(pause) = self.turn(net, &letter, &opened.invite) else {
                 continue;
