@@ -6,24 +6,23 @@
 // A bench is a shell: it measures with the clock.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod world;
+
 use std::time::Instant;
 
-use mesh_ledger::event::act::{Admit, Remove, Target};
-use mesh_ledger::event::attributes::{Joining, Write};
-use mesh_ledger::event::{Act, Attributes, Event, Header};
-use mesh_ledger::ids::{DeviceId, EpochId, EventId, NetworkId, WgKey};
-use mesh_ledger::keys::{BoxSecret, DeviceSecret, EpochKey, UserSecret};
-use mesh_ledger::network::{FoundingArgs, Ledger};
+use mesh_ledger::event::act::{Remove, Target};
+use mesh_ledger::event::attributes::Write;
+use mesh_ledger::event::{Act, Attributes, Event};
+use mesh_ledger::network::Ledger;
 use mesh_ledger::parking::Source;
-use mesh_ledger::recovery::RecoveryWords;
 use mesh_ledger::store::Store;
 use mesh_ledger::store::memory::MemoryStore;
 use mesh_ledger::store::sqlite::SqliteStore;
 use mesh_ledger::wire::{Index, Message, Sync};
 use mesh_ledger::{fold, seal};
+use world::{NOW, World};
 
-const DEVICES: u8 = 50;
-const NOW: u64 = 1_795_000_000_000;
+const DEVICES: usize = 50;
 
 fn main() {
     let count = std::env::args()
@@ -32,7 +31,9 @@ fn main() {
         .unwrap_or(20_000);
     println!("{count} events by {DEVICES} devices");
 
-    let mut world = timed("write the history (sign and seal)", || World::new(count));
+    let mut world = timed("write the history (sign and seal)", || {
+        World::new(DEVICES, 0, count)
+    });
     let bytes: Vec<Vec<u8>> = world
         .events
         .iter()
@@ -191,119 +192,4 @@ fn run_sync(full: &Index, mut other: Index) {
     }
     assert_eq!(other.len(), full.len());
     println!("  {bytes} bytes in {messages} messages");
-}
-
-struct World {
-    devices: Vec<DeviceSecret>,
-    box_secret: BoxSecret,
-    key: EpochKey,
-    events: Vec<Event>,
-}
-
-/// A device's last event and the one it heard of last.
-#[derive(Clone, Copy)]
-struct Tip {
-    own: Option<(u32, u32, EventId)>,
-    heard: (u32, EventId),
-}
-
-impl World {
-    fn new(count: usize) -> Self {
-        let users: Vec<_> = (0..DEVICES)
-            .map(|n| UserSecret::from_seed(&[n + 1; 32]))
-            .collect();
-        let devices: Vec<_> = (0..DEVICES)
-            .map(|n| DeviceSecret::from_seed(&[n + 101; 32]))
-            .collect();
-        let box_secret = BoxSecret::from_seed(&[1; 32]);
-        let key = EpochKey::from_bytes([42; 32]);
-        let args = FoundingArgs {
-            name: "bench".parse().unwrap(),
-            subnet: "10.7.0.0/16".parse().unwrap(),
-            policy: Default::default(),
-            user: &users[0],
-            device: &devices[0],
-            box_secret: box_secret.clone(),
-            host: "host-0".parse().unwrap(),
-            address: None,
-            wireguard: WgKey([1; 32]),
-            epoch: key.clone(),
-            recovery: RecoveryWords::from_entropy([7; 32]),
-            nonce: [1; 16],
-            salt: [2; 16],
-            now: NOW,
-        };
-        let (mut ledger, _) = Ledger::found(MemoryStore::new(), args).unwrap();
-        for n in 1..DEVICES {
-            let joining = Joining {
-                salt: [n; 16],
-                host: format!("host-{n}").parse().unwrap(),
-                address: None,
-                wireguard: WgKey([n; 32]),
-            };
-            let (user, device) = (&users[usize::from(n)], &devices[usize::from(n)]);
-            let act = Act::Admit(Admit {
-                user: user.public(),
-                device: device.public(),
-                box_key: BoxSecret::from_seed(&[n; 32]).public(),
-                certificate: user.certify(&device.public()),
-                digest: joining.digest(),
-                redemption: None,
-                at: NOW,
-            });
-            let attributes = Attributes::Joining(joining);
-            ledger
-                .author(&devices[0], act, Some(attributes), NOW)
-                .unwrap();
-        }
-        let network = ledger.network();
-        let mut events: Vec<Event> = ledger.index().events().cloned().collect();
-        let last = events.last().unwrap().clone();
-        let heard = (last.header().lamport, last.id());
-        let mut tips = vec![Tip { own: None, heard }; devices.len()];
-        tips[0].own = Some((last.header().seq, heard.0, heard.1));
-        while events.len() < count {
-            let n = events.len();
-            let at = (n * 7 + n / 50) % devices.len();
-            let event = next(network, &devices[at], &key, tips[at], n as u64);
-            let (seq, lamport) = (event.header().seq, event.header().lamport);
-            tips[at].own = Some((seq, lamport, event.id()));
-            // Others hear of it after a while: the nearest at once, and so on around the ring.
-            let neighbour = (at + 1 + n % 5) % devices.len();
-            if lamport > tips[neighbour].heard.0 {
-                tips[neighbour].heard = (lamport, event.id());
-            }
-            events.push(event);
-        }
-        Self {
-            devices,
-            box_secret,
-            key,
-            events,
-        }
-    }
-}
-
-fn next(network: NetworkId, device: &DeviceSecret, key: &EpochKey, tip: Tip, n: u64) -> Event {
-    let author: DeviceId = device.public();
-    let mut parents = vec![tip.heard.1];
-    parents.extend(tip.own.map(|own| own.2));
-    parents.sort_unstable();
-    parents.dedup();
-    let lamport = 1 + tip.heard.0.max(tip.own.map_or(0, |own| own.1));
-    let header = Header {
-        network,
-        author,
-        seq: 1 + tip.own.map_or(0, |own| own.0),
-        lamport,
-        time: NOW + n,
-        epoch: EpochId::NONE,
-        parents,
-    };
-    let host = format!("host-{n}").parse().unwrap();
-    let attributes = Attributes::Writes(vec![Write::Host {
-        device: author,
-        host,
-    }]);
-    seal::sign(header, &Act::Private, Some((&attributes, key)), device).unwrap()
 }

@@ -4,35 +4,32 @@
 // A bench is a shell: it measures with the clock.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod world;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use mesh_ledger::event::act::Admit;
-use mesh_ledger::event::attributes::{Joining, Write};
-use mesh_ledger::event::{Act, Attributes, Event, Header};
-use mesh_ledger::ids::{DeviceId, EpochId, EventId, NetworkId, WgKey};
-use mesh_ledger::keys::{BoxSecret, DeviceSecret, EpochKey, UserSecret};
-use mesh_ledger::network::{FoundingArgs, JoinArgs, Ledger};
+use mesh_ledger::event::Event;
+use mesh_ledger::ids::DeviceId;
+use mesh_ledger::keys::DeviceSecret;
+use mesh_ledger::network::{JoinArgs, Ledger};
 use mesh_ledger::parking::Source;
-use mesh_ledger::recovery::RecoveryWords;
-use mesh_ledger::seal;
 use mesh_ledger::store::Store;
-use mesh_ledger::store::memory::MemoryStore;
 use mesh_ledger::store::sqlite::SqliteStore;
 use mesh_ledger::wire::{Index, Message, Sync};
+use world::{NOW, World};
 
 /// Devices that hear each other and write on top of what they heard.
 const LOUD: usize = 100;
 /// Devices that hear the others and that nobody has heard: what they wrote is all over the history, and nothing follows it.
 const QUIET: usize = 100;
-const NOW: u64 = 1_795_000_000_000;
 
 fn main() {
     let count = std::env::args()
         .skip(1)
         .find_map(|text| text.parse().ok())
         .unwrap_or(100_000);
-    let world = World::new(count);
+    let world = World::new(LOUD, QUIET, count);
     let bytes: usize = world.events.iter().map(|event| event.bytes().len()).sum();
     let top = world.events.iter().map(|e| e.header().lamport).max();
     println!(
@@ -121,7 +118,7 @@ fn join(world: &World) {
             .collect(),
         epoch: world.key.clone(),
         device: world.devices[1].public(),
-        box_secret: BoxSecret::from_seed(&[1; 32]),
+        box_secret: world.box_secret.clone(),
     };
     let store = SqliteStore::open(&folder.path().join("joiner.db")).unwrap();
     let start = Instant::now();
@@ -235,104 +232,7 @@ fn read(sync: &mut Sync, replica: &mut impl Replica, inbox: &[Vec<u8>]) -> Vec<V
     answers
 }
 
-struct World {
-    network: NetworkId,
-    devices: Vec<DeviceSecret>,
-    key: EpochKey,
-    events: Vec<Event>,
-}
-
-/// A device's last event and the one it heard of last.
-#[derive(Clone, Copy)]
-struct Tip {
-    own: Option<(u32, u32, EventId)>,
-    heard: (u32, EventId),
-}
-
 impl World {
-    fn new(count: usize) -> Self {
-        let seed = |kind: u8, n: usize| {
-            let mut seed = [kind; 32];
-            seed[..8].copy_from_slice(&(n as u64).to_be_bytes());
-            seed
-        };
-        let users: Vec<_> = (0..LOUD + QUIET)
-            .map(|n| UserSecret::from_seed(&seed(1, n)))
-            .collect();
-        let devices: Vec<_> = (0..LOUD + QUIET)
-            .map(|n| DeviceSecret::from_seed(&seed(2, n)))
-            .collect();
-        let key = EpochKey::from_bytes([42; 32]);
-        let args = FoundingArgs {
-            name: "bench".parse().unwrap(),
-            subnet: "10.7.0.0/16".parse().unwrap(),
-            policy: Default::default(),
-            user: &users[0],
-            device: &devices[0],
-            box_secret: BoxSecret::from_seed(&[1; 32]),
-            host: "host-0".parse().unwrap(),
-            address: None,
-            wireguard: WgKey([1; 32]),
-            epoch: key.clone(),
-            recovery: RecoveryWords::from_entropy([7; 32]),
-            nonce: [1; 16],
-            salt: [2; 16],
-            now: NOW,
-        };
-        let (mut ledger, _) = Ledger::found(MemoryStore::new(), args).unwrap();
-        for n in 1..devices.len() {
-            let joining = Joining {
-                salt: [2; 16],
-                host: format!("host-{n}").parse().unwrap(),
-                address: None,
-                wireguard: WgKey([3; 32]),
-            };
-            let act = Act::Admit(Admit {
-                user: users[n].public(),
-                device: devices[n].public(),
-                box_key: BoxSecret::from_seed(&seed(3, n)).public(),
-                certificate: users[n].certify(&devices[n].public()),
-                digest: joining.digest(),
-                redemption: None,
-                at: NOW,
-            });
-            let attributes = Some(Attributes::Joining(joining));
-            ledger.author(&devices[0], act, attributes, NOW).unwrap();
-        }
-        let network = ledger.network();
-        let mut events: Vec<Event> = ledger.index().events().cloned().collect();
-        let last = events.last().unwrap().clone();
-        let heard = (last.header().lamport, last.id());
-        let mut tips = vec![Tip { own: None, heard }; devices.len()];
-        tips[0].own = Some((last.header().seq, heard.0, heard.1));
-        while events.len() < count {
-            let n = events.len();
-            let at = if n.is_multiple_of(100) {
-                LOUD + n / 100 % QUIET
-            } else {
-                (n * 7 + n / 50) % LOUD
-            };
-            let event = next(network, &devices[at], &key, tips[at], n as u64);
-            let (seq, lamport) = (event.header().seq, event.header().lamport);
-            tips[at].own = Some((seq, lamport, event.id()));
-            if at < LOUD {
-                // The nearest hear of it at once, and the next of the quiet ones before it writes.
-                for hears in [(at + 1 + n % 5) % LOUD, LOUD + (n / 100 + 1) % QUIET] {
-                    if lamport > tips[hears].heard.0 {
-                        tips[hears].heard = (lamport, event.id());
-                    }
-                }
-            }
-            events.push(event);
-        }
-        Self {
-            network,
-            devices,
-            key,
-            events,
-        }
-    }
-
     /// The lamport before which the quiet devices wrote nothing.
     fn first_quiet(&self) -> u32 {
         (LOUD + QUIET) as u32
@@ -344,29 +244,6 @@ impl World {
         store
             .add_epoch_keys(std::slice::from_ref(&self.key))
             .unwrap();
-        Ledger::open(store, BoxSecret::from_seed(&[1; 32])).unwrap()
+        Ledger::open(store, self.box_secret.clone()).unwrap()
     }
-}
-
-fn next(network: NetworkId, device: &DeviceSecret, key: &EpochKey, tip: Tip, n: u64) -> Event {
-    let author: DeviceId = device.public();
-    let mut parents = vec![tip.heard.1];
-    parents.extend(tip.own.map(|own| own.2));
-    parents.sort_unstable();
-    parents.dedup();
-    let header = Header {
-        network,
-        author,
-        seq: 1 + tip.own.map_or(0, |own| own.0),
-        lamport: 1 + tip.heard.0.max(tip.own.map_or(0, |own| own.1)),
-        time: NOW + n,
-        epoch: EpochId::NONE,
-        parents,
-    };
-    let host = format!("host-{n}").parse().unwrap();
-    let attributes = Attributes::Writes(vec![Write::Host {
-        device: author,
-        host,
-    }]);
-    seal::sign(header, &Act::Private, Some((&attributes, key)), device).unwrap()
 }
