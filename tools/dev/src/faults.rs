@@ -38,19 +38,20 @@ const KEENEST: &[&str] = &[
 /// Seconds after which tests that do not end have found their fault.
 const PATIENCE: &str = "900";
 
-/// Tries the faults whose name or file holds `only`, or all.
-pub(crate) fn run(only: Option<&str>) -> Result<(), Failure> {
-    let chosen: Vec<&Fault> = list::FAULTS
-        .iter()
-        .filter(|fault| {
-            only.is_none_or(|only| fault.what.contains(only) || fault.file.contains(only))
+/// Tries the faults that one of `only` chooses, or all: by number, from 1, as `7` or `10-19`, or by a part of the name or file.
+pub(crate) fn run(only: &[String]) -> Result<(), Failure> {
+    let chosen: Vec<(usize, &Fault)> = (1..)
+        .zip(list::FAULTS)
+        .filter(|(number, fault)| {
+            only.is_empty() || only.iter().any(|only| chooses(only, *number, fault))
         })
         .collect();
     if chosen.is_empty() {
         return Err("no fault is called that".to_owned());
     }
     let copy = Copy::make()?;
-    for fault in &chosen {
+    // The whole list, so that one that went stale is found in any portion.
+    for fault in list::FAULTS {
         copy.faulty(fault)?;
     }
     println!("the tests must pass without a fault");
@@ -60,7 +61,7 @@ pub(crate) fn run(only: Option<&str>) -> Result<(), Failure> {
     }
     println!("{seconds:>5} s  they do");
     let mut missed = Vec::new();
-    for fault in &chosen {
+    for (number, fault) in &chosen {
         let whole = copy.read(fault.file)?;
         copy.write(fault.file, &copy.faulty(fault)?)?;
         let tested = copy.test();
@@ -68,7 +69,7 @@ pub(crate) fn run(only: Option<&str>) -> Result<(), Failure> {
         let (found, seconds) = tested.map_err(|error| format!("{}: {error}", fault.what))?;
         match found.first() {
             Some(first) => println!(
-                "{seconds:>5} s  caught  {}: {} ({first}{})",
+                "{seconds:>5} s  caught  {number:>2} {}: {} ({first}{})",
                 fault.file,
                 fault.what,
                 match found.len() {
@@ -77,7 +78,10 @@ pub(crate) fn run(only: Option<&str>) -> Result<(), Failure> {
                 }
             ),
             None => {
-                println!("{seconds:>5} s  MISSED  {}: {}", fault.file, fault.what);
+                println!(
+                    "{seconds:>5} s  MISSED  {number:>2} {}: {}",
+                    fault.file, fault.what
+                );
                 missed.push(fault.what);
             }
         }
@@ -87,6 +91,14 @@ pub(crate) fn run(only: Option<&str>) -> Result<(), Failure> {
         Ok(())
     } else {
         Err(format!("no test found: {}", missed.join("; ")))
+    }
+}
+
+fn chooses(only: &str, number: usize, fault: &Fault) -> bool {
+    let (first, last) = only.split_once('-').unwrap_or((only, only));
+    match (first.parse::<usize>(), last.parse::<usize>()) {
+        (Ok(first), Ok(last)) => (first..=last).contains(&number),
+        _ => fault.what.contains(only) || fault.file.contains(only),
     }
 }
 

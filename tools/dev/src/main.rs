@@ -35,8 +35,8 @@ enum Command {
     Verify,
     /// Put mistakes into a copy of the ledger, one at a time, and see that its tests find each
     Faults {
-        /// Only those whose name or file holds this
-        only: Option<String>,
+        /// Only these: numbers, as 7 or 10-19, or parts of names or files
+        only: Vec<String>,
     },
     /// Measure the tunnel beside Debian's wireguard-go, built with optimisation
     Bench,
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Demo => demo::run(),
         Command::Verify => verify::run(),
-        Command::Faults { only } => faults::run(only.as_deref()),
+        Command::Faults { only } => faults::run(&only),
         Command::Bench => bench::run(),
     };
     match result {

@@ -220,12 +220,36 @@ pub(super) const FAULTS: &[Fault] = &[
         from: "if queue.order.len() <= Self::MAX_EVENTS && queue.bytes <= Self::MAX_BYTES {",
         to: "if true {",
     },
+    Fault {
+        what: "what follows a refused event waits for it",
+        file: "network/receive.rs",
+        from: "if let Some(parent) = missing.iter().find(never).copied() {",
+        to: "if let Some(parent) = missing.iter().find(never).copied().filter(|_| false) {",
+    },
+    Fault {
+        what: "refused events fill the memory",
+        file: "parking.rs",
+        from: "if self.refusals.len() > Self::MAX_REFUSED\n",
+        to: "if false\n",
+    },
     // The kept fold: what an event's arrival must take back.
     Fault {
         what: "a removal rewinds one event too late",
         file: "increment/changes.rs",
         from: ".get(from)",
         to: ".get(from + 1)",
+    },
+    Fault {
+        what: "admissions by the target's invites are forgotten",
+        file: "increment/changes.rs",
+        from: "                    !removal.covers(graph, admission)\n",
+        to: "                    removal.covers(graph, admission) && false\n",
+    },
+    Fault {
+        what: "what a removed device wrote that the removal does not cover is not looked at again",
+        file: "increment/changes.rs",
+        from: "                self.lane(*lane, covered as usize);\n",
+        to: "                let _ = covered;\n",
     },
     Fault {
         what: "admissions by a closed invite are forgotten",
@@ -244,5 +268,53 @@ pub(super) const FAULTS: &[Fault] = &[
         file: "increment/sequence.rs",
         from: "let behind = order.partition_point(before);",
         to: "let behind = order.len().max(order.partition_point(before));",
+    },
+    Fault {
+        what: "an attribute that became readable rewinds nothing",
+        file: "increment.rs",
+        from: "        changes.events(readable, before);\n",
+        to: "",
+    },
+    Fault {
+        what: "the use of an invite is not taken back",
+        file: "authority/walk/roll.rs",
+        from: "                        issued.used -= 1;\n",
+        to: "",
+    },
+    Fault {
+        what: "a removed user's trace is not taken back",
+        file: "authority/walk/roll.rs",
+        from: "                    set(&mut self.gone_users, user, before);",
+        to: "                    let _ = before;",
+    },
+    Fault {
+        what: "a name last known is not taken back",
+        file: "state/book.rs",
+        from: "                    set(&mut self.called, user, before);",
+        to: "                    let _ = before;",
+    },
+    Fault {
+        what: "tried numbers of names are not taken back",
+        file: "state/names.rs",
+        from: "                    self.tried.insert(name, number);\n                }\n                Undo::Tried(name, None)",
+        to: "                    let _ = (name, number);\n                }\n                Undo::Tried(name, None)",
+    },
+    Fault {
+        what: "reasons keep an old name",
+        file: "increment.rs",
+        from: "                        reason.name(|_| name.cloned());",
+        to: "                        let _ = (&reason, name);",
+    },
+    Fault {
+        what: "acts of power taken back stay in the cast",
+        file: "authority/cast.rs",
+        from: "                self.power_of[user.0 as usize].retain(|act| *act != idx);",
+        to: "                let _ = user;",
+    },
+    Fault {
+        what: "what was said of acts of power is not put down anew",
+        file: "increment.rs",
+        from: "                judged.judge(*idx, terms.verdict(*idx), self.book.as_ref());",
+        to: "                let _ = idx;",
     },
 ];
