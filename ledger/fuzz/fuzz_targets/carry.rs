@@ -2,11 +2,16 @@
 //! are a proof or an error, which proves nothing unless its events do.
 #![no_main]
 
+use std::sync::LazyLock;
+
 use libfuzzer_sys::fuzz_target;
 use mesh_ledger::carry::{Carry, MAX_HEADS};
+use mesh_ledger::event::Event;
 use mesh_ledger::ids::{EventId, NetworkId, UserId};
 use mesh_ledger::proof_file::{Claim, ProofFile, verify};
 use mesh_ledger_fuzz::{network, split};
+
+static FOUNDED: LazyLock<Vec<Event>> = LazyLock::new(network);
 
 fuzz_target!(|bytes: &[u8]| {
     // Behind its first line, which chance does not write.
@@ -21,7 +26,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(ProofFile::decode(&proof.encode()).as_ref(), Ok(&proof));
     }
     // Events of a network in any choice, and bytes in between, about somebody.
-    let founded = network();
+    let founded = &*FOUNDED;
     let Some(id) = founded.first().map(|genesis| genesis.network()) else {
         return;
     };

@@ -1,6 +1,6 @@
 //! A small network for fuzz targets, and noise read as instructions for what to sign in it.
 //!
-//! `cargo fuzz run gate` (or `carry`, `event`, `ticket`, `wire`) in the folder `ledger`, with a nightly toolchain, or the
+//! `cargo fuzz run gate` (or `carry`, `event`, `exchange`, `ticket`, `wire`) in the folder `ledger`, with a nightly toolchain, or the
 //! stable one and `RUSTC_BOOTSTRAP=1`, which lets it take the flags of sanitizer coverage. `--sanitizer none` is four times
 //! as fast, and these crates have no unsafe code of their own.
 
