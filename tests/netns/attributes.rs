@@ -146,17 +146,18 @@ fn no_ping_is_lost_while_a_device_changes_its_wireguard_key() {
     let key = |host: &Host| text(&host.mesh_json(&["id", "show"])["networks"][0], "wireguard");
     let before = key(bob);
     // Longer than a session under keys that are gone may last, so that the end shows there is one under the new.
-    let pings = std::thread::scope(|scope| {
-        let pings = scope.spawn(|| {
-            let args = ["-i", "0.1", "-c", "260", "-W", "5", &to.to_string()];
-            alice.run_with("ping", &args, "", Duration::from_secs(60))
-        });
-        std::thread::sleep(Duration::from_secs(1));
-        let rotated = bob.mesh(&["id", "rotate"]).ok();
-        assert!(rotated.stdout.contains("1 of 1 have it"), "{rotated}");
-        pings.join().unwrap()
+    let args = ["-i", "0.1", "-c", "260", "-W", "5", &to.to_string()];
+    let _pings = alice.host.start("pings", "ping", &args);
+    let pings = || std::fs::read_to_string(alice.dir().join("pings.log")).unwrap();
+    eventually(SOON, "the first pings are answered", || {
+        pings().matches("bytes from").count() > 2
     });
-    assert!(pings.stdout.contains("260 received"), "{pings}");
+    let rotated = bob.mesh(&["id", "rotate"]).ok();
+    assert!(rotated.stdout.contains("1 of 1 have it"), "{rotated}");
+    eventually(2 * LONG, "ping is done", || {
+        pings().contains("packets transmitted")
+    });
+    assert!(pings().contains("260 received"), "{}", pings());
     let after = key(bob);
     assert_ne!(before, after);
     mesh.agree(SOON);

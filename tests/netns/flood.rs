@@ -1,17 +1,21 @@
 //! A member who writes as much as it can: the others take it, go on serving each other, and stay small and whole.
 
-use mesh_ledger::event::{Act, Event, Header};
-use mesh_ledger::ids::{EpochId, EventId};
-use mesh_ledger::keys::DeviceSecret;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mesh_core::link::Frame;
+use mesh_ledger::event::Event;
 use mesh_ledger::store::{Store, sqlite::SqliteStore};
+use mesh_ledger::wire::{Message, SEGMENT, SegmentDigest, WINDOW};
 use mesh_tests::lab::eventually;
 
+use crate::tongue::{Chain, Tongue, speak};
 use crate::world::{LONG, Mesh, Node, SOON, agree, database};
 
 /// How many events the member writes: what sixty an hour would take it two weeks for.
 const FLOOD: u32 = 20_000;
 /// The most memory that a daemon may ever hold, in kilobytes.
-const MOST: u64 = 300 * 1024;
+pub(crate) const MOST: u64 = 300 * 1024;
 
 #[test]
 fn a_member_who_floods_the_ledger_makes_nobody_large_or_deaf() {
@@ -47,58 +51,100 @@ fn a_member_who_floods_the_ledger_makes_nobody_large_or_deaf() {
 
 /// A chain of empty events on top of all that a stopped node has, in its store.
 fn write_all(node: &Node) {
+    let mut chain = Chain::of(node);
+    let flood: Vec<Event> = (0..FLOOD).map(|_| chain.grow()).collect();
     let mut store = SqliteStore::open(&database(node)).unwrap();
-    let seed = std::fs::read(node.dir().join("var/lib/mesh/identity/device.key")).unwrap();
-    let device = DeviceSecret::from_seed(seed.as_slice().try_into().unwrap());
-    let known: Vec<Event> = store
-        .rows()
-        .unwrap()
-        .iter()
-        .map(|row| Event::decode(&row.bytes).unwrap())
-        .collect();
-    let follows = |id: &EventId| {
-        let mut all = known.iter().flat_map(|event| &event.header().parents);
-        all.any(|parent| parent == id)
-    };
-    let own = known
-        .iter()
-        .filter(|event| event.author() == device.public());
-    let last = own.map(|event| event.header().seq).max().unwrap_or(0);
-    let mut lamport = known.iter().map(|event| event.header().lamport).max();
-    let mut parents: Vec<EventId> = known
-        .iter()
-        .map(Event::id)
-        .filter(|id| !follows(id))
-        .collect();
-    parents.sort_unstable();
-    let network = store.network().unwrap().unwrap();
-    let mut flood = Vec::new();
-    for seq in last + 1..=last + FLOOD {
-        let header = Header {
-            network,
-            author: device.public(),
-            seq,
-            lamport: lamport.unwrap() + 1,
-            time: 0,
-            epoch: EpochId::NONE,
-            parents,
-        };
-        let event = Event::sign(&header, &Act::Merge, &[], &device).unwrap();
-        lamport = Some(header.lamport);
-        parents = vec![event.id()];
-        flood.push(event);
-    }
     store.append(&flood).unwrap();
 }
 
+#[test]
+fn a_member_who_offers_a_million_events_is_heard_at_the_pace_of_who_hears() {
+    let mut mesh = Mesh::new("million", &["alice", "bob", "mallory"]);
+    mesh.nodes[2].stop();
+    let mut chain = Chain::of(&mesh.nodes[2]);
+    let [alice, bob, mallory] = &mesh.nodes[..] else {
+        unreachable!()
+    };
+    let before = count(alice);
+    let done = AtomicBool::new(false);
+    let offered = std::thread::scope(|scope| {
+        let offer = scope.spawn(|| {
+            let at = SocketAddr::from(([192, 168, 7, 1], 51820));
+            speak(mallory, &mut chain, alice, at, async |tongue, chain| {
+                offer_a_million(tongue, chain, &done).await
+            })
+        });
+        eventually(LONG, "the offer begins to arrive", || count(alice) > before);
+        // In the midst of it.
+        let _ = bob.mesh(&["share", "9090/tcp", "--to", "alice"]).ok();
+        eventually(LONG, "alice hears of bob's offer", || {
+            let offers = alice.mesh_json(&["offers"])["offers"].clone();
+            offers.as_array().is_some_and(|offers| offers.len() == 1)
+        });
+        alice.reaches(bob.addresses().0, SOON);
+        eventually(3 * LONG, "bob has thousands of it, by way of alice", || {
+            count(bob) > before + 4000
+        });
+        done.store(true, Ordering::Relaxed);
+        offer.join().unwrap()
+    });
+    agree(&[alice, bob], 3 * LONG);
+    let taken = count(alice) - before;
+    println!("of a million, {offered} were sent and {taken} taken");
+    // The daemons themselves write a few: bob's offer, and checkpoints.
+    assert!(taken < offered + 100, "{taken} of {offered}");
+    for node in [alice, bob] {
+        let held = peak(node.meshd_pids()[0]);
+        assert!(held < MOST, "{} holds {held} kB", node.name());
+        let _ = node.mesh(&["log", "verify"]).ok();
+    }
+}
+
+/// Claims to have a million events more than anybody, and sends them as fast as they are acknowledged. Says how many it sent.
+async fn offer_a_million(tongue: &mut Tongue, chain: &mut Chain, done: &AtomicBool) -> usize {
+    const MILLION: u32 = 1_000_000;
+    let (first, last) = (
+        chain.lamport() / SEGMENT,
+        (chain.lamport() + MILLION) / SEGMENT,
+    );
+    let segments = (first..=last).map(|segment| SegmentDigest {
+        segment,
+        digest: [7; 16],
+    });
+    let table = Message::Table {
+        round: 1,
+        first: 0,
+        last: u32::MAX,
+        segments: segments.collect(),
+    };
+    tongue.sync(&table).await;
+    let (mut sent, mut unacknowledged) = (0, 0);
+    while sent < MILLION as usize && !done.load(Ordering::Relaxed) {
+        while unacknowledged < WINDOW {
+            let chunk: Vec<Vec<u8>> = (0..500).map(|_| chain.grow().bytes().to_vec()).collect();
+            sent += chunk.len();
+            tongue.sync(&Message::Events(chunk)).await;
+            unacknowledged += 1;
+        }
+        match tongue.hear().await {
+            Some(Frame::Sync(bytes)) if Message::decode(&bytes) == Ok(Message::Received) => {
+                unacknowledged -= 1;
+            }
+            Some(_) => {}
+            None => panic!("the link ended after {sent}"),
+        }
+    }
+    sent
+}
+
 /// How many events a running node has stored.
-fn count(node: &Node) -> usize {
+pub(crate) fn count(node: &Node) -> usize {
     let store = SqliteStore::open_to_read(&database(node)).unwrap();
     store.rows().unwrap().len()
 }
 
 /// The most memory that a process ever held, in kilobytes.
-fn peak(pid: u32) -> u64 {
+pub(crate) fn peak(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));
     let number = line.and_then(|line| line.split_whitespace().nth(1));

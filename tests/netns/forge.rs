@@ -10,6 +10,7 @@ use mesh_ledger::seal;
 use mesh_ledger::store::{Store, sqlite::SqliteStore};
 use mesh_tests::lab::{Host, eventually};
 
+use crate::tongue::device_key;
 use crate::world::{LONG, Mesh, SOON, agree, database, log, members, text};
 
 #[test]
@@ -110,10 +111,8 @@ struct Forgery {
 
 impl Forgery {
     fn new(host: &Host, act: Act) -> Self {
-        let seed = std::fs::read(host.dir().join("var/lib/mesh/identity/device.key")).unwrap();
-        let device = DeviceSecret::from_seed(seed.as_slice().try_into().unwrap());
         Self {
-            device,
+            device: device_key(host),
             act,
             attributes: None,
             parents: BTreeSet::new(),

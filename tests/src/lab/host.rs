@@ -164,6 +164,11 @@ impl Host {
         self.namespace.enter(|| UdpSocket::bind(at).unwrap())
     }
 
+    /// Runs `work` on a thread of this host's network. Sockets made there, and threads, stay there.
+    pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.namespace.enter(work)
+    }
+
     /// Records every IP packet that any interface of this host sends or receives from now on.
     #[must_use]
     pub fn capture(&self) -> Capture {
