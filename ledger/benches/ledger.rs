@@ -19,7 +19,7 @@ use mesh_ledger::store::Store;
 use mesh_ledger::store::memory::MemoryStore;
 use mesh_ledger::store::sqlite::SqliteStore;
 use mesh_ledger::wire::{Index, Message, Sync};
-use mesh_ledger::{fold, seal};
+use mesh_ledger::fold;
 use world::{NOW, World};
 
 const DEVICES: usize = 50;

@@ -3,9 +3,11 @@
 
 use std::net::SocketAddr;
 
+use mesh_core::link::{Frame, Refusal};
 use mesh_ledger::event::id_of;
 use mesh_ledger::keys::Domain;
 use mesh_ledger::parking::Parking;
+use mesh_ledger::wire::Message;
 
 use crate::flood::{MOST, count, peak};
 use crate::tongue::{Chain, speak};
@@ -61,9 +63,8 @@ fn a_member_who_says_what_no_daemon_would_is_refused_and_harms_nobody() {
                 bytes[PARENTS] = 0;
                 bytes.drain(FIXED..FIXED + 32 * parents);
             }),
-            Vec::new(),
+            vec![0],
             vec![0xff; 4096],
-            vec![1; 100_000],
         ];
         for one in &bad {
             let (stored, wanted) = tongue.offer(std::slice::from_ref(one)).await;
@@ -98,7 +99,16 @@ fn a_member_who_says_what_no_daemon_would_is_refused_and_harms_nobody() {
         assert_eq!(stored, [honest.id()]);
     });
 
-    // A frame that says it has a hundred megabytes ends the link at its first four bytes.
+    // What is no message ends the link, with the reason: an event that is larger than any.
+    speak(mallory, &mut chain, alice, at, async |tongue, _| {
+        tongue.sync(&Message::Events(vec![vec![1; 100_000]])).await;
+        let mut last = None;
+        while let Some(frame) = tongue.hear().await {
+            last = Some(frame);
+        }
+        assert_eq!(last, Some(Frame::Refused(Refusal::Protocol)));
+    });
+    // A frame that says it has a hundred megabytes ends it at its first four bytes.
     speak(mallory, &mut chain, alice, at, async |tongue, _| {
         tongue
             .send
