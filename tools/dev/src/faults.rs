@@ -24,19 +24,23 @@ struct Fault {
     to: &'static str,
 }
 
-/// With how many random histories of each kind it is tried first; then with as many as the tests themselves think right.
-const CASES: &str = "15";
-/// The tests that find most, tried first.
-const KEENEST: &[&str] = &[
-    "--test",
-    "named",
-    "--test",
-    "properties",
-    "--test",
-    "increment",
+/// The tests that a fault is tried with until some find it, the keenest first; and with how many random histories of each kind,
+/// if not with as many as the tests themselves think right.
+const STAGES: &[(&[&str], Option<&str>)] = &[
+    (
+        &[
+            "--test",
+            "named",
+            "--test",
+            "properties",
+            "--test",
+            "increment",
+        ],
+        Some("15"),
+    ),
+    (&["--lib"], Some("15")),
+    (&["--lib", "--tests"], None),
 ];
-/// All of them, tried where those find nothing.
-const ALL: &[&str] = &["--lib", "--tests"];
 /// Seconds after which tests that do not end have found their fault.
 const PATIENCE: &str = "900";
 
@@ -56,20 +60,25 @@ pub(crate) fn run(only: &[String]) -> Result<(), Failure> {
     for fault in list::FAULTS {
         copy.faulty(fault)?;
     }
-    copy.sound(KEENEST, Some(CASES))?;
-    let (mut missed, mut all_sound) = (Vec::new(), false);
+    let (mut missed, mut sound) = (Vec::new(), 0);
     for (number, fault) in &chosen {
         let whole = copy.read(fault.file)?;
         let faulty = copy.faulty(fault)?;
         let begun = Instant::now();
-        let tested = copy.with(fault.file, &faulty, &whole, KEENEST, Some(CASES));
-        let mut found = tested.map_err(|error| format!("{}: {error}", fault.what))?;
-        if found.is_empty() {
-            if !std::mem::replace(&mut all_sound, true) {
-                copy.sound(ALL, None)?;
+        let mut found = Vec::new();
+        for (stage, (which, cases)) in STAGES.iter().enumerate() {
+            // Before anything is made of their failing.
+            if stage == sound {
+                copy.sound(which, *cases)?;
+                sound += 1;
             }
-            let tested = copy.with(fault.file, &faulty, &whole, ALL, None);
+            copy.write(fault.file, &faulty)?;
+            let tested = copy.tests(which, *cases);
+            copy.write(fault.file, &whole)?;
             found = tested.map_err(|error| format!("{}: {error}", fault.what))?;
+            if !found.is_empty() {
+                break;
+            }
         }
         let seconds = begun.elapsed().as_secs();
         match found.first() {
@@ -168,7 +177,7 @@ impl Copy {
         }
     }
 
-    /// Demands that tests pass without a fault, before anything is made of their failing with one.
+    /// Demands that tests pass without a fault.
     fn sound(&self, which: &[&str], cases: Option<&str>) -> Result<(), Failure> {
         let begun = Instant::now();
         let found = self.tests(which, cases)?;
@@ -181,21 +190,6 @@ impl Copy {
             which.join(" ")
         );
         Ok(())
-    }
-
-    /// The tests that fail with this text in a file, which then gets its whole text back.
-    fn with(
-        &self,
-        file: &str,
-        faulty: &str,
-        whole: &str,
-        which: &[&str],
-        cases: Option<&str>,
-    ) -> Result<Vec<String>, Failure> {
-        self.write(file, faulty)?;
-        let found = self.tests(which, cases);
-        self.write(file, whole)?;
-        found
     }
 
     fn tests(&self, which: &[&str], cases: Option<&str>) -> Result<Vec<String>, Failure> {
