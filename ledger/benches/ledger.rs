@@ -13,13 +13,13 @@ use std::time::Instant;
 use mesh_ledger::event::act::{Remove, Target};
 use mesh_ledger::event::attributes::Write;
 use mesh_ledger::event::{Act, Attributes, Event};
+use mesh_ledger::fold;
 use mesh_ledger::network::Ledger;
 use mesh_ledger::parking::Source;
 use mesh_ledger::store::Store;
 use mesh_ledger::store::memory::MemoryStore;
 use mesh_ledger::store::sqlite::SqliteStore;
 use mesh_ledger::wire::{Index, Message, Sync};
-use mesh_ledger::fold;
 use world::{NOW, World};
 
 const DEVICES: usize = 50;

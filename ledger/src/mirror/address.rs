@@ -76,7 +76,9 @@ pub enum BadServer {
     #[error("{0:?} is neither a DNS name nor an address (an IPv6 address stands in brackets)")]
     Host(String),
     /// It is of a format that this release does not read.
-    #[error("the server's address is of a later release (this one reads format 1): upgrade mesh on this machine")]
+    #[error(
+        "the server's address is of a later release (this one reads format 1): upgrade mesh on this machine"
+    )]
     Later,
     /// The key was mistyped or cut.
     #[error("the server's key, behind the #, has a typing error: copy it again, whole")]
