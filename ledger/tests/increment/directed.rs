@@ -102,6 +102,36 @@ fn a_grant_to_somebody_who_was_removed_meanwhile_falls_with_all_that_came_of_it(
 }
 
 #[test]
+fn an_invite_lapses_with_its_issuers_term_for_whom_the_remover_had_not_heard_of() {
+    for revoke in [false, true] {
+        let (mut world, mut side) = World::new("alice");
+        let alice = world.owner.clone();
+        let bob = world.newcomer(&mut side, &alice, "bob");
+        let carol = world.newcomer(&mut side, &alice, "carol");
+        let carols = world.grant(&mut side, &alice, &carol);
+        let ticket = world.invite(&mut side, &carol, 1);
+        let mut away = side.clone();
+        let dave = Person::new("dave");
+        let admitted = world.admit(&mut side, &bob, &dave, Some(&ticket));
+        let said = world.offer(&mut side, &dave, &dave, 22);
+        // In the order, the removal comes behind all that it voids.
+        for _ in 0..5 {
+            world.merge(&mut away, &alice);
+        }
+        let removal = if revoke {
+            world.revoke(&mut away, &alice, &carol, carols, None)
+        } else {
+            world.kick(&mut away, &alice, &carol)
+        };
+        assert!(world.counts(removal));
+        one_by_one(&world, &[], |counts, last| {
+            assert_eq!((counts(admitted), counts(said)), (!last, !last));
+            assert!(counts(ticket.invite));
+        });
+    }
+}
+
+#[test]
 fn a_device_that_an_admin_let_return_is_out_again_when_that_admins_term_falls() {
     let (mut world, mut side) = World::new("alice");
     let alice = world.owner.clone();
