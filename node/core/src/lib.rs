@@ -10,6 +10,7 @@
 //!    [`filter`], which judges each packet that [`packet`] could read by the same rules as the native firewall has.
 //! 3. [`names`] says what each network's names mean; the daemon answers for them.
 //! 4. [`dial`] says whom to be linked with and when to try; [`link`] is what two devices then say to each other;
+//!    [`path`] finds the addresses at which packets reach a peer past its link, and chooses among them;
 //!    [`beacon`]s carry presence and heads beyond one's own links. [`peer`] is a device's name in all of it.
 //!    [`explain`] says why somebody may reach a port, by the filter's own judgement. [`rotation`] says when to change the
 //!    key of events after a removal, [`checkpoint`] when to seal their order. [`settings`] are what admins can set for the
@@ -52,6 +53,7 @@ pub mod link;
 pub mod mirror;
 pub mod names;
 pub mod packet;
+pub mod path;
 pub mod peer;
 pub mod plan;
 pub mod rotation;

@@ -1,0 +1,82 @@
+//! Which way sealed packets take to a peer: the state machine that finds direct paths and leaves dead ones.
+//!
+//! # The two ways
+//!
+//! A peer with a control link is reachable over that link, by whatever path iroh has: straight, or through a server's
+//! relay. That way needs nothing from this module and is used from the first packet on. Beside it stands a UDP socket of
+//! our own, which is several times as fast. This module finds out at which address of the peer that socket reaches it, says
+//! when to use it ([`Action::Chosen`]) and when not to any more. It moves no packet and knows no socket.
+//!
+//! # The algorithm
+//!
+//! 1. Each device knows *candidates*, addresses at which its socket may be reached ([`Own`]): those of its interfaces, those
+//!    from which servers and peers saw it come, those that a router mapped for it.
+//! 2. Two devices that want a path tell each other theirs in a [`Call`] over the control link, with a *tag* under which
+//!    each of them finds the other's probes. Nobody but members of the network is told.
+//! 3. Both then ask every candidate of the other, all of them every [`BURST_EVERY`], for [`BURST`]. Asking at once from
+//!    both ends is what opens the way through two home routers: each question that goes out lets the other's in.
+//! 4. A question is answered to where it came from. The answer holds the number that the question was given at random, so
+//!    who sends it has read the question: *that address is confirmed*. An address that only sent something is worth a
+//!    question, never a path.
+//! 5. The best confirmed address is chosen at once: one on the LAN before any other, then the quickest. One in use is left
+//!    for a better kind, or for one quicker by a quarter and 5 ms, and not more often than every [`SETTLE`].
+//! 6. The chosen address is asked on and on: every [`CHECK_BUSY`] while packets flow, every [`CHECK_IDLE`] while not.
+//!    [`MISSES`] questions in a row that are not answered in time, [`TIMEOUT`] at most, and it is dead: the next best takes
+//!    over, or the control link, and everything begins again at 2. After the first, the others follow every [`RETRY`], so
+//!    that a path in use is left within four seconds.
+//! 7. How long a datagram may be is found in the same way, by questions of that length, downwards from [`LARGEST`]; until one
+//!    is answered, [`SMALLEST`] counts. Each is asked again as long as packets flow, so a path that begins to swallow long
+//!    ones is found out as well.
+//! 8. Without packets for [`REST`], a peer's path is given up and nothing is asked any more: a thousand members cost nothing.
+//!    The control link stays, and the first packet, or the peer's call, begins at 2.
+//!
+//! # What an attacker can do
+//!
+//! A question is authenticated with a key that only the two devices have, made from their WireGuard keys and the
+//! network; so probing outlives the control link. Whatever is not authentic is not answered. An answer is never longer than
+//! its question. A copied question is answered once at most. A member that names a victim's address as its own makes us send that address a
+//! few dozen short datagrams; it cannot answer in the victim's place, and packets go only to who answered.
+
+mod agent;
+mod candidate;
+mod own;
+mod pair;
+mod paths;
+mod probe;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+pub use candidate::{Call, Candidate, Kind, MAX_CANDIDATES};
+pub use own::{Mapping, Own, Seen};
+pub use paths::{Action, Choice, PairReport, Paths, Report, Who};
+pub use probe::{MARK_ANSWER, MARK_QUESTION, PROBE, ProbeKeys};
+
+/// How often a burst asks each candidate.
+pub const BURST_EVERY: Duration = Duration::from_millis(200);
+/// How long a burst lasts.
+pub const BURST: Duration = Duration::from_secs(5);
+/// How often a new burst begins while packets flow and no address is confirmed.
+pub const BURST_AGAIN: Duration = Duration::from_secs(30);
+/// How often the chosen address is asked while packets flow.
+pub const CHECK_BUSY: Duration = Duration::from_secs(1);
+/// How often the chosen address is asked while none flow: routers forget a mapping after 30 seconds at the earliest.
+pub const CHECK_IDLE: Duration = Duration::from_secs(15);
+/// How often other addresses are asked while one is chosen.
+pub const CHECK_OTHERS: Duration = Duration::from_secs(15);
+/// How long an answer may take at most; from an address that has answered, four times what it takes there.
+pub const TIMEOUT: Duration = Duration::from_secs(1);
+/// So many questions in a row without an answer, and an address is dead.
+pub const MISSES: u32 = 6;
+/// How soon a question is repeated after one that nobody answered.
+pub const RETRY: Duration = Duration::from_millis(250);
+/// Not more often than this a chosen address is left for one that is merely quicker.
+pub const SETTLE: Duration = Duration::from_secs(30);
+/// After so long without packets, nothing is asked any more.
+pub const REST: Duration = Duration::from_secs(120);
+/// The longest datagram that is tried, in bytes of UDP payload: what a link of 1,500 bytes carries by IPv6 as well.
+pub const LARGEST: usize = 1452;
+/// What every path is taken to carry: the least that IPv6 allows.
+pub const SMALLEST: usize = 1232;

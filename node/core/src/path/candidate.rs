@@ -1,0 +1,89 @@
+//! Addresses at which a device may be reached, and how two devices tell each other theirs.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+/// The most candidates of one device.
+pub const MAX_CANDIDATES: usize = 16;
+
+/// What a device sends over the control link to those with whom it wants a path of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// What the other is to put into its probes.
+    pub tag: u64,
+    /// Whether this device begins to ask now, and wants the other to do so and to tell its candidates.
+    pub wanted: bool,
+    /// Where this device may be reached, at most [`MAX_CANDIDATES`].
+    pub candidates: Vec<Candidate>,
+}
+
+/// An address at which a device's socket may be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Candidate {
+    /// The address and port.
+    pub address: SocketAddr,
+    /// How it came to be known.
+    pub kind: Kind,
+}
+
+/// How an address came to be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Kind {
+    /// It is on an interface of the device.
+    Interface,
+    /// A router maps it to the device.
+    Mapped,
+    /// A server or a peer saw the device come from it.
+    Reflexive,
+    /// The peer's probes, or its packets, came from it.
+    Heard,
+}
+
+impl Kind {
+    /// Its word in listings and JSON.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Interface => "interface",
+            Self::Mapped => "mapped",
+            Self::Reflexive => "reflexive",
+            Self::Heard => "heard",
+        }
+    }
+}
+
+/// What kind of path an address makes. The order is that of preference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Class {
+    /// Within one LAN.
+    Lan,
+    /// Over the internet.
+    Wide,
+}
+
+impl Candidate {
+    pub(super) fn class(&self) -> Class {
+        match (self.kind, self.address.ip()) {
+            (Kind::Interface, IpAddr::V4(ip)) if ip.is_private() || ip.is_link_local() => {
+                Class::Lan
+            }
+            (Kind::Interface, IpAddr::V6(ip)) if ip.is_unique_local() => Class::Lan,
+            _ => Class::Wide,
+        }
+    }
+}
+
+/// Whether a datagram can go there at all, as far as the address itself says.
+pub(super) fn usable(address: &SocketAddr) -> bool {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) => {
+            !ip.is_broadcast() && !ip.is_multicast() && ip.octets()[0] != 0 && ip.octets()[0] < 240
+        }
+        // Without its scope, a link-local address leads nowhere.
+        IpAddr::V6(ip) => {
+            !ip.is_multicast() && !ip.is_unicast_link_local() && ip.to_ipv4_mapped().is_none()
+        }
+    };
+    ip && !address.ip().is_unspecified() && !address.ip().is_loopback() && address.port() != 0
+}

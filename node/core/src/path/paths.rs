@@ -1,0 +1,229 @@
+//! The paths to all peers of all networks of this device.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use mesh_ledger::ids::NetworkId;
+
+use super::agent::{Agent, Out};
+use super::candidate::{Call, Candidate, Kind};
+use super::own::{Own, Seen};
+use super::probe::{Probe, ProbeKeys};
+use crate::peer::PeerId;
+
+/// A peer in a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Who {
+    /// The network.
+    pub network: NetworkId,
+    /// The peer.
+    pub peer: PeerId,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Send a datagram from the socket. A loss does no harm.
+    Send(SocketAddr, Vec<u8>),
+    /// Tell the peer over its control link.
+    Call(Who, Call),
+    /// From now on packets take this way; none: the control link.
+    Chosen(Who, Option<Choice>),
+    /// The peer's daemon began anew since its last call: it has forgotten the sessions that this device remembers, and cannot
+    /// say so to what comes over a socket.
+    Restarted(Who),
+}
+
+/// A way for packets from the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Choice {
+    /// Where to.
+    pub address: SocketAddr,
+    /// The longest datagram that surely passes, in bytes of UDP payload. Longer ones take the control link.
+    pub max_datagram: usize,
+}
+
+/// What is known of the ways to a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Whether a path is wanted at the moment; nothing is asked otherwise.
+    pub awake: bool,
+    /// Whether the peer has told its candidates.
+    pub called: bool,
+    /// Each of them.
+    pub pairs: Vec<PairReport>,
+}
+
+/// What is known of one address of a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PairReport {
+    /// The address.
+    pub address: SocketAddr,
+    /// How it came to be known.
+    pub kind: Kind,
+    /// Whether the peer answered from there, and still does.
+    pub confirmed: bool,
+    /// Whether packets take it.
+    pub chosen: bool,
+    /// The time of a question and its answer, smoothed.
+    pub rtt: Option<Duration>,
+    /// The longest datagram that passes, in bytes of UDP payload.
+    pub max_datagram: usize,
+    /// How long ago the last answer came.
+    pub answered: Option<Duration>,
+    /// Whether it was asked at all.
+    pub asked: bool,
+}
+
+/// See the module. Times are since any fixed moment, the same in every call.
+#[derive(Default)]
+pub struct Paths {
+    own: Own,
+    agents: BTreeMap<Who, Agent>,
+    tags: BTreeMap<u64, Who>,
+}
+
+impl Paths {
+    /// A peer that packets may be exchanged with, or its keys are others now. `tag` is a random number.
+    pub fn add(&mut self, who: Who, keys: ProbeKeys, tag: u64) {
+        match self.agents.get_mut(&who) {
+            Some(agent) if agent.keys == keys => {}
+            Some(agent) => agent.former = Some(std::mem::replace(&mut agent.keys, keys)),
+            // By a tag that another has, nobody could be found; the next attempt brings another.
+            None if self.tags.contains_key(&tag) => {}
+            None => {
+                self.tags.insert(tag, who);
+                self.agents.insert(who, Agent::new(keys, tag));
+            }
+        }
+    }
+
+    /// Forgets every peer of a network but these, at once.
+    pub fn retain(&mut self, network: &NetworkId, keep: impl Fn(&PeerId) -> bool) {
+        self.agents
+            .retain(|who, _| who.network != *network || keep(&who.peer));
+        let agents = &self.agents;
+        self.tags.retain(|_, who| agents.contains_key(who));
+    }
+
+    /// The peer's control link has come up, or is another.
+    pub fn linked(&mut self, who: &Who, now: Duration) {
+        if let Some(agent) = self.agents.get_mut(who) {
+            agent.linked(now);
+        }
+    }
+
+    /// The peer's control link is gone. What is chosen stays as long as it works.
+    pub fn unlinked(&mut self, who: &Who) {
+        if let Some(agent) = self.agents.get_mut(who) {
+            agent.linked = false;
+        }
+    }
+
+    /// Packets flow between this device and the peer.
+    pub fn traffic(&mut self, who: &Who, now: Duration) {
+        if let Some(agent) = self.agents.get_mut(who) {
+            agent.traffic(now);
+        }
+    }
+
+    /// A packet of the peer's, which opened, came from an address.
+    pub fn heard(&mut self, who: &Who, from: SocketAddr) {
+        if let Some(agent) = self.agents.get_mut(who) {
+            agent.heard(from);
+        }
+    }
+
+    /// The peer's word over the control link.
+    pub fn call(&mut self, who: &Who, call: Call, now: Duration) {
+        if let Some(agent) = self.agents.get_mut(who) {
+            agent.call(call, now);
+        }
+    }
+
+    /// The addresses of this device's interfaces with the socket's port, and what a router maps to it. Whoever a path
+    /// is wanted to is told, and asked anew, if that is news.
+    pub fn set_own(
+        &mut self,
+        interfaces: Vec<SocketAddr>,
+        mapped: Option<SocketAddr>,
+        now: Duration,
+    ) {
+        if self.own.set(interfaces, mapped) {
+            self.moved(now);
+        }
+    }
+
+    /// The machine's network changed in some way: all paths in use are looked for anew.
+    pub fn moved(&mut self, now: Duration) {
+        for agent in self.agents.values_mut() {
+            agent.moved(now);
+        }
+    }
+
+    /// A server or a peer saw this device come from an address.
+    pub fn seen(&mut self, by: Seen, address: SocketAddr, now: Duration) {
+        if self.own.seen(by, address, now) {
+            self.moved(now);
+        }
+    }
+
+    /// This device's own candidates.
+    #[must_use]
+    pub fn own(&self) -> &Own {
+        &self.own
+    }
+
+    /// Takes a datagram of the socket that is none of WireGuard's. What is to be sent for it, there is nothing else to do; only
+    /// authentic probes have any effect.
+    pub fn receive(&mut self, from: SocketAddr, datagram: &[u8], now: Duration) -> Option<Action> {
+        let who = *self.tags.get(&Probe::tag(datagram)?)?;
+        let agent = self.agents.get_mut(&who)?;
+        let keys = [Some(&agent.keys), agent.former.as_ref()];
+        let (probe, keys) = keys
+            .into_iter()
+            .flatten()
+            .find_map(|keys| Some((Probe::open(datagram, keys)?, keys.clone())))?;
+        let (answer, seen) = agent.probe(probe, &keys, from, now);
+        if let Some(seen) = seen
+            && self.own.seen(Seen::Peer(who.peer), seen, now)
+        {
+            // Others may find this device there too; those who are connected know.
+            self.own.forget_old(now);
+        }
+        answer.map(|answer| Action::Send(from, answer))
+    }
+
+    /// What is due. `random` gives numbers that nobody can guess.
+    pub fn poll(&mut self, now: Duration, mut random: impl FnMut() -> u64) -> Vec<Action> {
+        let own: Vec<Candidate> = self.own.candidates(now);
+        let mut actions = Vec::new();
+        for (who, agent) in &mut self.agents {
+            for out in agent.poll(&own, now, &mut random) {
+                actions.push(match out {
+                    Out::Send(to, datagram) => Action::Send(to, datagram),
+                    Out::Call(call) => Action::Call(*who, call),
+                    Out::Chosen(choice) => Action::Chosen(*who, choice),
+                    Out::Restarted => Action::Restarted(*who),
+                });
+            }
+        }
+        actions
+    }
+
+    /// When [`Self::poll`] is due next.
+    #[must_use]
+    pub fn next(&self, now: Duration) -> Option<Duration> {
+        self.agents
+            .values()
+            .filter_map(|agent| agent.next(now))
+            .min()
+    }
+
+    /// What is known of the ways to a peer.
+    #[must_use]
+    pub fn report(&self, who: &Who, now: Duration) -> Option<Report> {
+        self.agents.get(who).map(|agent| agent.report(now))
+    }
+}

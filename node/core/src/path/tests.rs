@@ -1,0 +1,303 @@
+//! Whole conversations in a small internet with a clock that jumps: hosts, routers that translate addresses as RFC 4787
+//! tells their kinds apart, loss, and links that swallow what is long.
+#![allow(clippy::unwrap_used)]
+
+mod world;
+
+use std::time::Duration;
+
+use mesh_ledger::ids::{NetworkId, ServerKey};
+
+use super::*;
+use crate::peer::PeerId;
+use world::{Nat, World};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The kinds of places that a device may be in.
+const PLACES: [(&str, Option<Nat>); 5] = [
+    ("public", None),
+    ("full cone", Some(Nat::FULL_CONE)),
+    ("address-restricted", Some(Nat::ADDRESS_RESTRICTED)),
+    ("port-restricted", Some(Nat::PORT_RESTRICTED)),
+    ("symmetric", Some(Nat::SYMMETRIC)),
+];
+
+/// A mapping for each target is found only through a filter that lets every port of a known address in.
+fn possible(a: &str, b: &str) -> bool {
+    let hard = |name| name == "symmetric";
+    let strict = |name| name == "port-restricted" || name == "symmetric";
+    !((hard(a) && strict(b)) || (hard(b) && strict(a)))
+}
+
+#[test]
+fn every_pair_of_places_gets_a_path_where_one_can_be_and_within_a_second() {
+    for (a, nat_a) in PLACES {
+        for (b, nat_b) in PLACES {
+            let mut world = World::new(nat_a, nat_b);
+            world.link();
+            let took = world.until(5 * SECOND, World::both_chosen);
+            if possible(a, b) {
+                let took = took.unwrap_or_else(|| panic!("{a} and {b} have no path"));
+                assert!(took <= SECOND, "{a} and {b} took {took:?}");
+            } else {
+                assert_eq!(took, None, "{a} and {b} cannot have a path");
+            }
+        }
+    }
+}
+
+#[test]
+fn two_behind_one_router_meet_inside() {
+    let mut world = World::new(Some(Nat::FULL_CONE), Some(Nat::FULL_CONE));
+    world.same_lan();
+    world.link();
+    world.until(2 * SECOND, World::both_chosen).unwrap();
+    world.run(SECOND);
+    for node in 0..2 {
+        let chosen = world.chosen(node).unwrap().address;
+        assert_eq!(
+            chosen,
+            world.inside(1 - node),
+            "not over the router's outside"
+        );
+    }
+}
+
+#[test]
+fn a_path_that_dies_is_left_within_four_seconds_and_taken_again_when_it_works() {
+    let mut world = World::new(Some(Nat::PORT_RESTRICTED), Some(Nat::PORT_RESTRICTED));
+    world.link();
+    world.flow(20 * SECOND);
+    assert!(world.both_chosen());
+    world.loss = 100;
+    let left = world.until_flowing(10 * SECOND, |world| {
+        world.chosen(0).is_none() && world.chosen(1).is_none()
+    });
+    assert!(left.unwrap() <= 4 * SECOND, "{left:?}");
+    world.loss = 0;
+    assert!(
+        world
+            .until_flowing(40 * SECOND, World::both_chosen)
+            .is_some()
+    );
+}
+
+#[test]
+fn a_device_that_moves_is_found_at_its_new_address_also_without_the_link() {
+    let mut world = World::new(None, None);
+    world.link();
+    world.flow(5 * SECOND);
+    world.unlink();
+    world.move_to(0, "198.51.100.77:7");
+    let found = world.until_flowing(10 * SECOND, |world| {
+        world
+            .chosen(1)
+            .is_some_and(|choice| choice.address == world.inside(0))
+            && world.chosen(0).is_some()
+    });
+    assert!(found.unwrap() <= 5 * SECOND, "{found:?}");
+}
+
+#[test]
+fn a_router_that_forgets_all_mappings_interrupts_for_seconds_only() {
+    let mut world = World::new(Some(Nat::PORT_RESTRICTED), Some(Nat::PORT_RESTRICTED));
+    world.link();
+    world.flow(10 * SECOND);
+    world.reboot(0);
+    let again = world.until_flowing(15 * SECOND, |world| world.works(0) && world.works(1));
+    assert!(again.is_some());
+}
+
+#[test]
+fn a_peer_that_began_anew_is_told_of_and_found_again() {
+    let mut world = World::new(Some(Nat::PORT_RESTRICTED), Some(Nat::PORT_RESTRICTED));
+    world.link();
+    world.flow(10 * SECOND);
+    assert_eq!(world.restarts, 0);
+    world.restart(0);
+    assert!(
+        world
+            .until_flowing(5 * SECOND, |world| world.works(0) && world.works(1))
+            .is_some()
+    );
+    world.flow(10 * SECOND);
+    assert_eq!(world.restarts, 1, "the other alone, and once");
+}
+
+#[test]
+fn without_the_link_a_path_goes_on() {
+    let mut world = World::new(Some(Nat::PORT_RESTRICTED), None);
+    world.link();
+    world.flow(5 * SECOND);
+    world.unlink();
+    world.flow(300 * SECOND);
+    assert!(world.works(0) && world.works(1));
+}
+
+#[test]
+fn one_in_five_datagrams_lost_makes_fewer_than_three_switches_a_minute() {
+    let mut world = World::new(Some(Nat::PORT_RESTRICTED), Some(Nat::FULL_CONE));
+    world.loss = 20;
+    world.link();
+    world.flow(10 * SECOND);
+    let before = world.switches;
+    world.flow(600 * SECOND);
+    let switches = world.switches - before;
+    // Both devices, ten minutes.
+    assert!(switches < 2 * 3 * 10, "{switches} switches");
+    assert!(
+        world
+            .until_flowing(10 * SECOND, World::both_chosen)
+            .is_some()
+    );
+}
+
+#[test]
+fn what_a_path_carries_is_found_out_and_found_out_again_when_it_shrinks() {
+    let mut world = World::new(None, None);
+    world.link();
+    world.flow(5 * SECOND);
+    assert_eq!(world.chosen(0).unwrap().max_datagram, LARGEST);
+    world.mtu = 1350;
+    let shrunk = world.until_flowing(15 * SECOND, |world| {
+        world
+            .chosen(0)
+            .is_some_and(|choice| choice.max_datagram <= 1350)
+    });
+    assert!(shrunk.unwrap() <= 10 * SECOND, "{shrunk:?}");
+    world.flow(10 * SECOND);
+    assert_eq!(world.chosen(0).unwrap().max_datagram, 1312);
+    world.mtu = 1500;
+    let grown = world.until_flowing(90 * SECOND, |world| {
+        world
+            .chosen(0)
+            .is_some_and(|choice| choice.max_datagram == LARGEST)
+    });
+    assert!(grown.is_some());
+}
+
+#[test]
+fn a_peer_without_traffic_costs_nothing_and_the_first_packet_finds_the_path_again() {
+    let mut world = World::new(Some(Nat::PORT_RESTRICTED), Some(Nat::PORT_RESTRICTED));
+    world.link();
+    world.flow(5 * SECOND);
+    world.run(REST + SECOND);
+    assert_eq!((world.chosen(0), world.chosen(1)), (None, None));
+    let sent = world.sent;
+    world.run(3600 * SECOND);
+    assert_eq!(world.sent, sent, "not one datagram in an hour");
+    world.traffic(0);
+    assert!(world.until(5 * SECOND, World::both_chosen).is_some());
+}
+
+#[test]
+fn a_path_in_use_is_kept_open_with_few_datagrams() {
+    let mut world = World::new(Some(Nat::PORT_RESTRICTED), Some(Nat::PORT_RESTRICTED));
+    world.link();
+    world.flow(10 * SECOND);
+    let sent = world.sent;
+    world.flow(60 * SECOND);
+    let each = (world.sent - sent) / 2;
+    assert!(each <= 150, "{each} datagrams of each device a minute");
+}
+
+#[test]
+fn a_copied_question_is_answered_once_and_gives_no_path() {
+    let mut world = World::new(None, None);
+    world.link();
+    world.flow(3 * SECOND);
+    let chosen = world.chosen(1);
+    let question = world.last_question(0);
+    let thief = "203.0.113.66:6".parse().unwrap();
+    assert_eq!(
+        world.nodes[1].paths.receive(thief, &question, world.now),
+        None
+    );
+    world.flow(20 * SECOND);
+    assert_eq!(
+        world.chosen(1).map(|choice| choice.address),
+        chosen.map(|choice| choice.address)
+    );
+}
+
+#[test]
+fn nothing_is_said_to_who_cannot_prove_to_be_the_peer() {
+    let mut world = World::new(None, None);
+    world.link();
+    world.flow(3 * SECOND);
+    let mut question = world.last_question(0);
+    let at = "203.0.113.66:6".parse().unwrap();
+    for place in 0..question.len() {
+        question[place] ^= 0x40;
+        assert_eq!(world.nodes[1].paths.receive(at, &question, world.now), None);
+        question[place] ^= 0x40;
+    }
+    for length in 0..question.len() {
+        assert_eq!(
+            world.nodes[1]
+                .paths
+                .receive(at, &question[..length], world.now),
+            None
+        );
+    }
+}
+
+#[test]
+fn who_left_the_network_is_answered_no_more() {
+    let mut world = World::new(None, None);
+    world.link();
+    world.flow(3 * SECOND);
+    world.nodes[1].paths.retain(&NetworkId([1; 32]), |_| false);
+    assert!(
+        world.nodes[1]
+            .paths
+            .report(&world.nodes[1].other, world.now)
+            .is_none()
+    );
+    world.flow(8 * SECOND);
+    assert_eq!(world.chosen(0), None);
+}
+
+#[test]
+fn the_addresses_that_a_peer_names_are_bounded_and_leave_out_what_is_no_address() {
+    let mut world = World::new(None, None);
+    let call = Call {
+        tag: 1,
+        wanted: true,
+        candidates: (0..200u8)
+            .map(|n| Candidate {
+                address: ([203, 0, 113, n], 7).into(),
+                kind: Kind::Interface,
+            })
+            .chain([Candidate {
+                address: ([127, 0, 0, 1], 7).into(),
+                kind: Kind::Interface,
+            }])
+            .collect(),
+    };
+    let (other, now) = (world.nodes[0].other, world.now);
+    for _ in 0..50 {
+        world.nodes[0].paths.call(&other, call.clone(), now);
+    }
+    let report = world.nodes[0].paths.report(&other, now).unwrap();
+    assert!(report.pairs.len() <= MAX_CANDIDATES);
+    world.run(60 * SECOND);
+    // Twenty-five rounds of sixteen.
+    assert!(
+        world.sent <= 26 * 16,
+        "{} datagrams to strangers",
+        world.sent
+    );
+}
+
+fn who(peer: u8) -> Who {
+    Who {
+        network: NetworkId([1; 32]),
+        peer: PeerId([peer; 32]),
+    }
+}
+
+fn server(port: u8) -> Seen {
+    Seen::Server(ServerKey([9; 32]), port)
+}
