@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{error, warn};
 
 use crate::clock::TipClock;
+use crate::echo::Echoes;
 use crate::files::Ceiling;
 use crate::log::Log;
 use crate::mailbox::Mailbox;
@@ -42,6 +43,8 @@ pub struct Terms {
     pub open: bool,
     /// The other doors.
     pub doors: Doors,
+    /// What tells devices where they are seen.
+    pub echoes: Option<Echoes>,
     /// How much of everything.
     pub limits: Limits,
     /// The machine's clock.
@@ -229,6 +232,12 @@ impl Networks {
             tip: self.tip(inner)?,
             permit: (standing == Standing::Live).then_some(own),
             doors: self.terms.doors,
+            echo: self
+                .terms
+                .echoes
+                .as_ref()
+                .filter(|_| standing == Standing::Live)
+                .and_then(|echoes| echoes.mint()),
             standing: standing.clone(),
         };
         let visitor = self.admit(hosted, inner, device, standing, None, may_open);
@@ -269,6 +278,7 @@ impl Networks {
             tip: self.tip(inner)?,
             permit: None,
             doors: self.terms.doors,
+            echo: None,
         };
         let key = Some(visit.invite);
         let visitor = self.admit(hosted, inner, device, standing, key, false);

@@ -6,6 +6,7 @@
 //! Nothing here opens a sealed byte.
 
 pub mod clock;
+pub mod echo;
 mod files;
 pub mod hosted;
 pub mod log;

@@ -66,6 +66,9 @@ struct Run {
     /// The port of address discovery (UDP), or `off` [default: the mirror's port + 1].
     #[arg(long, value_name = "N|off")]
     discovery_port: Option<PortArg>,
+    /// The first of the echo's two ports (UDP), by which devices learn how they are seen, or `off` [default: the mirror's port + 2].
+    #[arg(long, value_name = "N|off")]
+    echo_port: Option<PortArg>,
     /// Whether copies of networks are kept here.
     #[arg(long, value_enum, default_value = "on")]
     mirror: Switch,
@@ -131,6 +134,7 @@ fn serve(run: Run) -> Result<(), String> {
         host: run.host,
         relay: run.relay_port.map_or(Door::Usual, |port| port.0),
         discovery: run.discovery_port.map_or(Door::Usual, |port| port.0),
+        echo: run.echo_port.map_or(Door::Usual, |port| port.0),
         mirror: run.mirror == Switch::On,
         open_hosting: run.open_hosting,
         relay_rate: run.relay_rate,

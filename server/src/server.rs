@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::warn;
 
+use crate::echo::{self, Echoes};
 use crate::files::{self, FilesError};
 use crate::hosted::{Networks, Now, Terms};
 use crate::mirror::{self, Connections};
@@ -54,6 +55,8 @@ pub struct Options {
     pub relay: Door,
     /// The UDP port of address discovery; usually the one behind the mirror's.
     pub discovery: Door,
+    /// The first UDP port of the echo, which has the one behind it too; usually the second behind the mirror's.
+    pub echo: Door,
     /// Whether networks are kept here.
     pub mirror: bool,
     /// Whether everybody may have networks hosted.
@@ -76,6 +79,7 @@ impl Options {
             host: None,
             relay: Door::Usual,
             discovery: Door::Usual,
+            echo: Door::Usual,
             mirror: true,
             open_hosting: false,
             relay_rate: RELAY_RATE,
@@ -91,6 +95,11 @@ impl Options {
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The echo's ports.
+    #[error(
+        "cannot open the UDP ports {0} and {1} of the echo: {2}; stop what uses them, or choose another with --echo-port"
+    )]
+    Echo(u16, u16, std::io::Error),
     /// Its folder.
     #[error(transparent)]
     Files(#[from] FilesError),
@@ -208,12 +217,28 @@ impl Server {
                 .and_then(|relay| Some(relay.quic_addr()?.port())),
         };
 
+        let echo_port = port(options.echo, listening.port().saturating_add(2));
+        let echoing = match echo_port.map(|port| echo::bind(ip, port)) {
+            Some(Ok(bound)) => Some(bound),
+            Some(Err(why)) => {
+                endpoint.close().await;
+                let first = echo_port.unwrap_or_default();
+                return Err(StartError::Echo(first, first.saturating_add(1), why));
+            }
+            None => None,
+        };
+        let echoes = match &echoing {
+            Some(sockets) => Some(Echoes::new(sockets).map_err(|why| StartError::Echo(0, 0, why))?),
+            None => None,
+        };
+
         let (gone, leavers) = mpsc::unbounded_channel();
         let terms = Terms {
             key,
             token,
             open: options.open_hosting,
             doors,
+            echoes: echoes.clone(),
             limits: options.limits,
             now: options.now,
         };
@@ -227,7 +252,7 @@ impl Server {
         let connections = Arc::new(Connections::default());
         let public = address.public().to_string();
         let counted = report(public, networks.clone(), connections.clone(), doorman);
-        let tasks = vec![
+        let mut tasks = vec![
             tokio::spawn(mirror::accept(
                 endpoint.clone(),
                 networks.clone(),
@@ -238,6 +263,10 @@ impl Server {
             tokio::spawn(sweep(networks.clone())),
             tokio::spawn(status::serve(listener, Arc::new(counted))),
         ];
+        if let (Some(sockets), Some(echoes)) = (echoing, &echoes) {
+            let serve = |socket| tokio::spawn(echo::serve(socket, echoes.clone()));
+            tasks.extend(sockets.map(serve));
+        }
         Ok(Self {
             networks,
             endpoint,
@@ -436,6 +465,7 @@ fn report(
             address: address.clone(),
             relay_port: terms.doors.relay,
             discovery_port: terms.doors.discovery,
+            echo_ports: terms.echoes.as_ref().map(Echoes::ports),
             open_hosting: terms.open,
             uptime: begin.elapsed().as_secs(),
             connections: connections.count(),

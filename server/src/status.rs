@@ -25,6 +25,8 @@ pub struct Report {
     pub relay_port: Option<u16>,
     /// The port of address discovery.
     pub discovery_port: Option<u16>,
+    /// The ports of the echo.
+    pub echo_ports: Option<[u16; 2]>,
     /// Whether everybody may have networks hosted.
     pub open_hosting: bool,
     /// Seconds since it started.
@@ -101,6 +103,10 @@ impl std::fmt::Display for Report {
         writeln!(f, "server       {}", self.address)?;
         writeln!(f, "relay        {}", port(self.relay_port))?;
         writeln!(f, "discovery    {}", port(self.discovery_port))?;
+        let echo = self
+            .echo_ports
+            .map_or("off".to_owned(), |[a, b]| format!("{a}, {b}"));
+        writeln!(f, "echo         {echo}")?;
         let hosts = if self.open_hosting {
             "for everybody"
         } else {

@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::address::Permit;
+use super::echo::Echo;
 use super::letter::{Letter, MAX_LETTER};
 use super::tip::SignedTip;
 use crate::event::MAX_EVENT;
@@ -158,6 +159,8 @@ pub struct Welcome {
     pub permit: Option<Permit>,
     /// The server's other doors.
     pub doors: Doors,
+    /// How to ask its echo, if it has one; for live devices.
+    pub echo: Option<Echo>,
 }
 
 /// The ports of a server's other parts, on the same host; none where a part is switched off.
@@ -167,6 +170,17 @@ pub struct Doors {
     pub relay: Option<u16>,
     /// Address discovery, UDP (QUIC).
     pub discovery: Option<u16>,
+}
+
+impl Doors {
+    /// Those of a server whose mirror has that port, unless its operator chose others.
+    #[must_use]
+    pub const fn usual(mirror: u16) -> Self {
+        Self {
+            relay: Some(mirror),
+            discovery: mirror.checked_add(1),
+        }
+    }
 }
 
 /// What a device is to a server.

@@ -7,7 +7,7 @@ use mesh_ledger::mirror::letter::{self, Letter, Way};
 use mesh_ledger::mirror::message::{
     Doors, Failure, Page, Pushed, Refusal, Request, Response, Role, Standing, Visit, Welcome,
 };
-use mesh_ledger::mirror::{Chain, Permit, ServerAddress, SignedTip, Tip};
+use mesh_ledger::mirror::{Chain, Echo, Permit, ServerAddress, SignedTip, Tip};
 
 const NETWORK: NetworkId = NetworkId([0x11; 32]);
 
@@ -85,6 +85,7 @@ pub(super) fn requests() -> Vec<(&'static str, Request)> {
 pub(super) fn responses() -> Vec<(&'static str, Response)> {
     let welcome = |standing| {
         Response::Welcome(Welcome {
+            echo: (standing == Standing::Live).then(|| Echo::mint(&[7; 32], [7445, 7446], 9)),
             standing,
             tip: Some(tip()),
             permit: Some(Permit::for_network(&server(), &NETWORK)),

@@ -13,6 +13,7 @@ use mesh_ledger::ids::{EpochId, EventId, NetworkId};
 use serde::{Deserialize, Serialize};
 
 use crate::explain::Probe;
+use crate::path::{self, MAX_CANDIDATES};
 
 /// The protocol's name in the TLS handshake. A change that old nodes cannot follow gets a new one.
 pub const ALPN: &[u8] = b"mesh/1";
@@ -62,6 +63,8 @@ pub enum Frame {
     Code(Vec<u8>),
     /// A message about who is to own the network (`crate::transfer`), encoded by it.
     Handover(Vec<u8>),
+    /// Where this device's packet socket may be reached (`crate::path`).
+    Call(path::Call),
 }
 
 /// See [`Frame::Hello`].
@@ -145,6 +148,7 @@ impl Frame {
         let counts = match &frame {
             Self::Events(events) => events.len() <= MAX_EVENTS,
             Self::Stored(ids) => ids.len() <= MAX_EVENTS,
+            Self::Call(call) => call.candidates.len() <= MAX_CANDIDATES,
             _ => true,
         };
         if rest.is_empty() && counts {

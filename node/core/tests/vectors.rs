@@ -5,6 +5,7 @@
 use mesh_core::beacon::Beacon;
 use mesh_core::explain::Probe;
 use mesh_core::link::{Frame, Hello, Refusal, Role};
+use mesh_core::path::{Call, Candidate, Kind};
 use mesh_core::transfer::{self, Handover};
 use mesh_ledger::epoch::HandedKey;
 use mesh_ledger::ids::{EpochId, EventId, NetworkId, RecoveryKey};
@@ -64,6 +65,7 @@ fn every_variant_of_a_frame_has_a_vector() {
         Frame::OfferKey(_) => "OfferKey",
         Frame::Code(_) => "Code",
         Frame::Handover(_) => "Handover",
+        Frame::Call(_) => "Call",
     };
     let probe = |probe: &Probe| match probe {
         Probe::Echo => "Echo",
@@ -113,6 +115,7 @@ fn every_variant_of_a_frame_has_a_vector() {
         "OfferKeyWanted",
         "OfferKey",
         "Handover",
+        "Call",
         "Member",
         "Joiner",
         "Code",
@@ -190,6 +193,22 @@ fn handovers() -> Vec<(&'static str, Handover)> {
     ]
 }
 
+fn call() -> Call {
+    let kinds = [Kind::Interface, Kind::Mapped, Kind::Reflexive, Kind::Heard];
+    let addresses = ["192.0.2.1:51821", "[2001:db8::1]:51821"];
+    let candidates = kinds.into_iter().zip(addresses.into_iter().cycle());
+    Call {
+        tag: 300,
+        wanted: true,
+        candidates: candidates
+            .map(|(kind, address)| Candidate {
+                address: address.parse().unwrap(),
+                kind,
+            })
+            .collect(),
+    }
+}
+
 fn frames() -> Vec<(&'static str, Frame)> {
     let hello = |role| {
         Frame::Hello(Hello {
@@ -228,5 +247,6 @@ fn frames() -> Vec<(&'static str, Frame)> {
         ("offer-key", Frame::OfferKey(offer_key)),
         ("code", Frame::Code(vec![1, 2, 3])),
         ("handover", Frame::Handover(vec![1, 2, 3])),
+        ("call", Frame::Call(call())),
     ]
 }

@@ -1,4 +1,6 @@
-//! The iroh carrier: sealed WireGuard messages as datagrams of a control connection.
+//! What carries sealed messages to a peer: the way past its link, and the link.
+//!
+//! The iroh carrier takes sealed WireGuard messages as datagrams of a control connection.
 //!
 //! The packet threads must never wait, and a full QUIC buffer must not throw away what it has. So each connection has a
 //! queue of its own, bounded in messages: what finds no room is dropped at its tail, as a network card does it, and the
@@ -16,6 +18,7 @@ use mesh_tunnel::{Carrier, SealedBatch};
 use tokio::sync::mpsc;
 
 use crate::node::SharedTunnel;
+use crate::ways::Way;
 
 /// The most messages that wait for one peer.
 const QUEUE: usize = 1024;
@@ -61,6 +64,46 @@ impl Carrier for IrohCarrier {
         self.connection
             .max_datagram_size()
             .map_or(0, frame::max_message)
+    }
+}
+
+/// All ways to one peer: the one past the link for what it can carry, and the link for everything else.
+pub(crate) struct PeerCarrier {
+    link: Option<Arc<IrohCarrier>>,
+    way: Arc<Way>,
+}
+
+impl PeerCarrier {
+    pub(crate) fn new(link: Option<Arc<IrohCarrier>>, way: Arc<Way>) -> Arc<Self> {
+        Arc::new(Self { link, way })
+    }
+}
+
+impl Carrier for PeerCarrier {
+    fn send(&self, batch: SealedBatch<'_>) -> usize {
+        let link = |batch: SealedBatch<'_>| match &self.link {
+            _ if batch.is_empty() => 0,
+            Some(link) => link.send(batch),
+            None => batch.len(),
+        };
+        match self.way.open() {
+            Some(open) => {
+                let (short, long) = batch.split(open.carrier.max_message());
+                let lost = if short.is_empty() {
+                    0
+                } else {
+                    open.carrier.send(short)
+                };
+                lost + link(long)
+            }
+            None => link(batch),
+        }
+    }
+
+    fn max_message(&self) -> usize {
+        let link = self.link.as_ref().map_or(0, |link| link.max_message());
+        let way = self.way.open().map_or(0, |open| open.carrier.max_message());
+        link.max(way)
     }
 }
 

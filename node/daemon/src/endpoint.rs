@@ -37,6 +37,9 @@ use relays::{Names, Relay, Relays};
 pub(crate) const DEFAULT_PORT: u16 = 51820;
 const IDLE: Duration = Duration::from_secs(12);
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
+/// The same for one path of a connection, so that another takes over soon.
+const PATH_IDLE: Duration = Duration::from_secs(6);
+const PATH_KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// A server that is gone is noticed after so long.
 const SERVER_IDLE: Duration = Duration::from_secs(9);
 const SERVER_KEEP_ALIVE: Duration = Duration::from_secs(3);
@@ -368,8 +371,8 @@ async fn bind_on(
         .initial_mtu(1400)
         .max_idle_timeout(Some(idle))
         .keep_alive_interval(KEEP_ALIVE)
-        .default_path_max_idle_timeout(IDLE)
-        .default_path_keep_alive_interval(KEEP_ALIVE)
+        .default_path_max_idle_timeout(PATH_IDLE)
+        .default_path_keep_alive_interval(PATH_KEEP_ALIVE)
         .max_concurrent_bidi_streams(VarInt::from_u32(4))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_send_buffer_size(DATAGRAM_BUFFER)

@@ -19,6 +19,7 @@ mod subnets;
 mod supervise;
 mod uploads;
 mod view;
+mod ways;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -21,6 +21,7 @@ mod servers;
 mod spread;
 mod transfer;
 mod turns;
+mod ways;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -34,6 +35,7 @@ use mesh_control::error::Error;
 use mesh_control::reply::Reply;
 use mesh_control::state::State as Watched;
 use mesh_core::link::Hello;
+use mesh_core::path::Who;
 use mesh_core::peer::PeerId;
 use mesh_ledger::ids::{NetworkId, ServerKey};
 use mesh_ledger::keys::UserSecret;
@@ -52,6 +54,7 @@ use crate::identity::Identity;
 use crate::link::{Greeting, LinkEvent, LinkId, Wire};
 use crate::mirror::MirrorEvent;
 use crate::uploads::Uploads;
+use crate::ways::{Told, Ways};
 
 use calls::Respond;
 use join::Joining;
@@ -107,6 +110,8 @@ pub(crate) enum Event {
     Entered(Box<device::enter::Outcome>),
     /// A file that is to be merged.
     Import(Box<import::Import>),
+    /// Something about the ways to peers past their links.
+    Ways(Told),
     /// The machine's interfaces or addresses changed.
     Machine,
     /// Stop.
@@ -121,6 +126,8 @@ pub(crate) struct Node {
     /// What this device's name server answers from.
     names: dns::Shared,
     endpoint: Endpoint,
+    /// The ways to peers past their links; none where the system has no sockets for them.
+    ways: Option<Ways>,
     me: PeerId,
     nets: BTreeMap<NetworkId, Net>,
     links: BTreeMap<LinkId, Linked>,
@@ -176,6 +183,13 @@ impl Node {
     ) -> Self {
         let (events, incoming) = mpsc::channel(QUEUE);
         let me = PeerId(identity.device.public().0);
+        let ways = match Ways::start(None, events.clone(), Event::Ways) {
+            Ok(ways) => Some(ways),
+            Err(error) => {
+                warn!("packets go over the links alone: {error}");
+                None
+            }
+        };
         let (watched, _) = watch::channel(Arc::new(Watched::default()));
         let mut node = Self {
             identity: Arc::new(identity),
@@ -183,6 +197,7 @@ impl Node {
             machine,
             names: dns::Shared::default(),
             endpoint,
+            ways,
             me,
             nets: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -310,6 +325,7 @@ impl Node {
             Event::CodeArrived(arrived) => self.code_arrived(*arrived).await,
             Event::Entered(outcome) => self.entered(*outcome).await,
             Event::Import(import) => self.imports.push_back(*import),
+            Event::Ways(told) => self.way_told(told),
             Event::Machine => self.machine_changed().await,
             Event::Stop => {}
         }
@@ -394,6 +410,7 @@ impl Node {
 
     async fn machine_changed(&mut self) {
         self.endpoint.network_change().await;
+        self.tell_addresses();
         self.announce_on_lan();
         self.retry_mirrors();
         let now = steady();
@@ -450,8 +467,11 @@ impl Node {
                 warn!(%network, "the interface failed: {why}");
                 net.problem = Some(format!("the interface failed: {why}"));
             }
-            // Comes from a socket alone, and this daemon gives the tunnels none yet.
-            mesh_tunnel::Event::Heard(..) => {}
+            mesh_tunnel::Event::Heard(peer, from) => {
+                if let Some(ways) = &self.ways {
+                    ways.heard(Who { network, peer }, from);
+                }
+            }
         }
     }
 

@@ -7,6 +7,7 @@
 mod abuse;
 mod client;
 mod disk;
+mod echo;
 mod letters;
 mod log;
 mod process;

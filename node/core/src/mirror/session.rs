@@ -10,6 +10,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use mesh_ledger::event::{Event, id_of};
 use mesh_ledger::ids::{EventId, NetworkId};
+use mesh_ledger::mirror::Echo;
 use mesh_ledger::mirror::address::Permit;
 use mesh_ledger::mirror::letter::Letter;
 use mesh_ledger::mirror::message::{Doors, Failure, MAX_EVENTS, Page, Pushed, Standing, Welcome};
@@ -43,6 +44,8 @@ pub enum Effect {
         permit: Option<Permit>,
         /// The server's other doors.
         doors: Doors,
+        /// How to ask its echo, if it has one.
+        echo: Option<Echo>,
     },
     /// Events for the gate.
     Events(Vec<Vec<u8>>),
@@ -380,6 +383,7 @@ impl Session {
                 effects.push(Effect::Live {
                     permit: welcome.permit,
                     doors: welcome.doors,
+                    echo: welcome.echo,
                 });
                 Ok(())
             }

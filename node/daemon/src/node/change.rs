@@ -13,7 +13,7 @@ use mesh_ledger::ids::NetworkId;
 use mesh_ledger::ticket::topic;
 use mesh_ledger::wire::Sync;
 use mesh_os::machine::{self, FirewallState};
-use mesh_tunnel::{Config, Peer, Table, Tunnel};
+use mesh_tunnel::{Carrier, Config, Peer, Table, Tunnel};
 use tracing::{info, warn};
 use x25519_dalek::{PublicKey, StaticSecret};
 
@@ -56,7 +56,7 @@ fn causes(error: &dyn std::error::Error) -> String {
 impl Node {
     /// Brings a network up, if it is not: interface, addresses, rules, packet threads, links.
     pub(crate) async fn bring_up(&mut self, id: NetworkId) -> Result<(), UpError> {
-        let ports = self.endpoint.ports();
+        let ports = self.outer_ports();
         let Some(net) = self.nets.get_mut(&id) else {
             return Ok(());
         };
@@ -66,6 +66,9 @@ impl Node {
         let result = Self::start(net, &self.machine, &self.events, ports).await;
         net.problem = result.as_ref().err().map(ToString::to_string);
         result?;
+        if let (Some(ways), Some(tunnel)) = (&self.ways, net.tunnel.load().as_ref()) {
+            net.attached = Some(ways.attach(tunnel));
+        }
         info!(network = %net.name(), interface = net.applied.as_ref().map(machine::Applied::interface), "up");
         net.next_beacon = steady();
         self.settle(id).await;
@@ -113,6 +116,11 @@ impl Node {
         let Some(net) = self.nets.get_mut(&id) else {
             return Ok(());
         };
+        net.attached = None;
+        net.linkless.clear();
+        if let Some(ways) = &self.ways {
+            ways.gone(id);
+        }
         if let Some(tunnel) = net.tunnel.swap(None) {
             tokio::task::block_in_place(|| tunnel.stop());
         }
@@ -144,7 +152,7 @@ impl Node {
         }
         self.publish_names();
         undone?;
-        self.endpoint.set_inner(self.machine_addresses());
+        self.tell_addresses();
         self.use_servers().await;
         self.use_mirrors();
         self.announce_on_lan();
@@ -174,7 +182,7 @@ impl Node {
 
     /// All that is not urgent after a change.
     async fn settle(&mut self, id: NetworkId) {
-        let ports = self.endpoint.ports();
+        let ports = self.outer_ports();
         self.settle_alias(id);
         self.publish_names();
         let Some(net) = self.nets.get_mut(&id) else {
@@ -200,7 +208,7 @@ impl Node {
         };
         net.forget_gone();
         self.publish_table(id);
-        self.endpoint.set_inner(self.machine_addresses());
+        self.tell_addresses();
         self.use_servers().await;
         self.use_mirrors();
         self.announce_on_lan();
@@ -211,12 +219,11 @@ impl Node {
 
     /// Gives the packet threads what counts now.
     pub(crate) fn publish_table(&mut self, id: NetworkId) {
-        let ports = self.endpoint.ports();
-        let Some(net) = self.nets.get(&id) else {
+        let ports = self.outer_ports();
+        let Some(net) = self.nets.get_mut(&id) else {
             return;
         };
-        let tunnel = net.tunnel.load();
-        let Some(tunnel) = tunnel.as_ref() else {
+        let Some(tunnel) = net.tunnel.load_full() else {
             return;
         };
         let table = match net.desired(now_ms()) {
@@ -228,25 +235,21 @@ impl Node {
                 peers: peers
                     .into_iter()
                     .map(|peer| {
-                        let link = net
-                            .links
-                            .get(&peer.id)
-                            .and_then(|link| self.links.get(link));
-                        let carrier = link
-                            .map(|linked| linked.carrier.clone() as Arc<dyn mesh_tunnel::Carrier>);
-                        (
-                            peer.id,
-                            Peer {
-                                key: PublicKey::from(peer.wireguard),
-                                carrier,
-                            },
-                        )
+                        let link = net.links.get(&peer.id);
+                        let linked = link.and_then(|link| self.links.get(link));
+                        let carrier = linked.map(|linked| linked.carrier.clone());
+                        let carrier = carrier.or_else(|| net.linkless(&peer.id));
+                        let key = PublicKey::from(peer.wireguard);
+                        let carrier = carrier.map(|carrier| carrier as Arc<dyn Carrier>);
+                        (peer.id, Peer { key, carrier })
                     })
                     .collect(),
             },
             None => Table::default(),
         };
+        // Whoever is gone is cut off before anything else.
         tunnel.publish(&table);
+        self.tell_ways(id, &table);
     }
 
     /// Sends what is new to every linked member but the one it came from.

@@ -3,6 +3,7 @@
 use mesh_core::beacon::{BadBeacon, Beacon};
 use mesh_core::desired::{device_id, peer_id};
 use mesh_core::link::{Frame, Refusal, event_frames};
+use mesh_core::path::Who;
 use mesh_core::peer::PeerId;
 use mesh_ledger::ids::{EpochId, EventId, NetworkId};
 use mesh_ledger::network::redeem::{Reply, Request};
@@ -52,6 +53,11 @@ impl Node {
             Frame::Asked(number, probe) => self.asked(link, number, probe),
             Frame::Said(number, refused) => self.said(id, peer, number, refused),
             Frame::Handover(bytes) => self.transfer_message(link, id, peer, &bytes).await,
+            Frame::Call(call) => {
+                if let Some(ways) = &self.ways {
+                    ways.call(Who { network: id, peer }, call);
+                }
+            }
             Frame::Goodbye => self.link_closed(link, "it took the network down"),
             Frame::Hello(_)
             | Frame::Welcome(_)

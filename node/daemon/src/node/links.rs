@@ -10,6 +10,7 @@ use mesh_core::beacon::{Beacon, EVERY, MAX_ADDRESSES};
 use mesh_core::desired::device_id;
 use mesh_core::dial::{Standing, keeps_new};
 use mesh_core::link::{Frame, Hello, Refusal, Role, event_frames};
+use mesh_core::path::Who;
 use mesh_core::peer::PeerId;
 use mesh_ledger::ids::{DeviceId, EpochId, NetworkId, ServerKey};
 use mesh_ledger::network::Ledger;
@@ -20,7 +21,7 @@ use mesh_ledger::wire::Sync;
 use tracing::{debug, info};
 
 use super::{Event, Net, Node};
-use crate::carrier::{self, IrohCarrier};
+use crate::carrier::{self, IrohCarrier, PeerCarrier};
 use crate::clock::{now_ms, steady};
 use crate::link::{Greeting, Link, LinkId, MAX_INTRODUCTION, Wire};
 
@@ -51,7 +52,7 @@ pub(crate) struct Linked {
     pub(crate) sync: Sync,
     /// The digest of the other end's heads, when last heard.
     pub(crate) heads: Option<[u8; 16]>,
-    pub(crate) carrier: Arc<IrohCarrier>,
+    pub(crate) carrier: Arc<PeerCarrier>,
     /// The keys of narrow offers that were asked for over it.
     pub(crate) asked: BTreeSet<EpochId>,
     /// Whether a beacon came over it that this release does not read.
@@ -319,6 +320,9 @@ impl Node {
         info!(network = %net.name(), ?peer, "linked");
         net.next_beacon = net.next_beacon.min(steady() + Duration::from_millis(200));
         self.publish_table(id);
+        if let Some(ways) = &self.ways {
+            ways.linked(Who { network: id, peer });
+        }
         self.exchange_offer_keys(id);
         self.offer_to(id, &peer);
     }
@@ -328,12 +332,14 @@ impl Node {
         let link_id = LinkId(self.next_link);
         let peer = wire.peer();
         let connection = wire.connection.clone();
-        if let Some(net) = self.nets.get(&id) {
+        let mut way = Arc::default();
+        if let Some(net) = self.nets.get_mut(&id) {
             tokio::spawn(carrier::receive(
                 connection.clone(),
                 peer,
                 net.tunnel.clone(),
             ));
+            way = net.way(&peer);
         }
         let link = Link::spawn(link_id, wire, self.events.clone(), Event::Link);
         let linked = Linked {
@@ -346,7 +352,7 @@ impl Node {
             heard: (0, steady()),
             sync: Sync::new(),
             heads: None,
-            carrier: IrohCarrier::spawn(connection),
+            carrier: PeerCarrier::new(Some(IrohCarrier::spawn(connection)), way),
             asked: BTreeSet::new(),
             later: false,
         };
@@ -373,6 +379,12 @@ impl Node {
         net.dialler.lost(&linked.peer, steady());
         net.settings.heard(device.to_string(), now_ms());
         let id = linked.network;
+        if let Some(ways) = &self.ways {
+            ways.unlinked(Who {
+                network: id,
+                peer: linked.peer,
+            });
+        }
         self.publish_table(id);
         self.not_offered_by(id, &linked.peer);
     }

@@ -6,7 +6,7 @@ mod letters;
 mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use iroh::endpoint::{Connection, VarInt};
 use mesh_core::mirror::{Backoff, Effect, End, Heard, MAX_SERVERS, Session, Witness};
@@ -68,6 +68,16 @@ struct Spoken {
     stream: Stream,
     session: Session,
     since: u64,
+}
+
+impl Served {
+    /// Where it is reached: the address in use, and those its name leads to.
+    pub(super) fn addresses(&self) -> Vec<IpAddr> {
+        self.resolved
+            .iter()
+            .map(|address| address.ip().to_canonical())
+            .collect()
+    }
 }
 
 impl Net {
@@ -207,6 +217,9 @@ impl Node {
                     debug!(server = %key.short(), "not reached: {why}");
                 }
                 served.unreachable = Some(why);
+                if let Some(ways) = &self.ways {
+                    ways.no_echo(key);
+                }
                 let ids: Vec<NetworkId> = served.streams.keys().copied().collect();
                 served.streams.clear();
                 for id in ids {
@@ -265,7 +278,14 @@ impl Node {
                         spoken.stream.say(request);
                     }
                 }
-                Effect::Live { permit, doors } => self.mirror_live(key, id, permit, doors).await,
+                Effect::Live {
+                    permit,
+                    doors,
+                    echo,
+                } => {
+                    self.hear_echo(key, echo);
+                    self.mirror_live(key, id, permit, doors).await;
+                }
                 Effect::Events(events) => self.events_from_mirror(key, id, &events).await,
                 Effect::Stored(_) => self.settle_spreads(steady()),
                 Effect::Letters(letters) => self.take_letters(key, id, letters),

@@ -24,6 +24,7 @@ use mesh_ledger::store::StoreError;
 use mesh_ledger::store::sqlite::SqliteStore;
 use mesh_os::dirs::Dirs;
 use mesh_os::machine::Applied;
+use mesh_tunnel::Attached;
 use zeroize::Zeroizing;
 
 use super::SharedTunnel;
@@ -32,10 +33,12 @@ use super::mirrors::{self, Watched};
 use super::outside::Outside;
 use super::transfer::{Accepting, Offered};
 use super::turns::Turns;
+use crate::carrier::PeerCarrier;
 use crate::dns::Server;
 use crate::identity::{Identity, IdentityError, seed};
 use crate::link::LinkId;
 use crate::settings::{Settings, SettingsError};
+use crate::ways::Way;
 
 /// A network could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +71,12 @@ pub(crate) struct Net {
     /// What is done to the machine, while the network is up.
     pub(crate) applied: Option<Applied>,
     pub(crate) tunnel: SharedTunnel,
+    /// What lets the tunnel have what arrives at the sockets.
+    pub(crate) attached: Option<Attached>,
+    /// The ways to its peers past their links.
+    pub(crate) ways: BTreeMap<PeerId, Arc<Way>>,
+    /// What carries to peers that have a way and no link.
+    pub(crate) linkless: BTreeMap<PeerId, Arc<PeerCarrier>>,
     pub(crate) links: BTreeMap<PeerId, LinkId>,
     pub(crate) dialler: Dialler,
     pub(crate) presence: Presence,
@@ -164,6 +173,9 @@ impl Net {
             settings,
             applied: None,
             tunnel: Arc::new(ArcSwapOption::empty()),
+            attached: None,
+            ways: BTreeMap::new(),
+            linkless: BTreeMap::new(),
             links: BTreeMap::new(),
             dialler: Dialler::new(me),
             presence: Presence::default(),

@@ -77,6 +77,17 @@ impl Node {
             live.reach = PeerReach::Direct;
             live.path = "on demand: heard of through others".to_owned();
         }
+        // Packets take it whatever the link does.
+        let way = net.ways.get(&peer_id(device)).and_then(|way| way.open());
+        if let Some(way) = way.filter(|_| net.is_up()) {
+            let address = way.choice.address;
+            let lan = on_link(address.ip());
+            live.last_seen_ms = Some(now);
+            live.reach = PeerReach::Direct;
+            live.path = if lan { "direct, same LAN" } else { "direct" }.to_owned();
+            live.endpoint = Some(address.to_string());
+            live.rtt_us = way.rtt_us().or(live.rtt_us);
+        }
         live
     }
 

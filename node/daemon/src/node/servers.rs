@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use mesh_ledger::ids::{NetworkId, ServerKey};
 use mesh_ledger::mirror::address::ServerAddress;
+use mesh_ledger::mirror::message::Doors;
 
 use super::{Net, Node};
 use crate::endpoint::RelayServer;
@@ -33,17 +34,19 @@ impl Node {
 }
 
 impl Net {
-    /// The network's servers whose doors are known.
+    /// The network's servers. One that has not told its doors is taken to have the usual ones: where UDP does not pass, its
+    /// relay is the only way to hear from it.
     pub(crate) fn relay_servers(&self) -> impl Iterator<Item = RelayServer> + '_ {
         let named = self.state().servers.iter().filter_map(ServerAddress::of);
-        named.filter_map(|address| {
-            let doors = self.doors.get(&address.key)?;
-            Some(RelayServer {
+        named.map(|address| {
+            let doors = self.doors.get(&address.key).copied();
+            let doors = doors.unwrap_or_else(|| Doors::usual(address.port));
+            RelayServer {
                 key: address.key,
                 host: address.host,
                 relay: doors.relay,
                 discovery: doors.discovery,
-            })
+            }
         })
     }
 }

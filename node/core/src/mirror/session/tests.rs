@@ -125,6 +125,7 @@ impl Server {
                     permit: self.hosted.then_some(Permit([5; 16])),
                     standing,
                     doors: Doors::default(),
+                    echo: None,
                 })
             }
             Request::Pull { from, bodies } => Response::Page(self.page(from, bodies)),
@@ -263,6 +264,7 @@ fn without_the_right_to_it_is_not_hosted_and_says_so() {
         tip: None,
         permit: None,
         doors: Doors::default(),
+        echo: None,
     };
     let effects = session.receive(Response::Welcome(welcome), &mut witness, &index, 0);
     assert_eq!(ended(&effects), Some(End::Failed(Failure::NotHosting)));

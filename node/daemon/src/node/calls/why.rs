@@ -149,7 +149,7 @@ impl Node {
         }
         let rules = net.desired(now_ms())?.plan.rules;
         Some(Ruleset {
-            underlay: self.endpoint.ports(),
+            underlay: self.outer_ports(),
             ..rules
         })
     }

@@ -1,0 +1,497 @@
+//! The ways to peers past their links: `mesh_core::path` with sockets, a clock and the servers' echoes.
+//!
+//! One task owns all of it. The node gives it orders and does not wait; the threads of the sockets hand it probes. What it
+//! finds it puts into the peer's [`Way`], where the packet threads read it; the node is only told that there is one, or no
+//! longer.
+
+mod echoes;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use mesh_core::path::{
+    Action, Call, Candidate, Choice, MARK_ANSWER, MARK_QUESTION, Mapping, Paths, ProbeKeys, Report,
+    Who,
+};
+use mesh_core::peer::PeerId;
+use mesh_ledger::ids::{NetworkId, ServerKey};
+use mesh_ledger::mirror::{Echo, echo};
+use mesh_tunnel::{Attached, Carrier, Tunnel, Udp};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{debug, info};
+use x25519_dalek::{PublicKey, StaticSecret};
+
+use crate::clock::steady;
+use crate::node::SharedTunnel;
+use crate::random;
+use echoes::Echoes;
+
+/// How many datagrams of others wait for the task. They are probes; what finds no room is asked again.
+const WAITING: usize = 512;
+/// The longest of them.
+const LONGEST: usize = 1500;
+/// How often it is looked whether packets flow.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The way past the link to one peer, while there is one.
+#[derive(Default)]
+pub(crate) struct Way(ArcSwapOption<Open>);
+
+/// What packets take.
+pub(crate) struct Open {
+    pub(crate) carrier: Arc<dyn Carrier>,
+    pub(crate) choice: Choice,
+    rtt_us: AtomicU64,
+}
+
+impl Way {
+    /// What packets take at the moment; none: the link.
+    pub(crate) fn open(&self) -> Option<Arc<Open>> {
+        self.0.load_full()
+    }
+}
+
+impl Open {
+    /// Time there and back, in microseconds.
+    pub(crate) fn rtt_us(&self) -> Option<u64> {
+        Some(self.rtt_us.load(Ordering::Relaxed)).filter(|rtt| *rtt > 0)
+    }
+}
+
+/// A peer that packets may be exchanged with.
+pub(crate) struct Peer {
+    pub(crate) id: PeerId,
+    pub(crate) key: PublicKey,
+    pub(crate) way: Arc<Way>,
+}
+
+/// What the task tells the node.
+pub(crate) enum Told {
+    /// Say this to the peer over its link.
+    Call(Who, Call),
+    /// There is a way to the peer now, or no longer.
+    Way(Who),
+}
+
+/// What is known of this device's own reach.
+#[derive(Debug, Clone)]
+pub(crate) struct OwnReach {
+    pub(crate) candidates: Vec<Candidate>,
+    pub(crate) mapping: Mapping,
+    pub(crate) ipv6: bool,
+    /// Servers whose echo answered, with the time there and back; none: it did not.
+    pub(crate) echoes: BTreeMap<ServerKey, Option<Duration>>,
+}
+
+enum Order {
+    Network {
+        id: NetworkId,
+        secret: StaticSecret,
+        tunnel: SharedTunnel,
+        peers: Vec<Peer>,
+    },
+    Gone(NetworkId),
+    Linked(Who),
+    Unlinked(Who),
+    Call(Who, Call),
+    Heard(Who, SocketAddr),
+    Machine(Vec<IpAddr>),
+    Echo(ServerKey, Vec<IpAddr>, Echo),
+    NoEcho(ServerKey),
+    Report(Who, oneshot::Sender<Option<Report>>),
+    Own(oneshot::Sender<OwnReach>),
+}
+
+/// The node's end. See the module.
+pub(crate) struct Ways {
+    orders: mpsc::UnboundedSender<Order>,
+    udp: Arc<Udp>,
+}
+
+impl Ways {
+    /// Opens the sockets and starts the task. `tell` is called with what the node must know; it waits for room there.
+    ///
+    /// # Errors
+    /// When the system gives no socket.
+    pub(crate) fn start<E: Send + 'static>(
+        port: Option<u16>,
+        events: mpsc::Sender<E>,
+        tell: impl Fn(Told) -> E + Send + 'static,
+    ) -> io::Result<Self> {
+        let (strays, incoming) = mpsc::channel(WAITING);
+        let udp = Udp::bind(
+            port,
+            Arc::new(move |from, datagram: &[u8]| {
+                let mine = matches!(
+                    datagram.first(),
+                    Some(&(MARK_QUESTION | MARK_ANSWER | echo::ANSWER))
+                );
+                if mine && datagram.len() >= echo::LENGTH && datagram.len() <= LONGEST {
+                    // A probe that finds no room is repeated.
+                    let _ = strays.try_send((from, datagram.to_vec()));
+                }
+            }),
+        )?;
+        info!(ports = ?udp.ports(), "packets may go straight to peers");
+        let (orders, taken) = mpsc::unbounded_channel();
+        let task = Task {
+            udp: udp.clone(),
+            paths: Paths::default(),
+            echoes: Echoes::default(),
+            networks: BTreeMap::new(),
+            look: Duration::ZERO,
+            port: udp.ports(),
+        };
+        tokio::spawn(task.run(taken, incoming, events, tell));
+        Ok(Self { orders, udp })
+    }
+
+    /// The ports of the sockets: what leaves from them must never enter a tunnel.
+    pub(crate) fn ports(&self) -> Vec<u16> {
+        self.udp.ports()
+    }
+
+    /// Lets a tunnel have what arrives for it.
+    pub(crate) fn attach(&self, tunnel: &Tunnel) -> Attached {
+        self.udp.attach(tunnel)
+    }
+
+    /// Everybody that packets may be exchanged with in a network; whoever else was is forgotten at once.
+    pub(crate) fn network(
+        &self,
+        id: NetworkId,
+        secret: StaticSecret,
+        tunnel: SharedTunnel,
+        peers: Vec<Peer>,
+    ) {
+        self.order(Order::Network {
+            id,
+            secret,
+            tunnel,
+            peers,
+        });
+    }
+
+    /// A network is down.
+    pub(crate) fn gone(&self, id: NetworkId) {
+        self.order(Order::Gone(id));
+    }
+
+    /// The peer's link has come up, or is another.
+    pub(crate) fn linked(&self, who: Who) {
+        self.order(Order::Linked(who));
+    }
+
+    /// The peer's link is gone.
+    pub(crate) fn unlinked(&self, who: Who) {
+        self.order(Order::Unlinked(who));
+    }
+
+    /// What the peer says over its link.
+    pub(crate) fn call(&self, who: Who, call: Call) {
+        self.order(Order::Call(who, call));
+    }
+
+    /// A packet of the peer's came from an address.
+    pub(crate) fn heard(&self, who: Who, from: SocketAddr) {
+        self.order(Order::Heard(who, from));
+    }
+
+    /// The addresses of this machine's interfaces, without mesh's own; they may be the same as before, and reached otherwise.
+    pub(crate) fn machine(&self, addresses: Vec<IpAddr>) {
+        self.order(Order::Machine(addresses));
+    }
+
+    /// How to ask a server's echo.
+    pub(crate) fn echo(&self, server: ServerKey, addresses: Vec<IpAddr>, echo: Echo) {
+        self.order(Order::Echo(server, addresses, echo));
+    }
+
+    /// A server is not this device's any more, or not reached.
+    pub(crate) fn no_echo(&self, server: ServerKey) {
+        self.order(Order::NoEcho(server));
+    }
+
+    /// What is known of the ways to a peer.
+    pub(crate) fn report(&self, who: Who) -> oneshot::Receiver<Option<Report>> {
+        let (answer, report) = oneshot::channel();
+        self.order(Order::Report(who, answer));
+        report
+    }
+
+    /// What is known of this device's own reach.
+    pub(crate) fn own(&self) -> oneshot::Receiver<OwnReach> {
+        let (answer, own) = oneshot::channel();
+        self.order(Order::Own(answer));
+        own
+    }
+
+    fn order(&self, order: Order) {
+        // The task lives as long as this does.
+        let _ = self.orders.send(order);
+    }
+}
+
+struct Task {
+    udp: Arc<Udp>,
+    paths: Paths,
+    echoes: Echoes,
+    networks: BTreeMap<NetworkId, Network>,
+    look: Duration,
+    port: Vec<u16>,
+}
+
+struct Network {
+    tunnel: SharedTunnel,
+    peers: BTreeMap<PeerId, Known>,
+}
+
+struct Known {
+    keys: ([u8; 32], [u8; 32]),
+    way: Arc<Way>,
+    /// Packets exchanged until now.
+    packets: u64,
+}
+
+impl Task {
+    async fn run<E: Send + 'static>(
+        mut self,
+        mut orders: mpsc::UnboundedReceiver<Order>,
+        mut strays: mpsc::Receiver<(SocketAddr, Vec<u8>)>,
+        events: mpsc::Sender<E>,
+        tell: impl Fn(Told) -> E + Send + 'static,
+    ) {
+        loop {
+            let now = steady();
+            let due = [self.paths.next(now), self.echoes.next(), self.look_due()];
+            let due = due.into_iter().flatten().min();
+            tokio::select! {
+                order = orders.recv() => match order {
+                    Some(order) => self.take(order),
+                    None => return,
+                },
+                Some((from, datagram)) = strays.recv() => self.datagram(from, &datagram),
+                () = tokio::time::sleep(due.map_or(Duration::from_secs(3600), |due| due.saturating_sub(now))) => {}
+            }
+            for told in self.on_time() {
+                if events.send(tell(told)).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, order: Order) {
+        let now = steady();
+        match order {
+            Order::Network {
+                id,
+                secret,
+                tunnel,
+                peers,
+            } => self.network(id, &secret, tunnel, peers),
+            Order::Gone(id) => {
+                self.paths.retain(&id, |_| false);
+                if let Some(network) = self.networks.remove(&id) {
+                    network
+                        .peers
+                        .values()
+                        .for_each(|known| known.way.0.store(None));
+                }
+            }
+            Order::Linked(who) => self.paths.linked(&who, now),
+            Order::Unlinked(who) => self.paths.unlinked(&who),
+            Order::Call(who, call) => self.paths.call(&who, call, now),
+            Order::Heard(who, from) => self.paths.heard(&who, from),
+            Order::Machine(addresses) => {
+                let port = |ip: &IpAddr| match ip {
+                    IpAddr::V4(_) => self.port.first(),
+                    IpAddr::V6(_) => self.port.last(),
+                };
+                let own = addresses.iter();
+                let own = own.filter_map(|ip| Some(SocketAddr::new(*ip, *port(ip)?)));
+                self.paths.set_own(own.collect(), None, now);
+                self.paths.moved(now);
+                self.echoes.soon(now);
+            }
+            Order::Echo(server, addresses, echo) => self.echoes.add(server, &addresses, echo, now),
+            Order::NoEcho(server) => self.echoes.remove(&server),
+            // Who asked may have gone.
+            Order::Report(who, answer) => drop(answer.send(self.paths.report(&who, now))),
+            Order::Own(answer) => {
+                let own = self.paths.own();
+                let reach = OwnReach {
+                    candidates: own.candidates(now),
+                    mapping: own.mapping(now),
+                    ipv6: own.has_ipv6(),
+                    echoes: self.echoes.report(),
+                };
+                drop(answer.send(reach));
+            }
+        }
+    }
+
+    fn network(
+        &mut self,
+        id: NetworkId,
+        secret: &StaticSecret,
+        tunnel: SharedTunnel,
+        peers: Vec<Peer>,
+    ) {
+        let mine = PublicKey::from(secret).to_bytes();
+        let network = self.networks.entry(id).or_insert_with(|| Network {
+            tunnel: tunnel.clone(),
+            peers: BTreeMap::new(),
+        });
+        network.tunnel = tunnel;
+        let mut before = std::mem::take(&mut network.peers);
+        for peer in peers {
+            let keys = (mine, peer.key.to_bytes());
+            let known = before.remove(&peer.id).filter(|known| known.keys == keys);
+            let who = Who {
+                network: id,
+                peer: peer.id,
+            };
+            let packets = match known {
+                Some(known) => known.packets,
+                None => {
+                    let shared = secret.diffie_hellman(&peer.key);
+                    let Ok(tag) = random::bytes() else {
+                        continue;
+                    };
+                    // A key that makes no secret is no key of a device.
+                    if shared.was_contributory() {
+                        let keys = ProbeKeys::new(shared.as_bytes(), &id, &keys.0, &keys.1);
+                        self.paths.add(who, keys, u64::from_be_bytes(tag));
+                    }
+                    0
+                }
+            };
+            let way = peer.way;
+            network.peers.insert(peer.id, Known { keys, way, packets });
+        }
+        let stays = |peer: &PeerId| network.peers.contains_key(peer);
+        before
+            .iter()
+            .filter(|(peer, _)| !stays(peer))
+            .for_each(|(_, gone)| gone.way.0.store(None));
+        self.paths.retain(&id, stays);
+    }
+
+    fn datagram(&mut self, from: SocketAddr, datagram: &[u8]) {
+        let now = steady();
+        if datagram.first() == Some(&echo::ANSWER) {
+            if let Some((by, seen)) = self.echoes.heard(datagram, now) {
+                self.paths.seen(by, seen, now);
+            }
+        } else if let Some(Action::Send(to, answer)) = self.paths.receive(from, datagram, now) {
+            self.udp.send(to, &answer);
+        }
+    }
+
+    fn on_time(&mut self) -> Vec<Told> {
+        let now = steady();
+        if self.look_due().is_some_and(|due| now >= due) {
+            self.look = now + LOOK;
+            self.look(now);
+        }
+        for (to, question) in self.echoes.due(now) {
+            self.udp.send(to, &question);
+        }
+        let random = || random::bytes().map(u64::from_be_bytes).ok();
+        // Without randomness nothing is asked: a number that can be guessed proves nothing.
+        let Some(probe) = random() else {
+            return Vec::new();
+        };
+        let mut told = Vec::new();
+        for action in self.paths.poll(now, || random().unwrap_or(probe)) {
+            match action {
+                Action::Send(to, datagram) => self.udp.send(to, &datagram),
+                Action::Call(who, call) => told.push(Told::Call(who, call)),
+                Action::Restarted(who) => {
+                    let network = self.networks.get(&who.network);
+                    if let Some(tunnel) = network.and_then(|network| network.tunnel.load_full()) {
+                        tunnel.reset(&who.peer);
+                    }
+                }
+                Action::Chosen(who, choice) => {
+                    debug!(peer = ?who.peer, ?choice, "the way to a peer changed");
+                    self.choose(&who, choice);
+                    told.push(Told::Way(who));
+                }
+            }
+        }
+        told
+    }
+
+    fn choose(&self, who: &Who, choice: Option<Choice>) {
+        let network = self.networks.get(&who.network);
+        let Some(known) = network.and_then(|network| network.peers.get(&who.peer)) else {
+            return;
+        };
+        let open = choice.map(|choice| {
+            Arc::new(Open {
+                carrier: self.udp.carrier(choice.address, choice.max_datagram),
+                choice,
+                rtt_us: AtomicU64::new(self.rtt_us(who, choice.address)),
+            })
+        });
+        known.way.0.store(open);
+    }
+
+    fn rtt_us(&self, who: &Who, address: SocketAddr) -> u64 {
+        let report = self.paths.report(who, steady());
+        let pairs = report.map(|report| report.pairs).unwrap_or_default();
+        let rtt = pairs
+            .iter()
+            .find(|pair| pair.address == address)
+            .and_then(|pair| pair.rtt);
+        rtt.map_or(0, |rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// While there are networks.
+    fn look_due(&self) -> Option<Duration> {
+        (!self.networks.is_empty()).then_some(self.look)
+    }
+
+    /// Looks with whom packets flow.
+    fn look(&mut self, now: Duration) {
+        let mut flowing = Vec::new();
+        let mut open = Vec::new();
+        for (id, network) in &mut self.networks {
+            let tunnel = network.tunnel.load();
+            let Some(tunnel) = tunnel.as_ref() else {
+                continue;
+            };
+            for stats in tunnel.stats() {
+                let Some(known) = network.peers.get_mut(&stats.id) else {
+                    continue;
+                };
+                let who = Who {
+                    network: *id,
+                    peer: stats.id,
+                };
+                let packets = stats.rx_packets + stats.tx_packets;
+                if packets != known.packets {
+                    known.packets = packets;
+                    flowing.push(who);
+                }
+                if let Some(way) = known.way.open() {
+                    open.push((who, way));
+                }
+            }
+        }
+        for who in flowing {
+            self.paths.traffic(&who, now);
+        }
+        for (who, way) in open {
+            way.rtt_us
+                .store(self.rtt_us(&who, way.choice.address), Ordering::Relaxed);
+        }
+    }
+}
