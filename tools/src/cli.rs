@@ -81,7 +81,9 @@ const GROUPS: [(&str, &[&str]); 7] = [
     ),
     (
         "Switch it on and off, and see how it is",
-        &["up", "down", "status", "networks", "ping", "dns"],
+        &[
+            "up", "down", "status", "networks", "ping", "path", "netcheck", "dns",
+        ],
     ),
     ("Open ports to others", &["share", "unshare", "offers"]),
     (
@@ -279,6 +281,8 @@ verbs! {
     Why(why),
     Watch(watch),
     Ping(ping),
+    Path(path),
+    Netcheck(netcheck),
     Prove(prove),
     VerifyProof(verify_proof),
     Sync(sync),

@@ -11,6 +11,7 @@
 mod carry;
 mod device;
 mod office;
+mod reach;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,7 @@ pub use device::{
     DeviceCode, DeviceCodeWait, DeviceLink, DeviceList, DeviceRemove, IdExport, IdImport, IdProtect,
 };
 pub use office::{OwnerAccept, OwnerRecover, OwnerTransfer, Preview, Proposed, RecoveryWords};
+pub use reach::{NetCheck, PeerPath};
 
 /// A call with the reply it gets. Implemented by the parameters of every call.
 pub trait Verb: Sized + Send {
@@ -132,6 +134,8 @@ verbs! {
     OwnerTransfer "owner_transfer" => OwnerChanged,
     OwnerAccept "owner_accept" => OwnerOffered,
     OwnerRecover "owner_recover" => OwnerChanged,
+    PeerPath "path" => PathTold,
+    NetCheck "netcheck" => NetChecked,
 }
 
 /// A call that needs the user key, where that is under a passphrase: the key is there for this one call. Such a call

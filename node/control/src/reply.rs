@@ -1,5 +1,7 @@
 //! What a successful call answers.
 
+mod reach;
+
 use serde::{Deserialize, Serialize};
 
 use crate::bytes::Bytes;
@@ -13,6 +15,7 @@ use crate::view::{
     NetworkStatus, NetworkView, OfferView, OwnDevices, Reach, ServerView, SettingView, Spread,
     UserKeyPlace,
 };
+pub use reach::{NetChecked, PathTold};
 
 /// The answer to a call, on the wire `{"created":{..}}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +106,10 @@ pub enum Reply {
     Requested(Requested),
     /// A redemption was accepted.
     Accepted(Accepted),
+    /// The ways to a device.
+    PathTold(PathTold),
+    /// How this machine is reached.
+    NetChecked(NetChecked),
     /// What an act would do.
     Previewed(Previewed),
     /// New recovery words.

@@ -4,12 +4,14 @@
 //! unique on this device. Times are milliseconds since 1970, `*_us` microseconds.
 
 mod office;
+mod reach;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 pub use office::{Consequences, VoidAct};
+pub use reach::{EchoView, NatView, WayState, WayView};
 
 pub use crate::ports::{BadPorts, Ports, Proto};
 pub use crate::servers::{AccusationView, RelayUse, ServerState, ServerView, TipView};

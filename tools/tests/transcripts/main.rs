@@ -17,6 +17,7 @@ mod offers;
 mod offices;
 mod offline;
 mod others;
+mod reach;
 mod servers;
 mod start;
 mod watch;

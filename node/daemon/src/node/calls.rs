@@ -12,6 +12,7 @@ mod members;
 mod networks;
 mod offers;
 mod owner;
+mod reach;
 mod registers;
 mod removals;
 mod servers;
@@ -58,6 +59,8 @@ impl Node {
             Call::Create(call) => self.create(&call).await,
             Call::Join(call) => return self.join_call(&call, respond),
             Call::Ping(call) => return self.ping(&call, respond),
+            Call::PeerPath(call) => return self.peer_path(&call, respond),
+            Call::NetCheck(_) => return self.netcheck(respond),
             Call::Networks(_) => Ok(self.networks(None)),
             Call::Up(call) => self.up(call.network.as_deref()).await,
             Call::Down(call) => self.down(call.network.as_deref()).await,
