@@ -32,6 +32,7 @@ const WELL: Duration = Duration::from_secs(20);
 pub(crate) type Place = (String, u16);
 
 /// What a server's tasks tell the node.
+#[allow(clippy::large_enum_variant)] // Made, moved once and taken apart.
 pub(crate) enum MirrorEvent {
     /// The server answers; it was found at these addresses.
     Connected(Connection, Vec<SocketAddr>),

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::host::{ip, set};
+use super::host::{ip, nft, set};
 use super::{Capture, Host, Lab, Lan, Link, Nat};
 
 /// Everything outside of homes: one segment whose addresses everybody can reach. What is sent to an address that nobody
@@ -64,6 +64,31 @@ impl Internet {
         }
     }
 
+    /// A home in the middle of a provider's own network: behind its router stands another.
+    #[must_use]
+    pub fn home_behind_provider(&self, lab: &Lab, name: &str, net: [u8; 3]) -> (Home, Home) {
+        let provider = self.home(
+            lab,
+            &format!("{name}-provider"),
+            [100, 64, 1],
+            Nat::PortRestricted,
+        );
+        let (lan, router) = (lab.lan(name, net), lab.host(&format!("{name}-router")));
+        let last = provider.members.fetch_add(1, Ordering::Relaxed);
+        let uplink = lan.route_to(&provider.lan, &router, last, Nat::PortRestricted);
+        ip(
+            router.namespace(),
+            &format!("route replace default via {}", provider.lan.address(254)),
+        );
+        let home = Home {
+            lan,
+            router,
+            uplink,
+            members: AtomicU8::new(last),
+        };
+        (home, provider)
+    }
+
     fn next(&self) -> u8 {
         self.addresses.fetch_add(1, Ordering::Relaxed)
     }
@@ -104,6 +129,19 @@ impl Home {
     /// Undoes [`Self::lose`] and [`Self::lead`].
     pub fn find(&self, address: Ipv4Addr) {
         ip(self.router.namespace(), &format!("route del {address}/32"));
+    }
+
+    /// Its router lets no UDP through from now on.
+    pub fn block_udp(&self) {
+        nft(
+            self.router.namespace(),
+            "table ip blocked {
+                chain no_udp {
+                    type filter hook forward priority filter - 1;
+                    meta l4proto udp drop
+                }
+            }",
+        );
     }
 
     /// Records what crosses its router.

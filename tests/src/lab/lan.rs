@@ -37,11 +37,96 @@ pub enum Cut {
 pub enum Nat {
     /// No translation, no filter.
     None,
+    /// Whatever comes for the address outside goes to the one machine inside, and the other way round.
+    OneToOne,
+    /// UDP: endpoint-independent mapping and filtering.
+    FullCone,
+    /// UDP: endpoint-independent mapping, address-dependent filtering.
+    AddressRestricted,
     /// A home router: endpoint-independent mapping, address and port dependent filtering. The drop of new packets from
     /// outside matters: without it a peer's early packet takes the port, and the mapping moves.
     PortRestricted,
     /// Address and port dependent mapping and filtering.
     Symmetric,
+}
+
+impl Nat {
+    /// The rules of a router that has the address `outside` on `eth1`.
+    fn rules(self, outside: Ipv4Addr) -> Option<String> {
+        // Without it an early packet from outside takes the port, and the mapping moves.
+        let to_router = "chain to_router {
+                type filter hook input priority filter;
+                iifname eth1 ct state new drop
+            }";
+        let only_answers = "chain through_router {
+                type filter hook forward priority filter;
+                iifname eth1 ct state != { established, related } drop
+            }";
+        // For UDP, by whatever port a machine inside uses, that port outside is its from then on.
+        let cone = |guard: &str| {
+            format!(
+                "map inside {{
+                    typeof udp sport : ip saddr . udp sport
+                    flags dynamic
+                    size 65535
+                }}
+                set asked {{
+                    typeof ip daddr
+                    flags dynamic
+                    size 65535
+                }}
+                chain arrive {{
+                    type nat hook prerouting priority dstnat;
+                    iifname eth1 meta l4proto udp {guard} dnat ip to udp dport map @inside
+                }}
+                chain ask {{
+                    type filter hook forward priority filter;
+                    oifname eth1 meta l4proto udp update @asked {{ ip daddr }}
+                }}
+                chain translate {{
+                    type nat hook postrouting priority srcnat;
+                    oifname eth1 meta l4proto udp update @inside {{ udp sport : ip saddr . udp sport }} snat to {outside}
+                    oifname eth1 masquerade
+                }}
+                {to_router}"
+            )
+        };
+        let table = match self {
+            Self::None => return None,
+            Self::OneToOne => format!(
+                "map inside {{
+                    typeof ip daddr : ip saddr
+                    flags dynamic
+                    size 16
+                }}
+                chain arrive {{
+                    type nat hook prerouting priority dstnat;
+                    iifname eth1 dnat ip to ip daddr map @inside
+                }}
+                chain translate {{
+                    type nat hook postrouting priority srcnat;
+                    oifname eth1 update @inside {{ {outside} : ip saddr }} snat to {outside}
+                }}"
+            ),
+            Self::FullCone => cone(""),
+            Self::AddressRestricted => cone("ip saddr @asked"),
+            Self::PortRestricted | Self::Symmetric => {
+                let how = match self {
+                    Self::Symmetric => "masquerade random,fully-random",
+                    _ => "masquerade",
+                };
+                format!(
+                    "chain translate {{
+                        type nat hook postrouting priority srcnat;
+                        oifname eth1 {how}
+                    }}
+                    {to_router}
+                    {only_answers}"
+                )
+            }
+        };
+        Some(format!("table ip lab {{\n{table}\n}}"))
+    }
 }
 
 impl Lan {
@@ -92,30 +177,9 @@ impl Lan {
         self.plug_without_route(router, GATEWAY);
         let link = outside.plug(router, last);
         set(router.namespace(), "net/ipv4/ip_forward", "1");
-        let masquerade = match nat {
-            Nat::None => return link,
-            Nat::PortRestricted => "masquerade",
-            Nat::Symmetric => "masquerade random,fully-random",
-        };
-        nft(
-            router.namespace(),
-            &format!(
-                "table ip lab {{
-                    chain translate {{
-                        type nat hook postrouting priority srcnat;
-                        oifname eth1 {masquerade}
-                    }}
-                    chain to_router {{
-                        type filter hook input priority filter;
-                        iifname eth1 ct state new drop
-                    }}
-                    chain through_router {{
-                        type filter hook forward priority filter;
-                        iifname eth1 ct state != {{ established, related }} drop
-                    }}
-                }}"
-            ),
-        );
+        if let Some(rules) = nat.rules(outside.address(last)) {
+            nft(router.namespace(), &rules);
+        }
         link
     }
 

@@ -51,10 +51,9 @@ impl Node {
         let target = net.state().devices.get(&device);
         let target = target.ok_or_else(|| self.no_member(net, &call.to))?;
         let peer = peer_id(&device);
-        let address = target.v4.map_or_else(
-            || std::net::Ipv6Addr::from(target.v6).to_string(),
-            |v4| v4.to_string(),
-        );
+        let address = target
+            .v4
+            .map_or_else(|| target.v6.to_string(), |v4| v4.to_string());
         Ok(Begun {
             who: Who {
                 network: net.id,
