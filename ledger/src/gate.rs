@@ -106,19 +106,12 @@ impl Gate {
         if let Some(idx) = graph.find(&event.id()) {
             return Ok(Passage::Known(idx));
         }
-        let mut parents = Vec::with_capacity(event.header().parents.len());
-        let mut missing = Vec::new();
-        for id in &event.header().parents {
-            match graph.find(id) {
-                Some(idx) => parents.push(idx),
-                None => missing.push(*id),
-            }
-        }
-        if !missing.is_empty() {
-            return Ok(Passage::Missing(missing));
-        }
+        let parents = match graph.parents(event) {
+            Ok(parents) => parents,
+            Err(missing) => return Ok(Passage::Missing(missing)),
+        };
         self.authorship(graph, event, &parents)?;
-        match graph.insert(event.clone()) {
+        match graph.insert_behind(event.clone(), parents) {
             Ok(idx) => {
                 self.note(idx, event);
                 Ok(Passage::Added(idx))

@@ -9,7 +9,7 @@ mod marks;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
-use marks::{Marks, Root};
+use marks::{Known, Marks, Root};
 
 use crate::authority::Proof;
 use crate::event::Event;
@@ -160,6 +160,12 @@ impl Graph {
         }
     }
 
+    /// How many bytes the watermarks take: what tells of any two events whether one lies in the other's past.
+    #[must_use]
+    pub fn watermark_bytes(&self) -> usize {
+        self.marks.bytes()
+    }
+
     /// The events that are nobody's parent, in the order of insertion.
     pub fn heads(&self) -> impl Iterator<Item = Idx> + '_ {
         self.heads.iter().copied()
@@ -179,28 +185,46 @@ impl Graph {
         if let Some(idx) = self.find(&event.id()) {
             return Ok(idx);
         }
-        if self
-            .nodes
-            .first()
-            .map_or(!event.header().parents.is_empty(), |first| {
-                first.event.network() != event.network()
-            })
-        {
+        if self.is_foreign(&event) {
+            return Err(Misfit::Foreign);
+        }
+        let parents = self.parents(&event).map_err(Misfit::MissingParents)?;
+        self.insert_behind(event, parents)
+    }
+
+    /// The places of an event's parents, or the ids of those that are not here.
+    pub(crate) fn parents(&self, event: &Event) -> Result<Vec<Idx>, Vec<EventId>> {
+        let ids = &event.header().parents;
+        let (mut parents, mut missing) = (Vec::with_capacity(ids.len()), Vec::new());
+        for id in ids {
+            match self.find(id) {
+                Some(idx) => parents.push(idx),
+                None => missing.push(*id),
+            }
+        }
+        if missing.is_empty() {
+            Ok(parents)
+        } else {
+            Err(missing)
+        }
+    }
+
+    fn is_foreign(&self, event: &Event) -> bool {
+        match self.nodes.first() {
+            Some(first) => first.event.network() != event.network(),
+            None => !event.header().parents.is_empty(),
+        }
+    }
+
+    /// Inserts an event that is not here, behind its parents, which are these.
+    ///
+    /// # Errors
+    /// As of [`Self::insert`].
+    pub(crate) fn insert_behind(&mut self, event: Event, parents: Vec<Idx>) -> Result<Idx, Misfit> {
+        if self.is_foreign(&event) {
             return Err(Misfit::Foreign);
         }
         let header = event.header();
-        let parents: Vec<Option<Idx>> = header.parents.iter().map(|id| self.find(id)).collect();
-        let missing: Vec<EventId> = header
-            .parents
-            .iter()
-            .zip(&parents)
-            .filter(|(_, idx)| idx.is_none())
-            .map(|(id, _)| *id)
-            .collect();
-        if !missing.is_empty() {
-            return Err(Misfit::MissingParents(missing));
-        }
-        let parents: Vec<Idx> = parents.into_iter().flatten().collect();
         let due = parents
             .iter()
             .map(|p| self.event(*p).header().lamport + 1)
@@ -224,12 +248,16 @@ impl Graph {
             .map_err(|_| Misfit::Full)?;
         let author = header.author;
         let marks = self.marks.len();
-        let mut strict = Root::EMPTY;
-        for parent in &parents {
+        let known = |parent: &Idx| {
             let node = &self.nodes[parent.at()];
-            strict = self.marks.join(strict, node.strict);
-            strict = self.marks.raise(strict, node.lane, node.position + 1);
-        }
+            Known {
+                root: node.strict,
+                lane: node.lane,
+                count: node.position + 1,
+            }
+        };
+        let strict = parents.iter().map(known).collect::<Vec<_>>();
+        let strict = self.marks.past(&strict);
         let own = self.lanes_of.get(&author).map(Vec::as_slice);
         let extends = own.unwrap_or_default().iter().copied().find(|lane| {
             let chain = &self.lanes[*lane as usize];

@@ -1,17 +1,17 @@
-//! Watermarks: how many events of each lane lie in the past of an event, as persistent 16-ary trees in one arena.
+//! Watermarks: how many events of each lane lie in the past of an event, as persistent 8-ary trees in one arena.
 //!
 //! Nodes are never changed, only appended, and an event's tree shares with those of its parents whatever they agree in: a
-//! few nodes of 64 bytes an event, where a list would have 4 bytes a lane. What was appended last is cut off first, so
+//! few nodes of 32 bytes an event, where a list would have 4 bytes a lane. What was appended last is cut off first, so
 //! taking back the newest events gives their nodes back too.
 
 /// Children of a node, or counts in a leaf.
-const FAN: usize = 16;
-const BITS: u32 = 4;
+const FAN: usize = 8;
+const BITS: u32 = 3;
 /// The node that is all zero: a leaf that counts nothing, and an inner node of such ones.
 const NOTHING: u32 = 0;
 
 /// A tree's root and how many levels lie below it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Root {
     node: u32,
     height: u32,
@@ -22,6 +22,14 @@ impl Root {
         node: NOTHING,
         height: 0,
     };
+}
+
+/// What one parent knows: a tree, and itself in its own lane.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known {
+    pub(super) root: Root,
+    pub(super) lane: u32,
+    pub(super) count: u32,
 }
 
 /// The arena.
@@ -43,6 +51,11 @@ impl Marks {
         self.nodes.len()
     }
 
+    /// How many bytes its nodes take.
+    pub(super) fn bytes(&self) -> usize {
+        self.nodes.len() * size_of::<[u32; FAN]>()
+    }
+
     /// Gives back all nodes behind the first `len`, of which no tree is left.
     pub(super) fn truncate(&mut self, len: usize) {
         self.nodes.truncate(len.max(1));
@@ -60,33 +73,77 @@ impl Marks {
         node
     }
 
-    /// A tree that counts what either counts.
-    pub(super) fn join(&mut self, a: Root, b: Root) -> Root {
-        let (low, high) = if a.height < b.height { (a, b) } else { (b, a) };
+    /// A tree that counts what any of these counts, and of each so many of a lane. Whatever of it is there already is shared;
+    /// nothing is made that the tree does not need.
+    pub(super) fn past(&mut self, of: &[Known]) -> Root {
+        let tall = |known: &Known| known.root.height.max(height_for(known.lane));
+        let height = of.iter().map(tall).max().unwrap_or(0);
+        let mut trees: Vec<Root> = of.iter().map(|known| known.root).collect();
+        trees.retain(|root| root.node != NOTHING);
+        trees.sort_unstable();
+        trees.dedup();
+        let mut raised: Vec<(u32, u32)> =
+            of.iter().map(|known| (known.lane, known.count)).collect();
+        raised.sort_unstable();
         Root {
-            node: self.join_below(low.node, low.height, high.node, high.height),
-            height: high.height,
+            node: self.merge(height, &trees, &raised),
+            height,
         }
     }
 
-    /// A tree that counts at least so many of a lane.
-    pub(super) fn raise(&mut self, root: Root, lane: u32, count: u32) -> Root {
-        let mut root = root;
-        while lane.checked_shr(BITS * (root.height + 1)).unwrap_or(0) != 0 {
-            let mut above = [NOTHING; FAN];
-            above[0] = root.node;
-            root = Root {
-                node: if root.node == NOTHING {
-                    NOTHING
+    /// The node of a level that counts what those trees do, and no less than that of those lanes, which all lie below it.
+    fn merge(&mut self, level: u32, trees: &[Root], raised: &[(u32, u32)]) -> u32 {
+        match trees {
+            [] if raised.is_empty() => return NOTHING,
+            [one] if raised.is_empty() && one.height == level => return one.node,
+            _ => {}
+        }
+        let mut merged = [NOTHING; FAN];
+        let mut rest = raised;
+        for (at, below) in merged.iter_mut().enumerate() {
+            let here = rest.partition_point(|(lane, _)| slot(*lane, level) == at);
+            let (mine, others) = rest.split_at(here);
+            rest = others;
+            if level == 0 {
+                let counts = trees.iter().map(|tree| self.nodes[tree.node as usize][at]);
+                let counts = counts.chain(mine.iter().map(|(_, count)| *count));
+                *below = counts.max().unwrap_or(0);
+                continue;
+            }
+            // Mostly all agree in what lies below, or one knows something of it and the others nothing.
+            let (mut first, mut all) = (Root::EMPTY, Vec::new());
+            for tree in trees {
+                let root = if tree.height == level {
+                    let node = self.nodes[tree.node as usize][at];
+                    let height = level - 1;
+                    Root { node, height }
+                } else if at == 0 {
+                    *tree
                 } else {
-                    self.append(above)
-                },
-                height: root.height + 1,
+                    continue;
+                };
+                if root.node == NOTHING || root == first || all.contains(&root) {
+                    continue;
+                }
+                if first.node == NOTHING {
+                    first = root;
+                    continue;
+                }
+                if all.is_empty() {
+                    all.push(first);
+                }
+                all.push(root);
+            }
+            *below = match (all.is_empty(), first.node) {
+                (false, _) => self.merge(level - 1, &all, mine),
+                (true, NOTHING) => self.merge(level - 1, &[], mine),
+                (true, _) => self.merge(level - 1, &[first], mine),
             };
         }
-        Root {
-            node: self.raise_in(root.node, root.height, lane, count),
-            ..root
+        let same = |tree: &&Root| tree.height == level && self.nodes[tree.node as usize] == merged;
+        match trees.iter().find(same) {
+            Some(tree) => tree.node,
+            None => self.append(merged),
         }
     }
 
@@ -112,58 +169,15 @@ impl Marks {
         }
     }
 
-    fn join_below(&mut self, low: u32, low_level: u32, high: u32, level: u32) -> u32 {
-        if low == NOTHING {
-            return high;
-        }
-        if low_level < level {
-            let mut node = self.nodes[high as usize];
-            let first = self.join_below(low, low_level, node[0], level - 1);
-            if first == node[0] {
-                return high;
-            }
-            node[0] = first;
-            return self.append(node);
-        }
-        if low == high || high == NOTHING {
-            return low;
-        }
-        let (mine, theirs) = (self.nodes[low as usize], self.nodes[high as usize]);
-        let mut joined = [0; FAN];
-        for at in 0..FAN {
-            joined[at] = if level == 0 {
-                mine[at].max(theirs[at])
-            } else {
-                self.join_below(mine[at], level - 1, theirs[at], level - 1)
-            };
-        }
-        if joined == theirs {
-            high
-        } else if joined == mine {
-            low
-        } else {
-            self.append(joined)
-        }
-    }
-
-    fn raise_in(&mut self, node: u32, level: u32, lane: u32, count: u32) -> u32 {
-        let (mut copy, at) = (self.nodes[node as usize], slot(lane, level));
-        let below = if level == 0 {
-            copy[at].max(count)
-        } else {
-            self.raise_in(copy[at], level - 1, lane, count)
-        };
-        if below == copy[at] {
-            return node;
-        }
-        copy[at] = below;
-        self.append(copy)
-    }
-
     fn append(&mut self, node: [u32; FAN]) -> u32 {
         self.nodes.push(node);
         (self.nodes.len() - 1) as u32
     }
+}
+
+/// The height of a tree that holds a lane.
+fn height_for(lane: u32) -> u32 {
+    (u32::BITS - lane.leading_zeros()).div_ceil(BITS).max(1) - 1
 }
 
 fn slot(lane: u32, level: u32) -> usize {
@@ -176,9 +190,13 @@ mod tests {
 
     /// A list of counts and the same as a tree.
     fn tree(marks: &mut Marks, counts: &[(u32, u32)]) -> Root {
-        counts.iter().fold(Root::EMPTY, |root, (lane, count)| {
-            marks.raise(root, *lane, *count)
-        })
+        let known = |(lane, count): &(u32, u32)| known(Root::EMPTY, *lane, *count);
+        let of: Vec<Known> = counts.iter().map(known).collect();
+        marks.past(&of)
+    }
+
+    fn known(root: Root, lane: u32, count: u32) -> Known {
+        Known { root, lane, count }
     }
 
     #[test]
@@ -196,13 +214,16 @@ mod tests {
             let (one, mut list) = trees[a as usize].clone();
             let (other, more) = trees[b as usize].clone();
             let (lane, count) = (roll(most), 1 + roll(9));
-            let joined = marks.join(one, other);
-            let root = marks.raise(joined, lane, count);
-            list.resize(list.len().max(more.len()).max(lane as usize + 1), 0);
+            let (second, twice) = (roll(most), 1 + roll(9));
+            let root = marks.past(&[known(one, lane, count), known(other, second, twice)]);
+            let least = 1 + lane.max(second) as usize;
+            list.resize(list.len().max(more.len()).max(least), 0);
             for (lane, count) in more.iter().enumerate() {
                 list[lane] = list[lane].max(*count);
             }
-            list[lane as usize] = list[lane as usize].max(count);
+            for (lane, count) in [(lane, count), (second, twice)] {
+                list[lane as usize] = list[lane as usize].max(count);
+            }
             for lane in [lane, roll(5000), u32::MAX] {
                 let due = list.get(lane as usize).copied().unwrap_or(0);
                 assert_eq!(marks.count(root, lane), due);
@@ -220,15 +241,15 @@ mod tests {
     fn what_agrees_is_shared() {
         let mut marks = Marks::default();
         let one = tree(&mut marks, &[(0, 5), (20, 3), (300, 1)]);
-        let more = marks.raise(one, 20, 4);
+        let more = marks.past(&[known(one, 20, 4)]);
         let before = marks.len();
-        assert_eq!(marks.join(one, more), more);
-        assert_eq!(marks.join(more, one), more);
-        assert_eq!(marks.raise(more, 0, 5), more);
+        assert_eq!(marks.past(&[known(one, 20, 2), known(more, 0, 5)]), more);
+        assert_eq!(marks.past(&[known(more, 20, 4)]), more);
         assert_eq!(marks.len(), before);
-        let other = marks.raise(one, 0, 6);
+        let other = marks.past(&[known(one, 0, 6)]);
         let before = marks.len();
-        marks.join(more, other);
-        assert_eq!(marks.len() - before, 2, "the root and the node below it");
+        let both = marks.past(&[known(more, 300, 1), known(other, 300, 1)]);
+        let path = both.height as usize + 1;
+        assert!(marks.len() - before <= path, "leaves are there already");
     }
 }
