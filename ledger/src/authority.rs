@@ -23,7 +23,7 @@ pub(crate) use cast::sort_by_rank;
 pub(crate) use proof::Proof;
 pub(crate) use removals::{Removal, Scope};
 pub(crate) use succession::{Ballot, past_of_cut};
-pub(crate) use terms::{Settled, Terms};
+pub(crate) use terms::{Began, Settled, Terms};
 
 /// The seniority of a term of office: the smaller, the more senior.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

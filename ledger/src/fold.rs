@@ -15,7 +15,8 @@ use crate::authority::{Authority, Terms};
 use crate::event::attributes::Opened;
 use crate::graph::{Graph, Idx};
 use crate::order::{Covers, Seals, order};
-use crate::state::{Book, Build, State, opened};
+use crate::state::{Book, Build, State, View, opened};
+use crate::timeline::Step;
 use crate::verdict::{Reason, Verdict};
 
 /// What the events of a network amount to.
@@ -63,6 +64,9 @@ fn folded(graph: &Graph, attributes: Option<&[Opened]>) -> Fold {
     let seals = Seals::of(graph, &cast, &terms, &mut Covers::new());
     let closings = Closings::of(graph, &cast, &terms);
     let (mut roll, mut book) = (Roll::default(), Book::default());
+    let mut fold = Fold::founded(graph);
+    fold.order = order(graph, &seals);
+    let places = places(&fold.order);
     let mut walk = Walk {
         graph,
         cast: &cast,
@@ -70,19 +74,21 @@ fn folded(graph: &Graph, attributes: Option<&[Opened]>) -> Fold {
         seals: &seals,
         closings: &closings,
         roll: &mut roll,
+        now: Step::once(&places),
     };
-    let mut build = Build {
-        graph,
-        cast: &cast,
-        opened: attributes.unwrap_or_default(),
-        book: &mut book,
-    };
-    let mut fold = Fold::founded(graph);
-    fold.order = order(graph, &seals);
     let mut results: Vec<Result<(), Reason>> = vec![Ok(()); graph.len()];
     for idx in &fold.order {
         results[idx.0 as usize] = walk.step(*idx).and_then(|standing| match attributes {
-            Some(_) => build.step(*idx, &walk.roll.effects, standing),
+            Some(opened) => {
+                let mut build = Build {
+                    graph,
+                    cast: &cast,
+                    opened,
+                    book: &mut book,
+                    now: &mut walk.now,
+                };
+                build.step(*idx, &walk.roll.effects, standing)
+            }
             None => Ok(()),
         });
     }
@@ -92,8 +98,14 @@ fn folded(graph: &Graph, attributes: Option<&[Opened]>) -> Fold {
     let Some(attributes) = attributes else {
         return fold;
     };
-    let entries = build.book.touched();
-    build.show(&mut fold.state, &fold.authority, &touched, entries, false);
+    let entries = book.touched();
+    let view = View {
+        graph,
+        cast: &cast,
+        opened: attributes,
+        book: &book,
+    };
+    view.show(&mut fold.state, &fold.authority, &touched, entries, false);
     for (idx, result) in graph.indices().zip(results) {
         let verdict = match result {
             Err(mut reason) => {
@@ -109,4 +121,13 @@ fn folded(graph: &Graph, attributes: Option<&[Opened]>) -> Fold {
         fold.verdicts.push(verdict);
     }
     fold
+}
+
+/// Where each event stands in an order of all, by [`Idx`].
+fn places(order: &[Idx]) -> Vec<u32> {
+    let mut places = vec![0; order.len()];
+    for (place, idx) in order.iter().enumerate() {
+        places[idx.0 as usize] = place as u32;
+    }
+    places
 }

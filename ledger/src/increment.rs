@@ -4,55 +4,65 @@
 //!
 //! The fold is a walk over the events in the order L, each a step from one state to the next. A step reads the state, the
 //! event and its past (which never change), what the event's attributes say, and what was settled before the walk: terms,
-//! removals, what closes invites, and the checkpoints that seal the order. So the state in front of a place in L is still
-//! right after events came if (1) the events in front of it are the same in the same order, and (2) none of them reads
-//! something that is settled otherwise now. We rewind to such a place and walk on from there. Which place is the first
-//! that could be wrong, and nothing else, is what this module has to find out; a place too early costs time, one too late
-//! is a wrong answer.
+//! removals, what closes invites, and the checkpoints that seal the order. So a step's outcome is still right after events
+//! came if nothing that it reads is otherwise now. All others are taken again, in order, and no more than these: what a
+//! step then writes otherwise than before makes those stale that read it, which all stand behind it. One step too many
+//! costs a microsecond, one too few is a wrong answer.
 //!
-//! # What can have changed, and who reads it
+//! # Who reads what is written along the walk
+//!
+//! What depends on the place of an event (who is a member, whose a device is, how often an invite was used, every register,
+//! name and number) is kept with its history, and each read leaves the reader's name there (`timeline.rs`). A step is taken
+//! at its own place, whatever lies behind it. Of addresses, of which a claim looks at many, the claims are kept in order
+//! and done again behind a late one (`state/addresses.rs`).
+//!
+//! What a step reads of its own past alone, wherever that stands, needs no history; who reads it follows from the graph:
+//!
+//! - A *valid admission*: events of the device behind it, and further devices of the user behind it. A *void* one: events of
+//!   the device behind it, of which some give it as the reason.
+//! - An *invite*: its redemptions.
+//! - A *removal that asks for an epoch*, and an *epoch that answers*: rotations behind it.
+//!
+//! # What is settled before the walk, and who reads it
 //!
 //! P1 is run again as a whole when an event came that it looks at: an act of power, or a certificate. (A contest between
 //! successions is decided by who has seen which; while there is one, it is run again for every event.) What it settles is
-//! compared with what it settled before, and every difference names its readers (`changes.rs`):
+//! compared with what it settled before, and every difference names all of its readers (`changes.rs`):
 //!
 //! - A *removal* that counts now and did not, or counts no more, or as an act of another rank, or at another place among
 //!   those with its target. It is read by its own step and those of events that carry it; by events of the target's devices
 //!   that it does not cover, in each lane a suffix; by acts that bring such a device and that it does not cover (a device
 //!   that two users call theirs is found by either); and, of a user or a term, by admissions by that user's invites that it
 //!   does not cover, for the invite lapses with its issuer's terms.
+//! - A *term* that began, or did not, or otherwise. It is read by events of the holder's devices behind its start, and by
+//!   redemptions of invites that are among them.
+//! - A removed device's *return*: read by events of the device behind it.
 //! - A *succession*: its own step.
 //! - What *closes an invite*: read by its redemptions that the closing does not know.
 //! - A *seal*: read by redemptions that it does not know, of invites that had expired by then. And it changes L.
 //! - A *pair* of user and device that came into being, or to which the device agreed: read by acts that bring the device
-//!   for another user.
-//!
-//! A *term* that began and did not before, or the other way round, and a removed device's *return* are read by much, and need
-//! no rule of their own: they change only with something above, which is read by an event in front of all their readers.
-//! Take a term that a grant began. It falls because a removal reaches the grant, which is one of its author's events that
-//! this removal does not cover; or because a removal of the new holder is concurrent with the grant or known to it, and then
-//! covers nothing that the holder wrote behind it; or because the granter's own term or return fell, which lie in its past.
-//! An owner's term changes with a succession. A return is an admission, and falls as a grant does.
+//!   for another user, and by removals of the user, which look at every device.
 //!
 //! Acts of power themselves, closings and checkpoints change nothing in the state but what was said; why they are void is
 //! put down anew whenever P1 ran.
 //!
-//! Attributes are read by the event's own step, so one that becomes readable is walked again from there on.
+//! Attributes are read by the event's own step; when they become readable it is taken again. The genesis says what names and
+//! numbers there are at all, so when that becomes readable, everything is walked again.
 //!
 //! # The order
 //!
 //! L is sorted by (least seal that covers, lamport, id). A seal that came or went changes the first part only for events
-//! that had this seal or a later one or none, and those are a suffix of L. So is what must be sorted again (`sequence.rs`);
-//! the first place at which it differs from what was there counts as changed, and often there is none.
+//! that had this seal or a later one or none, and those are a suffix of L. So is what must be sorted again (`sequence.rs`).
+//! From the first event on that stands behind another than before, all steps are taken back under the old order and taken
+//! again under the new one; often there is none.
 //!
-//! # Going back
+//! # What is shown
 //!
-//! The states of the walk keep, for every write, what stood there before. Rewinding pops these logs. No snapshots are made;
-//! the log of a whole history is a few dozen bytes an event. Both writing and rewinding note which keys they touched, and
-//! what is shown is recomputed for those keys alone. Taking back the newest events, as after a trial, is a change like any
-//! other: differences are differences in either direction.
+//! Every write, and every write taken back, notes its key, and what is shown is recomputed for those keys alone. Taking back
+//! the newest events, as after a trial, is a change like any other: differences are differences in either direction.
 
 mod changes;
+mod replay;
 mod sequence;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,9 +75,11 @@ use crate::fold::Fold;
 use crate::graph::{Graph, Idx};
 use crate::ids::{DeviceId, UserId};
 use crate::order::{Covers, Seals};
-use crate::state::{Book, Build, Mark, StandingOffer, opened};
+use crate::state::{Book, GENESIS, StandingOffer, View, opened};
+use crate::timeline::{Mark, Stale, Step};
 use crate::verdict::{Reason, Verdict};
 use changes::Changes;
+use replay::Replay;
 use sequence::{Motion, Sealed};
 
 /// See the module.
@@ -82,8 +94,10 @@ pub struct Increment {
     roll: Roll,
     /// None for the fold of acts alone.
     book: Option<Book>,
-    /// What to rewind to, for each place in the order.
-    marks: Vec<(usize, Option<Mark>)>,
+    /// Where each event stands in the order, by [`Idx`].
+    places: Vec<u32>,
+    /// What each step read and wrote, by [`Idx`].
+    journal: Vec<Box<[Mark]>>,
     /// Void events whose reason names a user.
     naming: BTreeMap<UserId, BTreeSet<Idx>>,
     /// Where offers stand that are sealed to their audience and were shown anew.
@@ -122,7 +136,8 @@ impl Increment {
             sealed: Sealed::default(),
             roll: Roll::default(),
             book,
-            marks: Vec::new(),
+            places: Vec::new(),
+            journal: Vec::new(),
             naming: BTreeMap::new(),
             narrow: BTreeSet::new(),
             fold: Fold::founded(&Graph::new()),
@@ -182,14 +197,14 @@ impl Increment {
         touch.terms |= !self.ballots.is_empty();
 
         let mut changes = Changes::new(graph, &self.cast, before.min(len));
-        changes.events(&leaving, before);
-        changes.events(readable, before);
+        changes.events(readable);
         changes.pairs(&touch.pairs);
         let settled = std::mem::take(&mut self.settled);
         let (terms, mut terms_changed) = if touch.terms {
             self.ballots.retain(|ballot| !ballot.reaches(len));
             let terms = Terms::settle(graph, &self.cast, &mut self.ballots);
             let changed = changes.terms(&settled, &terms);
+            changes.users(&touch.users, &terms);
             (terms, changed)
         } else {
             (Terms::of(graph, &self.cast, settled), false)
@@ -208,27 +223,71 @@ impl Increment {
             least_seal = changes.seals(&self.seals, &seals);
             self.seals = seals;
         }
+        let mut changed = changes.into_events();
 
-        let order = &mut self.fold.order;
-        let changed = changes.into_events();
-        let place = self.sealed.first(graph, order, &changed);
-        let motion = Motion {
-            fresh: &fresh,
-            leaving: leaving.len(),
-            least_seal,
-            place,
-        };
-        let tail = self.sealed.arrange(graph, order, &self.seals, &motion);
-        let place = place.min(tail.differs);
-        if let Some((roll, book)) = self.marks.get(place).copied() {
-            self.roll.rewind(roll);
-            if let (Some(mine), Some(mark)) = (&mut self.book, book) {
-                mine.rewind(mark);
+        // Under the old order, what goes or moves is taken back.
+        self.journal.resize_with(before.max(len), Box::default);
+        let moved;
+        let tail;
+        {
+            let order = &self.fold.order;
+            let mut stale = Stale::new(&self.places, u32::MAX);
+            let mut replay = Replay {
+                walk: Walk {
+                    graph,
+                    cast: &self.cast,
+                    terms: &terms,
+                    seals: &self.seals,
+                    closings: &self.closings,
+                    roll: &mut self.roll,
+                    now: Step::kept(&self.places),
+                },
+                book: self.book.as_mut(),
+                attributes,
+                journal: &mut self.journal,
+            };
+            for idx in &leaving {
+                replay.leave(*idx, &mut stale);
             }
-            self.marks.truncate(place);
+            changed.extend(stale.into_events());
+            let gap = leaving.iter().map(|idx| self.places[idx.0 as usize]).min();
+            let motion = Motion {
+                fresh: &fresh,
+                leaving: leaving.len(),
+                gap: gap.map_or(order.len(), |gap| gap as usize),
+                least_seal,
+            };
+            tail = self.sealed.arrange(graph, order, &self.seals, &motion);
+            let stays = |idx: &Idx| (idx.0 as usize) < len;
+            changed.retain(stays);
+            moved = if before > 0 && changed.contains(&GENESIS) {
+                order.iter().copied().filter(stays).collect()
+            } else {
+                tail.moved
+            };
+            for idx in moved.iter().rev() {
+                replay.undo(*idx);
+            }
         }
+        let order = &mut self.fold.order;
         order.truncate(tail.from);
         order.extend(tail.events);
+        self.journal.truncate(len);
+        self.places.resize(len, 0);
+        for (place, idx) in order.iter().enumerate().skip(tail.from) {
+            self.places[idx.0 as usize] = place as u32;
+        }
+
+        // From here on all are new or moved.
+        let place = |idx: &Idx| self.places[idx.0 as usize] as usize;
+        let mut from = moved.iter().map(place).min().unwrap_or(order.len());
+        while from > 0 && order[from - 1].0 as usize >= before {
+            from -= 1;
+        }
+        let mut stale = Stale::new(&self.places, from as u32);
+        for idx in changed.iter().chain(&fresh) {
+            stale.insert(*idx);
+        }
 
         let mut judged = Judged {
             graph,
@@ -240,32 +299,40 @@ impl Increment {
             judged.forget(*idx);
         }
         judged.fold.verdicts.resize(len, Verdict::Counted);
-        let mut walk = Walk {
-            graph,
-            cast: &self.cast,
-            terms: &terms,
-            seals: &self.seals,
-            closings: &self.closings,
-            roll: &mut self.roll,
+        let mut replay = Replay {
+            walk: Walk {
+                graph,
+                cast: &self.cast,
+                terms: &terms,
+                seals: &self.seals,
+                closings: &self.closings,
+                roll: &mut self.roll,
+                now: Step::kept(&self.places),
+            },
+            book: self.book.as_mut(),
+            attributes,
+            journal: &mut self.journal,
         };
-        for at in place..judged.fold.order.len() {
-            let idx = judged.fold.order[at];
-            let mark = self.book.as_ref().map(Book::mark);
-            self.marks.push((walk.roll.mark(), mark));
-            let mut result = walk.step(idx);
-            if let (Ok(standing), Some(book)) = (&result, &mut self.book) {
-                let mut build = Build {
-                    graph,
-                    cast: &self.cast,
-                    opened: attributes,
-                    book,
-                };
-                if let Err(reason) = build.step(idx, &walk.roll.effects, *standing) {
-                    result = Err(reason);
-                }
+        loop {
+            let next = stale.next();
+            let until = next.map_or(from as u32, |next| self.places[next.0 as usize]);
+            if let Some(book) = &mut replay.book
+                && let Some(other) = book.catch_up(&self.places, until)
+            {
+                stale.insert(other);
+                continue;
             }
-            judged.judge(idx, result.map(|_| ()), self.book.as_ref());
+            let Some(idx) = next else { break };
+            stale.remove(idx);
+            let result = replay.again(idx, &mut stale);
+            judged.judge(idx, result, replay.book.as_deref());
         }
+        for at in from..judged.fold.order.len() {
+            let idx = judged.fold.order[at];
+            let result = replay.take(idx);
+            judged.judge(idx, result, replay.book.as_deref());
+        }
+        let Replay { walk, book, .. } = replay;
         // What was said of acts that are judged before the walk.
         if touch.terms {
             let acts = [
@@ -274,19 +341,19 @@ impl Increment {
                 &self.cast.successions,
             ];
             for idx in acts.into_iter().flatten() {
-                judged.judge(*idx, terms.verdict(*idx), self.book.as_ref());
+                judged.judge(*idx, terms.verdict(*idx), book.as_deref());
             }
         }
         if touch.terms || touch.closings {
             for idx in &self.cast.closings {
                 let void = self.closings.void.get(idx).cloned();
-                judged.judge(*idx, void.map_or(Ok(()), Err), self.book.as_ref());
+                judged.judge(*idx, void.map_or(Ok(()), Err), book.as_deref());
             }
         }
         if touch.terms || touch.seals {
             for idx in &self.cast.checkpoints {
                 let void = self.seals.void.get(idx).cloned();
-                judged.judge(*idx, void.map_or(Ok(()), Err), self.book.as_ref());
+                judged.judge(*idx, void.map_or(Ok(()), Err), book.as_deref());
             }
         }
 
@@ -298,16 +365,16 @@ impl Increment {
         }
         touched.invites.extend(invites);
         walk.show(&mut fold.authority, &touched);
-        if let Some(book) = &mut self.book {
+        if let Some(book) = book {
             let entries = book.touched();
             let renamed: Vec<UserId> = entries.called().copied().collect();
-            let build = Build {
+            let view = View {
                 graph,
                 cast: &self.cast,
                 opened: attributes,
-                book: &mut *book,
+                book,
             };
-            let narrow = build.show(
+            let narrow = view.show(
                 &mut fold.state,
                 &fold.authority,
                 &touched,

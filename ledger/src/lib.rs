@@ -94,5 +94,6 @@ pub mod store;
 pub mod succession;
 pub mod text;
 pub mod ticket;
+mod timeline;
 pub mod verdict;
 pub mod wire;

@@ -17,8 +17,8 @@ use crate::event::attributes::{Audience, NarrowOffer, Offer, Server, Subnet};
 use crate::ids::{BoxKey, DeviceId, Digest, EpochId, EventId, InviteKey, NetworkId, UserId, WgKey};
 use crate::text::{Label, Note};
 
-pub(crate) use book::{Book, Mark};
-pub(crate) use build::{Build, opened};
+pub(crate) use book::{Book, GENESIS};
+pub(crate) use build::{Build, View, opened};
 
 /// A member's rank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

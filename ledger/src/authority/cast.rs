@@ -63,6 +63,7 @@ pub(crate) struct Cast {
     pub(crate) successions: Vec<Idx>,
     pub(crate) checkpoints: Vec<Idx>,
     pub(crate) closings: Vec<Idx>,
+    pub(crate) rotations: Vec<Idx>,
 }
 
 /// What the entry or leave of an event touches.
@@ -76,6 +77,8 @@ pub(crate) struct Touch {
     pub(crate) seals: bool,
     /// Devices of which a user said more, or less, than before.
     pub(crate) pairs: Vec<D>,
+    /// Users of whom there are other devices than before.
+    pub(crate) users: Vec<U>,
 }
 
 impl Cast {
@@ -147,6 +150,7 @@ impl Cast {
                 touch.seals = true;
             }
             Act::OwnerSet(_) => self.successions.push(idx),
+            Act::EpochRotate(_) => self.rotations.push(idx),
             _ => {}
         }
     }
@@ -167,6 +171,7 @@ impl Cast {
         }
         touch.closings |= last(&mut self.closings);
         touch.seals |= last(&mut self.checkpoints);
+        last(&mut self.rotations);
         last(&mut self.invites[author.0 as usize]);
         if let Act::Admit(act) = act
             && let Some(redemption) = &act.redemption
@@ -238,6 +243,7 @@ impl Cast {
             let acts = &mut self.power_of[user.0 as usize];
             acts.extend_from_slice(&self.power[device.0 as usize]);
             sort_by_rank(graph, acts);
+            touch.users.push(user);
             changed = true;
         }
         if changed && self.users_of[device.0 as usize].len() > 1 {
@@ -270,6 +276,7 @@ impl Cast {
             self.devices_of[user.0 as usize].retain(|other| *other != device);
             let gone = &self.power[device.0 as usize];
             self.power_of[user.0 as usize].retain(|act| !gone.contains(act));
+            touch.users.push(user);
             changed = true;
         }
         let named = &self.users_of[device.0 as usize];

@@ -11,7 +11,7 @@ mod roster;
 mod view;
 
 pub(crate) use closings::Closings;
-pub(crate) use roll::{Roll, Touched, set};
+pub(crate) use roll::{Entry, Roll, Touched, set};
 
 use super::Seniority;
 use super::cast::{Cast, D, U};
@@ -23,6 +23,7 @@ use crate::event::act::EpochRotate;
 use crate::graph::{Graph, Idx};
 use crate::ids::{BoxKey, EventId};
 use crate::order::Seals;
+use crate::timeline::Step;
 use crate::verdict::Reason;
 
 /// What an event changes among members and devices.
@@ -45,14 +46,14 @@ pub(crate) struct Standing {
     pub(crate) admin: bool,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Joined {
     event: Idx,
     by: Option<U>,
     at: u64,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LivePair {
     user: U,
     event: Idx,
@@ -60,11 +61,11 @@ pub(crate) struct LivePair {
     mutual: bool,
 }
 
+/// An invite that counts.
+#[derive(PartialEq, Eq)]
 pub(crate) struct Issued {
     issuer: U,
     terms: Vec<Seniority>,
-    used: u32,
-    last: Option<Idx>,
 }
 
 /// The walk at a point, with all that a step looks at: the roll, and what was settled before the walk.
@@ -75,6 +76,7 @@ pub(crate) struct Walk<'a> {
     pub(crate) seals: &'a Seals,
     pub(crate) closings: &'a Closings,
     pub(crate) roll: &'a mut Roll,
+    pub(crate) now: Step<'a>,
 }
 
 impl Walk<'_> {
@@ -84,6 +86,7 @@ impl Walk<'_> {
 
     /// Takes an event's turn. What it changes among members and devices stands in the roll's effects.
     pub(crate) fn step(&mut self, idx: Idx) -> Result<Option<Standing>, Reason> {
+        self.now.event = idx;
         self.roll.effects.clear();
         if let Act::Private = self.graph.event(idx).act() {
             return self.private(idx).map(Some);
@@ -112,7 +115,7 @@ impl Walk<'_> {
         match event.act() {
             Act::Genesis(act) => {
                 proven(self.graph.proof(idx))?;
-                self.roll.begin_epoch(event.header().epoch);
+                self.roll.begin_epoch(&mut self.now, event.header().epoch);
                 if let (Some(user), Some(device)) =
                     (self.cast.user(&act.owner), self.cast.device(&act.device))
                 {
@@ -145,14 +148,14 @@ impl Walk<'_> {
             Act::Admit(act) => {
                 let admitted = self.admit(idx, act);
                 if admitted.is_err() {
-                    self.refuse(idx, act.device);
+                    self.refuse(act.device);
                 }
                 admitted
             }
             Act::DeviceAdd(act) => {
                 let added = self.device_add(idx, act);
                 if added.is_err() {
-                    self.refuse(idx, act.device);
+                    self.refuse(act.device);
                 }
                 added
             }
@@ -160,19 +163,16 @@ impl Walk<'_> {
             Act::EpochRotate(act) => self.rotate(idx, act),
             Act::EpochKeys(act) => {
                 self.speakers(idx)?;
-                if self.roll.known_epochs.contains(&act.epoch) {
-                    Ok(())
-                } else {
-                    Err(Reason::UnknownEpoch { epoch: act.epoch })
-                }
+                let known = self.roll.epochs.read(&mut self.now, &act.epoch);
+                known.map_or(Err(Reason::UnknownEpoch { epoch: act.epoch }), |()| Ok(()))
             }
             Act::Merge => self.speakers(idx).map(|_| ()),
         }
     }
 
-    fn refuse(&mut self, idx: Idx, device: crate::ids::DeviceId) {
+    fn refuse(&mut self, device: crate::ids::DeviceId) {
         if let Some(device) = self.cast.device(&device) {
-            self.roll.add_refused(device, idx);
+            self.roll.refuse(&self.now, device);
         }
     }
 
@@ -244,21 +244,19 @@ impl Walk<'_> {
         let speakers = self.speakers(idx)?;
         let graph = self.graph;
         let known = |event: &Idx| graph.precedes(*event, idx);
-        let open: Vec<usize> = self
-            .roll
-            .due
-            .iter()
-            .enumerate()
-            .filter(|(_, (removal, answers))| known(removal) && !answers.iter().any(known))
-            .map(|(number, _)| number)
+        let answered = |removal: &Idx| {
+            let answers = self.roll.answers.get(removal);
+            answers.is_some_and(|answers| answers.iter().any(known))
+        };
+        let due = self.roll.due.iter().copied();
+        let open: Vec<Idx> = due
+            .filter(|removal| known(removal) && !answered(removal))
             .collect();
         if self.office(&speakers, idx).is_err() && open.is_empty() {
             return Err(Reason::EpochNotDue);
         }
-        for number in open {
-            self.roll.answer(number, idx);
-        }
-        self.roll.begin_epoch(act.epoch);
+        self.roll.answer(&self.now, open);
+        self.roll.begin_epoch(&mut self.now, act.epoch);
         Ok(())
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::authority::cast::{Cast, D};
-use crate::authority::walk::Closings;
-use crate::authority::{Removal, Scope, Settled};
+use crate::authority::cast::{Cast, D, U};
+use crate::authority::walk::{Closings, Entry};
+use crate::authority::{Began, Removal, Scope, Settled};
 use crate::event::Act;
 use crate::graph::{Graph, Idx};
 use crate::ids::EventId;
@@ -38,9 +38,10 @@ impl<'a> Changes<'a> {
     }
 
     /// Events of which is known already that they change.
-    pub(super) fn events(&mut self, events: &[Idx], before: usize) {
-        let there = |idx: &&Idx| (idx.0 as usize) < before;
-        self.events.extend(events.iter().filter(there));
+    pub(super) fn events(&mut self, events: &[Idx]) {
+        for idx in events {
+            self.event(*idx);
+        }
     }
 
     /// Devices about which users said more, or less.
@@ -48,6 +49,15 @@ impl<'a> Changes<'a> {
         for device in devices {
             for arrival in self.cast.arrivals(*device) {
                 self.event(*arrival);
+            }
+        }
+    }
+
+    /// Users of whom there are other devices than before: their removals look at each.
+    pub(super) fn users(&mut self, users: &[U], settled: &Settled) {
+        for user in users {
+            for removal in settled.removals.of(Scope::User(*user)) {
+                self.events(&removal.carriers);
             }
         }
     }
@@ -64,7 +74,23 @@ impl<'a> Changes<'a> {
                 changed = true;
             }
         }
-        changed |= before.began != after.began;
+        let ranks = before.began.keys().chain(after.began.keys());
+        for rank in ranks.copied().collect::<BTreeSet<_>>() {
+            let (was, is) = (before.began.get(&rank), after.began.get(&rank));
+            if was != is {
+                for term in was.into_iter().chain(is) {
+                    self.term(term);
+                }
+                changed = true;
+            }
+        }
+        let returns = before.returns.keys().chain(after.returns.keys());
+        for key in returns.copied().collect::<BTreeSet<_>>() {
+            let of = |settled: &Settled| settled.returns.get(&key).cloned().unwrap_or_default();
+            for back in differing(&of(before), &of(after)) {
+                self.behind(back.admission, key.1);
+            }
+        }
         for idx in self.cast.successions.iter().chain(&self.cast.removals) {
             if before.accepts(*idx) != after.accepts(*idx) {
                 self.event(*idx);
@@ -150,6 +176,27 @@ impl<'a> Changes<'a> {
         }
     }
 
+    fn term(&mut self, term: &Began) {
+        let cast = self.cast;
+        for start in &term.starts {
+            self.event(*start);
+            for device in cast.devices_of(term.holder) {
+                self.behind(*start, *device);
+                for invite in cast.invites(*device) {
+                    self.redemptions(*invite, |_, _| true);
+                }
+            }
+        }
+    }
+
+    /// Events of a device that have an event in their past.
+    fn behind(&mut self, event: Idx, device: D) {
+        let (graph, cast) = (self.graph, self.cast);
+        for idx in behind(graph, cast, event, device) {
+            self.event(idx);
+        }
+    }
+
     fn redemptions(&mut self, invite: Idx, read: impl Fn(&Graph, Idx) -> bool) {
         let cast = self.cast;
         for admission in cast.redemptions.get(&invite).into_iter().flatten() {
@@ -159,11 +206,10 @@ impl<'a> Changes<'a> {
         }
     }
 
-    /// The events of a lane from one on, of which the first comes first in every order.
+    /// The events of a lane from one on.
     fn lane(&mut self, lane: u32, from: usize) {
-        if let Some(first) = self.graph.lanes()[lane as usize].get(from) {
-            self.event(*first);
-        }
+        let lane = &self.graph.lanes()[lane as usize];
+        self.events(lane.get(from..).unwrap_or_default());
     }
 
     fn event(&mut self, idx: Idx) {
@@ -171,6 +217,47 @@ impl<'a> Changes<'a> {
             self.events.push(idx);
         }
     }
+}
+
+/// Who reads what an event is to those that have it in their past.
+pub(super) fn readers(
+    graph: &Graph,
+    cast: &Cast,
+    event: Idx,
+    entry: &Entry,
+    mut read: impl FnMut(Idx),
+) {
+    match entry {
+        Entry::Admission(user, device) => {
+            behind(graph, cast, event, *device).for_each(&mut read);
+            let of = cast.devices_of(*user).iter();
+            let arrivals = of.flat_map(|device| cast.arrivals(*device)).copied();
+            arrivals
+                .filter(|arrival| graph.precedes(event, *arrival))
+                .for_each(read);
+        }
+        Entry::Refused(device) => behind(graph, cast, event, *device).for_each(read),
+        Entry::Issued(_) => {
+            let redemptions = cast.redemptions.get(&event).into_iter().flatten();
+            redemptions.copied().for_each(read);
+        }
+        Entry::Due | Entry::Answers(_) => {
+            let rotations = cast.rotations.iter().copied();
+            rotations
+                .filter(|rotation| graph.precedes(event, *rotation))
+                .for_each(read);
+        }
+    }
+}
+
+/// Events of a device that have an event in their past.
+fn behind(graph: &Graph, cast: &Cast, event: Idx, device: D) -> impl Iterator<Item = Idx> {
+    let lanes = graph.lanes_of(&cast.device_id(device)).iter();
+    lanes.flat_map(move |lane| {
+        let chain = &graph.lanes()[*lane as usize];
+        let first = chain.partition_point(|idx| !graph.precedes(event, *idx));
+        chain[first..].iter().copied()
+    })
 }
 
 pub(super) fn rank(graph: &Graph, idx: Idx) -> Rank {

@@ -20,10 +20,10 @@ pub(super) struct Motion<'a> {
     pub(super) fresh: &'a [Idx],
     /// How many of the newest go.
     pub(super) leaving: usize,
+    /// A place in front of all that go.
+    pub(super) gap: usize,
     /// The least seal that came or went.
     pub(super) least_seal: Option<Rank>,
-    /// A place in front of all that go.
-    pub(super) place: usize,
 }
 
 /// The end of the order, sorted anew.
@@ -32,19 +32,12 @@ pub(super) struct Tail {
     pub(super) from: usize,
     /// The events, in order.
     pub(super) events: Vec<Idx>,
-    /// The first place at which another event stands than before; behind the end, if there is none.
-    pub(super) differs: usize,
+    /// Those from the first on, in the order of before, that stand behind others than before of those that were here and
+    /// stay.
+    pub(super) moved: Vec<Idx>,
 }
 
 impl Sealed {
-    /// The first place of one of these events in the order; its end, if there is none.
-    pub(super) fn first(&self, graph: &Graph, order: &[Idx], events: &[Idx]) -> usize {
-        let least = events.iter().min_by(|a, b| self.compare(graph, **a, **b));
-        least.map_or(order.len(), |least| {
-            order.partition_point(|idx| self.compare(graph, *idx, *least) == Ordering::Less)
-        })
-    }
-
     /// Sorts the end of the order anew.
     pub(super) fn arrange(
         &mut self,
@@ -56,38 +49,75 @@ impl Sealed {
         let Motion {
             fresh,
             leaving,
+            gap,
             least_seal,
-            place,
         } = *motion;
         let stay = self.0.len() - leaving;
         self.0.resize(self.0.len() + fresh.len(), OPEN);
         let mut from = self.first(graph, order, fresh);
         if leaving > 0 {
-            from = from.min(place);
-        }
-        let mut resealed: Vec<Idx> = Vec::new();
-        if let Some(least) = least_seal {
-            let before = |idx: &Idx| self.seal(*idx).is_some_and(|s| rank(graph, s) < least);
-            let behind = order.partition_point(before);
-            from = from.min(behind);
-            resealed.extend(order[behind..].iter().chain(fresh));
+            from = from.min(gap);
         }
         let stays = |idx: &Idx| (idx.0 as usize) < stay || leaving == 0;
-        let mut events: Vec<Idx> = order[from..].iter().copied().filter(stays).collect();
+        let Some(least) = least_seal else {
+            let mut events: Vec<Idx> = order[from..].iter().copied().filter(stays).collect();
+            self.0.truncate(stay + fresh.len());
+            self.merge(graph, seals, &mut events, fresh);
+            return Tail {
+                from,
+                events,
+                moved: Vec::new(),
+            };
+        };
+        let before = |idx: &Idx| self.seal(*idx).is_some_and(|s| rank(graph, s) < least);
+        let behind = order.partition_point(before);
+        from = from.min(behind);
+        let mut resealed: Vec<Idx> = order[behind..].iter().chain(fresh).copied().collect();
+        resealed.retain(stays);
+        let before: Vec<Idx> = order[from..].iter().copied().filter(stays).collect();
+        let mut events = before.clone();
         events.extend(fresh);
-        if let Some(least) = least_seal {
-            resealed.retain(stays);
-            self.reseal(graph, seals, &resealed, least);
-        }
+        self.reseal(graph, seals, &resealed, least);
         self.0.truncate(stay + fresh.len());
         self.sort(graph, seals, &mut events);
-        let alike = order[from..].iter().zip(&events);
-        let alike = alike.take_while(|(was, is)| was == is).count();
+        let old = events.iter().filter(|idx| (idx.0 as usize) < stay);
+        let alike = before.iter().zip(old).take_while(|(was, is)| was == is);
+        let moved = before[alike.count()..].to_vec();
         Tail {
             from,
             events,
-            differs: from + alike,
+            moved,
         }
+    }
+
+    /// The first place of one of these events in the order; its end, if there is none.
+    fn first(&self, graph: &Graph, order: &[Idx], events: &[Idx]) -> usize {
+        let least = events.iter().min_by(|a, b| self.compare(graph, **a, **b));
+        least.map_or(order.len(), |least| {
+            order.partition_point(|idx| self.compare(graph, *idx, *least) == Ordering::Less)
+        })
+    }
+
+    /// Puts new events among some in order.
+    fn merge(&self, graph: &Graph, seals: &Seals, events: &mut Vec<Idx>, fresh: &[Idx]) {
+        if fresh.len() > events.len() / 16 {
+            events.extend(fresh);
+            self.sort(graph, seals, events);
+            return;
+        }
+        let mut fresh = fresh.to_vec();
+        self.sort(graph, seals, &mut fresh);
+        let mut rest = events.as_slice();
+        let mut merged = Vec::with_capacity(events.len() + fresh.len());
+        for idx in fresh {
+            let at =
+                rest.partition_point(|other| self.compare(graph, *other, idx) == Ordering::Less);
+            merged.extend_from_slice(&rest[..at]);
+            merged.push(idx);
+            rest = &rest[at..];
+        }
+        merged.extend_from_slice(rest);
+        *events = merged;
     }
 
     /// Finds the least seal of each of these events, which are the ends of lanes, among those from `least` on.

@@ -1,41 +1,50 @@
-//! What attributes said up to a point of the walk: everything that a step of the state fold reads and writes.
-//!
-//! As in the roll of acts, every write leaves in a log what stood there before, so the book can be taken back to any
-//! earlier point, and what was written or taken back is remembered.
+//! What attributes said along the walk: everything that a step of the state fold reads and writes, with its history
+//! ([`crate::timeline`]).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use super::addresses::Addresses;
 use super::names::Names;
-use crate::authority::walk::set;
-use crate::event::attributes::{NarrowOffer, Offer, Server, Subnet};
+use crate::authority::walk::Roll;
+use crate::event::attributes::{Server, Subnet};
 use crate::graph::Idx;
 use crate::ids::{DeviceId, EventId, UserId, WgKey};
 use crate::text::{Label, Note};
+use crate::timeline::{Mark, Stale, Step, Table, Timeline};
 
-#[derive(Clone)]
-pub(super) struct Host {
+/// A member's device.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Home {
     pub(super) user: UserId,
-    /// None while the attributes that brought the device are not open.
-    pub(super) shown: Option<Shown>,
+    /// The event by which it came, or came back. What was offered before that is over.
+    pub(super) since: Idx,
 }
 
-#[derive(Clone)]
+/// What a device shows.
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Shown {
     pub(super) host: Label,
     pub(super) v4: Option<Ipv4Addr>,
     pub(super) wireguard: Option<WgKey>,
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Person {
     pub(super) name: Option<Label>,
     pub(super) tags: BTreeSet<Label>,
 }
 
-#[derive(Clone, Copy)]
+/// An offer: the event that wrote it holds it. It ends with the stay in which it was made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Offered {
+    pub(super) since: Idx,
+}
+
+/// Ends with the stay in which it was given.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Approval {
+    pub(super) since: Idx,
     pub(super) offer: EventId,
     pub(super) approved: bool,
 }
@@ -43,28 +52,44 @@ pub(super) struct Approval {
 /// A device's slot.
 pub(super) type Place = (DeviceId, u32);
 
+/// The numbers of its tables.
+mod table {
+    use super::{Names, Roll};
+
+    pub(super) const HOMES: u8 = Roll::TABLES;
+    pub(super) const SHOWN: u8 = HOMES + 1;
+    pub(super) const PEOPLE: u8 = HOMES + 2;
+    pub(super) const CALLED: u8 = HOMES + 3;
+    pub(super) const OFFERS: u8 = HOMES + 4;
+    pub(super) const APPROVALS: u8 = HOMES + 5;
+    pub(super) const INVITATIONS: u8 = HOMES + 6;
+    pub(super) const SETTINGS: u8 = HOMES + 7;
+    pub(super) const SERVERS: u8 = HOMES + 8;
+    pub(super) const HOSTS: u8 = HOMES + 9;
+    pub(super) const NAMES: u8 = HOSTS + Names::TABLES;
+    const _: () = assert!(NAMES + Names::TABLES <= 32);
+}
+
 /// See the module.
-#[derive(Default)]
 pub(crate) struct Book {
-    /// Name and subnet, once the genesis is open.
+    /// Name and subnet, once the genesis is open. It is the first of all events: when it is walked again, so are all.
     pub(super) founding: Option<(Label, Subnet)>,
     hosts: Names,
     names: Names,
     addresses: Option<Addresses>,
-    pub(super) devices: BTreeMap<DeviceId, Host>,
-    pub(super) people: BTreeMap<UserId, Person>,
+    pub(super) homes: Timeline<DeviceId, Home>,
+    /// Nothing while the attributes that brought the device are not open.
+    pub(super) shown: Timeline<DeviceId, Shown>,
+    pub(super) people: Timeline<UserId, Person>,
     /// Names last known, of those who are gone too.
-    pub(super) called: BTreeMap<UserId, Label>,
-    pub(super) offers: BTreeMap<Place, (Offer, EventId)>,
-    /// In a slot stands one of either kind, or none.
-    pub(super) narrow: BTreeMap<Place, (NarrowOffer, EventId)>,
-    pub(super) approvals: BTreeMap<Place, Approval>,
+    pub(super) called: Timeline<UserId, Label>,
+    pub(super) offers: Timeline<Place, Offered>,
+    pub(super) approvals: Timeline<Place, Approval>,
     /// Invites that count and are open.
-    pub(super) invitations: BTreeSet<Idx>,
-    pub(super) settings: BTreeMap<Label, Note>,
-    pub(super) servers: Vec<Server>,
-    log: Vec<Undo>,
-    touched: Entries,
+    pub(super) invitations: Timeline<Idx, ()>,
+    pub(super) settings: Timeline<Label, Note>,
+    pub(super) servers: Timeline<(), Vec<Server>>,
+    founded: bool,
 }
 
 /// What was written, or taken back.
@@ -86,51 +111,53 @@ impl Entries {
     }
 }
 
-enum Undo {
-    Founding,
-    Device(DeviceId, Option<Box<Host>>),
-    Person(UserId, Option<Box<Person>>),
-    Called(UserId, Option<Label>),
-    Offer(Place, Option<Box<(Offer, EventId)>>),
-    Narrow(Place, Option<Box<(NarrowOffer, EventId)>>),
-    Approval(Place, Option<Box<Approval>>),
-    Invitation(Idx),
-    Setting(Label, Option<Note>),
-    Servers(Vec<Server>),
-}
-
-/// A point to go back to.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Mark {
-    log: u32,
-    hosts: u32,
-    names: u32,
-    addresses: u32,
+impl Default for Book {
+    fn default() -> Self {
+        Self {
+            founding: None,
+            hosts: Names::new(table::HOSTS),
+            names: Names::new(table::NAMES),
+            addresses: None,
+            homes: Timeline::new(table::HOMES),
+            shown: Timeline::new(table::SHOWN),
+            people: Timeline::new(table::PEOPLE),
+            called: Timeline::new(table::CALLED),
+            offers: Timeline::new(table::OFFERS),
+            approvals: Timeline::new(table::APPROVALS),
+            invitations: Timeline::new(table::INVITATIONS),
+            settings: Timeline::new(table::SETTINGS),
+            servers: Timeline::new(table::SERVERS),
+            founded: false,
+        }
+    }
 }
 
 impl Book {
     pub(super) fn found(&mut self, name: Label, subnet: Subnet) {
         self.founding = Some((name, subnet));
         self.addresses = Some(Addresses::new(subnet));
-        self.log.push(Undo::Founding);
-        self.touched.network = true;
+        self.founded = true;
     }
 
-    pub(super) fn claim_host(&mut self, wanted: &Label) -> Label {
-        self.hosts.claim(wanted)
+    pub(super) fn claim_host(&mut self, step: &mut Step<'_>, wanted: &Label) -> Label {
+        self.hosts.claim(step, wanted)
     }
 
-    pub(super) fn release_host(&mut self, host: &Label) {
-        self.hosts.release(host);
+    pub(super) fn release_host(&mut self, step: &mut Step<'_>, host: &Label) {
+        self.hosts.release(step, host);
     }
 
-    pub(super) fn claim_address(&mut self, wanted: Option<Ipv4Addr>) -> Option<Ipv4Addr> {
-        self.addresses.as_mut()?.claim(wanted)
+    pub(super) fn claim_address(
+        &mut self,
+        step: &Step<'_>,
+        wanted: Option<Ipv4Addr>,
+    ) -> Option<Ipv4Addr> {
+        self.addresses.as_mut()?.claim(step, wanted)
     }
 
-    pub(super) fn release_address(&mut self, address: Ipv4Addr) {
+    pub(super) fn release_address(&mut self, step: &Step<'_>, address: Ipv4Addr) {
         if let Some(addresses) = &mut self.addresses {
-            addresses.release(address);
+            addresses.release(step, address);
         }
     }
 
@@ -139,142 +166,92 @@ impl Book {
         self.addresses.as_ref()
     }
 
-    pub(super) fn claim_name(&mut self, user: UserId, wanted: &Label) -> Label {
-        let name = self.names.claim(wanted);
-        let before = set(&mut self.called, user, Some(name.clone()));
-        self.log.push(Undo::Called(user, before));
-        self.touched.called.insert(user);
+    pub(super) fn claim_name(
+        &mut self,
+        step: &mut Step<'_>,
+        user: UserId,
+        wanted: &Label,
+    ) -> Label {
+        let name = self.names.claim(step, wanted);
+        self.called.write(step, &user, Some(name.clone()));
         name
     }
 
-    pub(super) fn release_name(&mut self, name: &Label) {
-        self.names.release(name);
-    }
-
-    pub(super) fn set_device(&mut self, device: DeviceId, host: Option<Host>) -> Option<Host> {
-        let before = set(&mut self.devices, device, host);
-        let entry = Undo::Device(device, before.clone().map(Box::new));
-        self.log.push(entry);
-        self.touched.devices.insert(device);
-        before
-    }
-
-    pub(super) fn set_person(&mut self, user: UserId, person: Option<Person>) -> Option<Person> {
-        let before = set(&mut self.people, user, person);
-        let entry = Undo::Person(user, before.clone().map(Box::new));
-        self.log.push(entry);
-        self.touched.people.insert(user);
-        before
-    }
-
-    pub(super) fn set_offer(&mut self, place: Place, offer: Option<(Offer, EventId)>) {
-        let before = set(&mut self.offers, place, offer);
-        self.log.push(Undo::Offer(place, before.map(Box::new)));
-        self.touched.offers.insert(place);
-    }
-
-    pub(super) fn set_narrow(&mut self, place: Place, offer: Option<(NarrowOffer, EventId)>) {
-        let before = set(&mut self.narrow, place, offer);
-        self.log.push(Undo::Narrow(place, before.map(Box::new)));
-        self.touched.offers.insert(place);
-    }
-
-    pub(super) fn set_approval(&mut self, place: Place, approval: Option<Approval>) {
-        let before = set(&mut self.approvals, place, approval);
-        self.log.push(Undo::Approval(place, before.map(Box::new)));
-        self.touched.offers.insert(place);
-    }
-
-    pub(super) fn add_invitation(&mut self, invite: Idx) {
-        self.invitations.insert(invite);
-        self.log.push(Undo::Invitation(invite));
-        self.touched.invitations.insert(invite);
-    }
-
-    pub(super) fn set_setting(&mut self, key: Label, value: Option<Note>) {
-        let before = set(&mut self.settings, key.clone(), value);
-        self.log.push(Undo::Setting(key, before));
-        self.touched.network = true;
-    }
-
-    pub(super) fn set_servers(&mut self, servers: Vec<Server>) {
-        let before = std::mem::replace(&mut self.servers, servers);
-        self.log.push(Undo::Servers(before));
-        self.touched.network = true;
+    pub(super) fn release_name(&mut self, step: &mut Step<'_>, name: &Label) {
+        self.names.release(step, name);
     }
 
     /// A user's name, last known.
     pub(crate) fn called(&self, user: &UserId) -> Option<&Label> {
-        self.called.get(user)
+        self.called.now(user)
     }
 
-    /// A point to go back to.
-    pub(crate) fn mark(&self) -> Mark {
-        Mark {
-            log: self.log.len() as u32,
-            hosts: self.hosts.mark(),
-            names: self.names.mark(),
-            addresses: self.addresses.as_ref().map_or(0, Addresses::mark),
-        }
-    }
-
-    /// Goes back to a point.
-    pub(crate) fn rewind(&mut self, mark: Mark) {
-        self.hosts.rewind(mark.hosts);
-        self.names.rewind(mark.names);
+    /// Takes back what an event's step did beside histories. Its histories follow.
+    pub(crate) fn withdraw(&mut self, places: &[u32], event: Idx) {
         if let Some(addresses) = &mut self.addresses {
-            addresses.rewind(mark.addresses);
+            addresses.retract(places, event);
         }
-        while self.log.len() > mark.log as usize {
-            let Some(undo) = self.log.pop() else { return };
-            match undo {
-                Undo::Founding => {
-                    self.founding = None;
-                    self.addresses = None;
-                    self.touched.network = true;
-                }
-                Undo::Device(device, before) => {
-                    set(&mut self.devices, device, before.map(|host| *host));
-                    self.touched.devices.insert(device);
-                }
-                Undo::Person(user, before) => {
-                    set(&mut self.people, user, before.map(|person| *person));
-                    self.touched.people.insert(user);
-                }
-                Undo::Called(user, before) => {
-                    set(&mut self.called, user, before);
-                    self.touched.called.insert(user);
-                }
-                Undo::Offer(place, before) => {
-                    set(&mut self.offers, place, before.map(|offer| *offer));
-                    self.touched.offers.insert(place);
-                }
-                Undo::Narrow(place, before) => {
-                    set(&mut self.narrow, place, before.map(|offer| *offer));
-                    self.touched.offers.insert(place);
-                }
-                Undo::Approval(place, before) => {
-                    set(&mut self.approvals, place, before.map(|approval| *approval));
-                    self.touched.offers.insert(place);
-                }
-                Undo::Invitation(invite) => {
-                    self.invitations.remove(&invite);
-                    self.touched.invitations.insert(invite);
-                }
-                Undo::Setting(key, before) => {
-                    set(&mut self.settings, key, before);
-                    self.touched.network = true;
-                }
-                Undo::Servers(before) => {
-                    self.servers = before;
-                    self.touched.network = true;
-                }
-            }
+        if event == GENESIS && self.founding.take().is_some() {
+            self.addresses = None;
+            self.founded = true;
+        }
+    }
+
+    /// Brings what steps find in front of a place up to date. Says whose step must be taken again for it, if one must.
+    pub(crate) fn catch_up(&mut self, places: &[u32], until: u32) -> Option<Idx> {
+        self.addresses.as_mut()?.catch_up(places, until)
+    }
+
+    fn table(&mut self, mark: Mark) -> Option<&mut dyn Table> {
+        Some(match mark.table() {
+            table::HOMES => &mut self.homes,
+            table::SHOWN => &mut self.shown,
+            table::PEOPLE => &mut self.people,
+            table::CALLED => &mut self.called,
+            table::OFFERS => &mut self.offers,
+            table::APPROVALS => &mut self.approvals,
+            table::INVITATIONS => &mut self.invitations,
+            table::SETTINGS => &mut self.settings,
+            table::SERVERS => &mut self.servers,
+            number @ ..table::NAMES => return self.hosts.table(number),
+            number => return self.names.table(number),
+        })
+    }
+
+    /// See [`Table::retract`].
+    pub(crate) fn retract(&mut self, places: &[u32], event: Idx, mark: Mark, keep: bool) {
+        if let Some(table) = self.table(mark) {
+            table.retract(places, event, mark, keep);
+        }
+    }
+
+    /// See [`Table::settle`].
+    pub(crate) fn settle(&mut self, event: Idx, mark: Mark, stale: &mut Stale<'_>) {
+        if let Some(table) = self.table(mark) {
+            table.settle(event, mark.key(), stale);
         }
     }
 
     /// What was written or taken back since this was asked last.
     pub(crate) fn touched(&mut self) -> Entries {
-        std::mem::take(&mut self.touched)
+        self.hosts.seen();
+        self.names.seen();
+        let mut devices = self.homes.touched();
+        devices.append(&mut self.shown.touched());
+        let mut offers = self.offers.touched();
+        offers.append(&mut self.approvals.touched());
+        let settings = !self.settings.touched().is_empty();
+        let servers = !self.servers.touched().is_empty();
+        Entries {
+            people: self.people.touched(),
+            called: self.called.touched(),
+            devices,
+            offers,
+            invitations: self.invitations.touched(),
+            network: std::mem::take(&mut self.founded) || settings || servers,
+        }
     }
 }
+
+/// The first event there is.
+pub(crate) const GENESIS: Idx = Idx(0);

@@ -3,21 +3,24 @@
 mod registers;
 mod view;
 
-use super::book::{Book, Host, Person, Shown};
+use super::book::{Book, Home, Person, Shown};
 use crate::authority::cast::Cast;
 use crate::authority::walk::{Effect, Standing};
 use crate::event::Act;
 use crate::event::attributes::{Attributes, Joining, Opened};
 use crate::graph::{Graph, Idx};
 use crate::ids::{DeviceId, UserId};
+use crate::timeline::Step;
 use crate::verdict::Reason;
+pub(crate) use view::View;
 
 /// The state fold at a point.
-pub(crate) struct Build<'a> {
+pub(crate) struct Build<'a, 's> {
     pub(crate) graph: &'a Graph,
     pub(crate) cast: &'a Cast,
     pub(crate) opened: &'a [Opened],
     pub(crate) book: &'a mut Book,
+    pub(crate) now: &'a mut Step<'s>,
 }
 
 /// What an event's sealed part holds. What `opened` does not cover counts as not open yet.
@@ -28,7 +31,7 @@ pub(crate) fn opened<'a>(graph: &Graph, opened: &'a [Opened], idx: Idx) -> &'a O
     opened.get(idx.0 as usize).unwrap_or(&Opened::Pending)
 }
 
-impl<'a> Build<'a> {
+impl<'a> Build<'a, '_> {
     /// Takes the turn of an event whose act counts. `standing` is that of the author of a private event.
     pub(crate) fn step(
         &mut self,
@@ -64,7 +67,7 @@ impl<'a> Build<'a> {
                 self.book.found(founding.name.clone(), founding.subnet);
             }
             (Act::Invite(_), Opened::Open(Attributes::Invitation(_))) => {
-                self.book.add_invitation(idx);
+                self.book.invitations.write(self.now, &idx, Some(()));
             }
             _ => {}
         }
@@ -73,8 +76,9 @@ impl<'a> Build<'a> {
     fn apply(&mut self, idx: Idx, effect: &Effect) {
         match effect {
             Effect::Joined(user, invite) => {
+                let invitations = &mut self.book.invitations;
                 let tags = invite
-                    .filter(|invite| self.book.invitations.contains(invite))
+                    .filter(|invite| invitations.read(self.now, invite).is_some())
                     .and_then(|invite| match self.opened(invite) {
                         Opened::Open(Attributes::Invitation(invitation)) => {
                             Some(invitation.tags.iter().cloned().collect())
@@ -85,21 +89,30 @@ impl<'a> Build<'a> {
                     name: None,
                     tags: tags.unwrap_or_default(),
                 };
-                self.book.set_person(self.cast.user_id(*user), Some(person));
+                let user = self.cast.user_id(*user);
+                self.book.people.write(self.now, &user, Some(person));
             }
             Effect::Device(device, user) => {
                 let (device, user) = (self.cast.device_id(*device), self.cast.user_id(*user));
-                let shown = match self.book.devices.get(&device) {
-                    Some(host) => host.shown.clone(),
-                    None => self.arrives(idx, device),
+                let since = match self.book.homes.read(self.now, &device) {
+                    Some(home) => home.since,
+                    None => {
+                        let shown = self.arrives(idx, device);
+                        self.book.shown.write(self.now, &device, shown);
+                        idx
+                    }
                 };
-                self.book.set_device(device, Some(Host { user, shown }));
+                let home = Some(Home { user, since });
+                self.book.homes.write(self.now, &device, home);
                 self.call(user, device);
             }
             Effect::UserGone(user) => {
-                let gone = self.book.set_person(self.cast.user_id(*user), None);
-                if let Some(name) = gone.and_then(|person| person.name) {
-                    self.book.release_name(&name);
+                let user = self.cast.user_id(*user);
+                let gone = self.book.people.read(self.now, &user);
+                let name = gone.and_then(|person| person.name.clone());
+                self.book.people.write(self.now, &user, None);
+                if let Some(name) = name {
+                    self.book.release_name(self.now, &name);
                 }
             }
             Effect::DeviceGone(device) => self.forget(self.cast.device_id(*device)),
@@ -113,16 +126,16 @@ impl<'a> Build<'a> {
         }
         let joining = self.joining(idx);
         let host = match joining {
-            Some(Joining { host, .. }) => self.book.claim_host(host),
-            None => self
-                .book
-                .claim_host(&format!("device-{}", device.short()).parse().ok()?),
+            Some(Joining { host, .. }) => self.book.claim_host(self.now, host),
+            None => {
+                let host = format!("device-{}", device.short()).parse().ok()?;
+                self.book.claim_host(self.now, &host)
+            }
         };
+        let address = joining.and_then(|joining| joining.address);
         Some(Shown {
             host,
-            v4: self
-                .book
-                .claim_address(joining.and_then(|joining| joining.address)),
+            v4: self.book.claim_address(self.now, address),
             wireguard: joining.map(|joining| joining.wireguard),
         })
     }
@@ -157,53 +170,32 @@ impl<'a> Build<'a> {
 
     /// Calls a user that has no name yet by the host name of its device.
     fn call(&mut self, user: UserId, device: DeviceId) {
-        let shown = self
-            .book
-            .devices
-            .get(&device)
-            .and_then(|host| host.shown.as_ref());
+        let shown = self.book.shown.read(self.now, &device);
         if let Some(host) = shown.map(|shown| shown.host.clone()) {
             self.name(user, &host);
         }
     }
 
     fn name(&mut self, user: UserId, wanted: &crate::text::Label) {
-        let Some(person) = self.book.people.get(&user) else {
+        let person = self.book.people.read(self.now, &user);
+        let Some(person) = person.filter(|person| person.name.is_none()) else {
             return;
         };
-        if person.name.is_some() {
-            return;
-        }
         let mut person = person.clone();
-        person.name = Some(self.book.claim_name(user, wanted));
-        self.book.set_person(user, Some(person));
+        person.name = Some(self.book.claim_name(self.now, user, wanted));
+        self.book.people.write(self.now, &user, Some(person));
     }
 
+    /// A device goes, and with it what it offered and what was approved of that.
     fn forget(&mut self, device: DeviceId) {
-        let gone = self.book.set_device(device, None);
-        if let Some(shown) = gone.and_then(|host| host.shown) {
-            self.book.release_host(&shown.host);
+        let shown = self.book.shown.read(self.now, &device).cloned();
+        self.book.homes.write(self.now, &device, None);
+        self.book.shown.write(self.now, &device, None);
+        if let Some(shown) = shown {
+            self.book.release_host(self.now, &shown.host);
             if let Some(v4) = shown.v4 {
-                self.book.release_address(v4);
+                self.book.release_address(self.now, v4);
             }
-        }
-        let slots = (device, 0)..=(device, u32::MAX);
-        let offers = self
-            .book
-            .offers
-            .range(slots.clone())
-            .map(|(place, _)| place);
-        let narrow = self
-            .book
-            .narrow
-            .range(slots.clone())
-            .map(|(place, _)| place);
-        for place in offers.chain(narrow).copied().collect::<Vec<_>>() {
-            self.clear(place);
-        }
-        let approvals = self.book.approvals.range(slots).map(|(place, _)| *place);
-        for place in approvals.collect::<Vec<_>>() {
-            self.book.set_approval(place, None);
         }
     }
 }

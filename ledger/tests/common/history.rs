@@ -2,7 +2,9 @@
 
 use mesh_ledger::event::Event;
 use mesh_ledger::event::act::{InviteKind, Target};
-use mesh_ledger::event::attributes::{Audience, Joining, NarrowOffer, Write};
+use mesh_ledger::event::attributes::{
+    Audience, Joining, NarrowOffer, Offer, Server, Service, Write,
+};
 use mesh_ledger::fold::Fold;
 use mesh_ledger::ids::{EpochId, EventId, WgKey};
 use mesh_ledger::keys::RecoverySecret;
@@ -44,12 +46,22 @@ pub struct History {
     tickets: Vec<Ticket>,
     grants: Vec<(EventId, Person)>,
     words: Vec<RecoverySecret>,
+    /// Events that wrote a register of the author's own.
+    offers: Vec<EventId>,
     hostile: usize,
     /// Whether the present step asks what may be done.
     sensible: bool,
 }
 
-const HOSTS: [&str; 4] = ["laptop", "phone", "bob", "bob-2"];
+/// The last two are so long that a number cuts them: the numbered forms of either are forms of the other too.
+const HOSTS: [&str; 6] = [
+    "laptop",
+    "phone",
+    "bob",
+    "bob-2",
+    "a-device-with-a-name-that-is-as-long-as-names-can-be-in-here-01",
+    "a-device-with-a-name-that-is-as-long-as-names-can-be-in-here-02",
+];
 
 impl History {
     /// A history of at least so many events; `hostile` is the share in percent of steps taken without asking whether they may
@@ -65,6 +77,7 @@ impl History {
             dice: Dice(seed),
             tickets: Vec::new(),
             grants: Vec::new(),
+            offers: Vec::new(),
             hostile,
             sensible: false,
         };
@@ -333,13 +346,30 @@ impl History {
             }
             13 => {
                 let user = self.other();
-                let write = match self.dice.below(3) {
+                let write = match self.dice.below(6) {
                     0 => Write::Tag {
                         user: user.id(),
                         tag: label("staff"),
                         set: self.dice.percent(70),
                     },
-                    1 => Write::Address {
+                    1 => Write::Setting {
+                        key: label(HOSTS[self.dice.below(2)]),
+                        value: self
+                            .dice
+                            .percent(70)
+                            .then(|| HOSTS[self.dice.below(4)].parse().unwrap()),
+                    },
+                    2 => Write::Approval {
+                        device: user.device_id(),
+                        slot: 1,
+                        offer: self.offers.last().copied().unwrap_or(EventId([0; 32])),
+                        approved: self.dice.percent(70),
+                    },
+                    3 if self.dice.percent(50) => Write::Servers(vec![Server {
+                        key: [self.dice.below(3) as u8; 32],
+                        address: "mesh.example:443".parse().unwrap(),
+                    }]),
+                    3 | 4 => Write::Address {
                         device: user.device_id(),
                         address: v4(1 + self.dice.below(14) as u8),
                     },
@@ -354,8 +384,12 @@ impl History {
                 self.world.kick(side, who, who);
             }
             14 => {
-                let epoch = 10 + self.dice.below(200) as u8;
-                self.world.rotate(side, who, epoch);
+                let epoch = 10 + self.dice.below(20) as u8;
+                if self.dice.percent(40) {
+                    self.world.hand_keys(side, who, epoch);
+                } else {
+                    self.world.rotate(side, who, epoch);
+                }
             }
             15 if self.dice.percent(40) => {
                 let cut = self.earlier(side);
@@ -410,7 +444,14 @@ impl History {
                     Write::Offer {
                         device: who.device_id(),
                         slot: 1,
-                        offer: Some(tcp(1, Audience::Everyone)),
+                        offer: match self.dice.below(3) {
+                            0 => None,
+                            1 => Some(Offer {
+                                what: Service::Exit { v4: true, v6: true },
+                                ..tcp(1, Audience::Everyone)
+                            }),
+                            _ => Some(tcp(1, Audience::Everyone)),
+                        },
                     },
                     Write::Narrow {
                         device: who.device_id(),
@@ -422,7 +463,21 @@ impl History {
                     },
                 ];
                 let one = self.dice.below(writes.len());
-                self.world.write(side, who, vec![writes[one].clone()]);
+                let mut writes = vec![writes[one].clone()];
+                if self.dice.percent(20) {
+                    // Several in one event, of one register too.
+                    writes.push(Write::Host {
+                        device: who.device_id(),
+                        host: label(HOSTS[self.dice.below(HOSTS.len())]),
+                    });
+                    writes.push(Write::Name {
+                        user: who.id(),
+                        name: label(HOSTS[self.dice.below(HOSTS.len())]),
+                    });
+                    writes.extend(writes.clone().into_iter().take(1));
+                }
+                let offer = self.world.write(side, who, writes);
+                self.offers.push(offer);
             }
             _ => {
                 self.world.merge(side, who);

@@ -10,9 +10,9 @@ use std::net::Ipv4Addr;
 
 use mesh_ledger::authority::Authority;
 use mesh_ledger::event::act::{
-    Admit, Checkpoint, DeviceAdd, EpochRotate, Genesis, Grant, Invite, InviteClose, InviteKind,
-    OwnerSet, Policy, Redemption, Remove, Target, own_device_message, redemption_message,
-    succession_message,
+    Admit, Checkpoint, DeviceAdd, EpochKeys, EpochRotate, Genesis, Grant, Invite, InviteClose,
+    InviteKind, OwnerSet, Policy, Redemption, Remove, Target, own_device_message,
+    redemption_message, succession_message,
 };
 use mesh_ledger::event::attributes::{
     Audience, Founding, Invitation, Joining, Offer, Opened, Protocol, Service, Write,

@@ -55,6 +55,21 @@ fn a_checkpoint_by_a_member_or_with_a_wrong_count_seals_nothing() {
 }
 
 #[test]
+fn what_a_removed_device_offered_does_not_come_back_with_it() {
+    let mut o = office();
+    let before = o.world.offer(&mut o.side, &o.dave, &o.dave, 22);
+    let place = (o.dave.device_id(), 0);
+    assert_eq!(o.world.state().offers[&place].event, before);
+    o.world.kick(&mut o.side, &o.alice, &o.dave);
+    assert!(!o.world.is_member(&o.dave));
+    o.world.admit(&mut o.side, &o.alice, &o.dave, None);
+    assert!(o.world.is_member(&o.dave));
+    assert!(o.world.state().offers.is_empty());
+    let after = o.world.offer(&mut o.side, &o.dave, &o.dave, 22);
+    assert_eq!(o.world.state().offers[&place].event, after);
+}
+
+#[test]
 fn an_offer_that_alice_signs_for_bobs_device_has_no_effect() {
     let mut o = office();
     let forged = o.world.offer(&mut o.side, &o.alice, &o.bob, 22);

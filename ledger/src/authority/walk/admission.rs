@@ -1,6 +1,7 @@
 //! Invites, and what each kind of admission asks for.
 
 use super::closings::invite_before;
+use super::roll::Uses;
 use super::{Issued, Walk, lapsed, proven, proven_certificate};
 use crate::authority::cast::{D, Pair, U};
 use crate::authority::removals::{Removal, Scope};
@@ -14,15 +15,7 @@ impl Walk<'_> {
     pub(super) fn invite(&mut self, idx: Idx) -> Result<(), Reason> {
         let issuer = self.office(&self.speakers(idx)?, idx)?;
         let terms = self.terms.offices(issuer, idx);
-        self.roll.issue(
-            idx,
-            Issued {
-                issuer,
-                terms,
-                used: 0,
-                last: None,
-            },
-        );
+        self.roll.issue(&self.now, Issued { issuer, terms });
         Ok(())
     }
 
@@ -49,7 +42,7 @@ impl Walk<'_> {
         };
         self.unbarred(idx, user, device, invite)?;
         if let Some(invite) = invite
-            && !self.roll.members.contains_key(&user)
+            && !self.roll.is_member(&mut self.now, user)
         {
             self.use_invite(idx, invite)?;
         }
@@ -70,8 +63,7 @@ impl Walk<'_> {
             invite_before(self.graph, id, idx).ok_or(Reason::UnknownInvite { invite: id })?;
         let issued = self
             .roll
-            .invites
-            .get(&invite)
+            .issued(invite)
             .ok_or(Reason::InviteVoid { invite: id })?;
         let Act::Invite(terms) = self.graph.event(invite).act() else {
             return Err(Reason::UnknownInvite { invite: id });
@@ -97,7 +89,7 @@ impl Walk<'_> {
                 by: self.id(*by),
             });
         }
-        if let Some(by) = self.lapsed(issued, Some(idx)) {
+        if let Some(by) = lapsed(self.terms, issued, Some(idx)) {
             return Err(Reason::InviteLapsed {
                 invite: id,
                 by: self.id(by),
@@ -118,24 +110,24 @@ impl Walk<'_> {
         Ok(invite)
     }
 
-    fn lapsed(&self, issued: &Issued, admission: Option<Idx>) -> Option<Idx> {
-        lapsed(self.terms, issued, admission)
-    }
-
     fn use_invite(&mut self, idx: Idx, invite: Idx) -> Result<(), Reason> {
         let graph = self.graph;
-        let (Act::Invite(terms), Some(issued)) =
-            (graph.event(invite).act(), self.roll.invites.get(&invite))
-        else {
+        let Act::Invite(terms) = graph.event(invite).act() else {
             return Ok(());
         };
-        if issued.used >= terms.max_uses {
+        let uses = self.roll.uses.read(&mut self.now, &invite);
+        let uses = uses.copied().unwrap_or_default();
+        if uses.count >= terms.max_uses {
             return Err(Reason::InviteUsedUp {
                 invite: graph.event(invite).id(),
-                by: issued.last.map(|last| graph.event(last).id()),
+                by: uses.last.map(|last| graph.event(last).id()),
             });
         }
-        self.roll.use_invite(invite, idx);
+        let uses = Uses {
+            count: uses.count + 1,
+            last: Some(idx),
+        };
+        self.roll.uses.write(&mut self.now, &invite, Some(uses));
         Ok(())
     }
 
@@ -237,7 +229,6 @@ impl Walk<'_> {
                 by: self.id(removal.event()),
             });
         }
-        self.roll.add_admitted(user, idx);
         self.add_device(idx, user, device, act.box_key);
         Ok(())
     }

@@ -1,8 +1,9 @@
-//! Who is here at a point of the walk: everything that a step of it reads and writes.
+//! Who is here at any place of the walk: everything that a step of it reads and writes.
 //!
-//! Every write leaves an entry in a log with what stood there before, so the walk can be taken back to any earlier point:
-//! no snapshots. What was written or taken back is remembered too, so that what is shown can be brought up to date key by
-//! key.
+//! What depends on the place where an event stands is kept with its history ([`crate::timeline`]). The rest a step reads of
+//! events in its own past alone, wherever they stand: valid and void admissions, invites, and the removals that ask for an
+//! epoch with the epochs that answer them. These are plain lists, and who reads them follows from the graph: see
+//! [`Entry`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,29 +11,72 @@ use super::{Effect, Issued, Joined, LivePair};
 use crate::authority::cast::{D, U};
 use crate::graph::Idx;
 use crate::ids::EpochId;
+use crate::timeline::{Mark, Stale, Step, Table, Timeline};
+
+/// What an event is to those that have it in their past.
+#[derive(PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// A valid admission: read by events of the device, and by further devices of the user.
+    Admission(U, D),
+    /// A void one: read by events of the device.
+    Refused(D),
+    /// An invite: read by its redemptions.
+    Issued(Issued),
+    /// A removal that asks for an epoch: read by rotations.
+    Due,
+    /// An epoch that answers these removals: read by rotations.
+    Answers(Vec<Idx>),
+}
+
+/// What became of a user.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    Here(Joined),
+    /// Removed by this event.
+    Gone(Idx),
+}
+
+/// Whose a device is, and what removed it if it is nobody's.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(super) struct Owners {
+    pub(super) pairs: Vec<LivePair>,
+    pub(super) gone: Option<Idx>,
+}
+
+/// How often an invite was used, and last by which event.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Uses {
+    pub(super) count: u32,
+    pub(super) last: Option<Idx>,
+}
+
+const PRESENCE: u8 = 0;
+const OWNERS: u8 = 1;
+const USES: u8 = 2;
+const EPOCHS: u8 = 3;
 
 /// See the module.
-#[derive(Default)]
 pub(crate) struct Roll {
-    /// Valid admissions, by device: whose, and by which event.
+    /// Valid admissions in order, by device: whose, and by which event.
     admissions: Vec<Vec<(U, Idx)>>,
-    /// Valid admissions, by user.
+    /// Valid admissions in order, by user.
     admitted: Vec<Vec<Idx>>,
-    /// Void ones, by device.
+    /// Void ones in order, by device.
     refused: Vec<Vec<Idx>>,
-    pub(super) members: BTreeMap<U, Joined>,
-    pub(super) pairs: BTreeMap<D, Vec<LivePair>>,
-    pub(super) gone_users: BTreeMap<U, Idx>,
-    pub(super) gone_devices: BTreeMap<D, Idx>,
-    pub(super) invites: BTreeMap<Idx, Issued>,
-    pub(super) epochs: Vec<EpochId>,
-    pub(super) known_epochs: BTreeSet<EpochId>,
-    /// Accepted removals of users and devices, each with the epochs that answer it.
-    pub(super) due: Vec<(Idx, Vec<Idx>)>,
+    entries: BTreeMap<Idx, Entry>,
+    /// Accepted removals of users and devices.
+    pub(super) due: BTreeSet<Idx>,
+    /// The epochs that answer them.
+    pub(super) answers: BTreeMap<Idx, Vec<Idx>>,
+    pub(super) presence: Timeline<U, Presence>,
+    pub(super) owners: Timeline<D, Owners>,
+    pub(super) uses: Timeline<Idx, Uses>,
+    pub(super) epochs: Timeline<EpochId, ()>,
     /// What the present step changes among members and devices.
     pub(crate) effects: Vec<Effect>,
-    log: Vec<Undo>,
-    touched: Touched,
+    /// Of what is shown and has no history.
+    invites: BTreeSet<Idx>,
+    asked: bool,
 }
 
 /// What was written, or taken back.
@@ -45,22 +89,30 @@ pub(crate) struct Touched {
     pub(crate) due: bool,
 }
 
-enum Undo {
-    Admission(D),
-    Admitted(U),
-    Refused(D),
-    Member(U, Option<Joined>),
-    Pairs(D, Option<Vec<LivePair>>),
-    GoneUser(U, Option<Idx>),
-    GoneDevice(D, Option<Idx>),
-    Issued(Idx),
-    Used(Idx, Option<Idx>),
-    Epoch,
-    Due,
-    Answer(usize),
+impl Default for Roll {
+    fn default() -> Self {
+        Self {
+            admissions: Vec::new(),
+            admitted: Vec::new(),
+            refused: Vec::new(),
+            entries: BTreeMap::new(),
+            due: BTreeSet::new(),
+            answers: BTreeMap::new(),
+            presence: Timeline::new(PRESENCE),
+            owners: Timeline::new(OWNERS),
+            uses: Timeline::new(USES),
+            epochs: Timeline::new(EPOCHS),
+            effects: Vec::new(),
+            invites: BTreeSet::new(),
+            asked: false,
+        }
+    }
 }
 
 impl Roll {
+    /// Tables have smaller numbers than this.
+    pub(crate) const TABLES: u8 = 4;
+
     pub(super) fn admissions(&self, device: D) -> &[(U, Idx)] {
         at(&self.admissions, device.0)
     }
@@ -73,146 +125,157 @@ impl Roll {
         at(&self.refused, device.0)
     }
 
-    pub(super) fn add_admission(&mut self, device: D, user: U, idx: Idx) {
-        push(&mut self.admissions, device.0, (user, idx));
-        self.log.push(Undo::Admission(device));
-    }
-
-    pub(super) fn add_admitted(&mut self, user: U, idx: Idx) {
-        push(&mut self.admitted, user.0, idx);
-        self.log.push(Undo::Admitted(user));
-    }
-
-    pub(super) fn add_refused(&mut self, device: D, idx: Idx) {
-        push(&mut self.refused, device.0, idx);
-        self.log.push(Undo::Refused(device));
-    }
-
-    pub(super) fn set_member(&mut self, user: U, joined: Option<Joined>) {
-        let before = set(&mut self.members, user, joined);
-        self.log.push(Undo::Member(user, before));
-        self.touched.users.insert(user);
-    }
-
-    pub(super) fn set_pairs(&mut self, device: D, pairs: Vec<LivePair>) {
-        let pairs = Some(pairs).filter(|pairs| !pairs.is_empty());
-        let before = set(&mut self.pairs, device, pairs);
-        self.log.push(Undo::Pairs(device, before));
-        self.touched.devices.insert(device);
-    }
-
-    pub(super) fn set_gone_user(&mut self, user: U, by: Option<Idx>) {
-        let before = set(&mut self.gone_users, user, by);
-        if before != by {
-            self.log.push(Undo::GoneUser(user, before));
-            self.touched.users.insert(user);
+    pub(super) fn issued(&self, invite: Idx) -> Option<&Issued> {
+        match self.entries.get(&invite) {
+            Some(Entry::Issued(issued)) => Some(issued),
+            _ => None,
         }
     }
 
-    pub(super) fn set_gone_device(&mut self, device: D, by: Option<Idx>) {
-        let before = set(&mut self.gone_devices, device, by);
-        if before != by {
-            self.log.push(Undo::GoneDevice(device, before));
-            self.touched.devices.insert(device);
+    /// The invites that count.
+    pub(super) fn invites(&self) -> impl Iterator<Item = Idx> + '_ {
+        let invite = |(idx, entry): (&Idx, &Entry)| match entry {
+            Entry::Issued(_) => Some(*idx),
+            _ => None,
+        };
+        self.entries.iter().filter_map(invite)
+    }
+
+    pub(super) fn is_member(&mut self, step: &mut Step<'_>, user: U) -> bool {
+        self.joined(step, user).is_some()
+    }
+
+    pub(super) fn joined(&mut self, step: &mut Step<'_>, user: U) -> Option<Joined> {
+        match self.presence.read(step, &user) {
+            Some(Presence::Here(joined)) => Some(*joined),
+            _ => None,
         }
     }
 
-    pub(super) fn issue(&mut self, invite: Idx, issued: Issued) {
-        self.invites.insert(invite, issued);
-        self.log.push(Undo::Issued(invite));
-        self.touched.invites.insert(invite);
+    pub(super) fn owners(&mut self, step: &mut Step<'_>, device: D) -> Owners {
+        self.owners.read(step, &device).cloned().unwrap_or_default()
     }
 
-    pub(super) fn use_invite(&mut self, invite: Idx, by: Idx) {
-        if let Some(issued) = self.invites.get_mut(&invite) {
-            let before = issued.last.replace(by);
-            issued.used += 1;
-            self.log.push(Undo::Used(invite, before));
-            self.touched.invites.insert(invite);
+    /// The step admits a device as a user's.
+    pub(super) fn admit(&mut self, step: &Step<'_>, user: U, device: D) {
+        let list = of(&mut self.admissions, device.0);
+        list.insert(step.behind(list, |(_, idx)| *idx), (user, step.event));
+        let list = of(&mut self.admitted, user.0);
+        list.insert(step.behind(list, |idx| *idx), step.event);
+        self.entries
+            .insert(step.event, Entry::Admission(user, device));
+    }
+
+    /// The step would admit a device, and is void.
+    pub(super) fn refuse(&mut self, step: &Step<'_>, device: D) {
+        let list = of(&mut self.refused, device.0);
+        list.insert(step.behind(list, |idx| *idx), step.event);
+        self.entries.insert(step.event, Entry::Refused(device));
+    }
+
+    pub(super) fn issue(&mut self, step: &Step<'_>, issued: Issued) {
+        self.entries.insert(step.event, Entry::Issued(issued));
+        self.invites.insert(step.event);
+    }
+
+    pub(super) fn begin_epoch(&mut self, step: &mut Step<'_>, epoch: EpochId) {
+        if epoch != EpochId::NONE {
+            self.epochs.write(step, &epoch, Some(()));
         }
     }
 
-    pub(super) fn begin_epoch(&mut self, epoch: EpochId) {
-        if epoch != EpochId::NONE && self.known_epochs.insert(epoch) {
-            self.epochs.push(epoch);
-            self.log.push(Undo::Epoch);
-            self.touched.epochs = true;
+    /// The step is a removal that asks for an epoch.
+    pub(super) fn ask(&mut self, step: &Step<'_>) {
+        self.due.insert(step.event);
+        self.entries.insert(step.event, Entry::Due);
+        self.asked = true;
+    }
+
+    /// The step answers these removals.
+    pub(super) fn answer(&mut self, step: &Step<'_>, removals: Vec<Idx>) {
+        if removals.is_empty() {
+            return;
         }
+        for removal in &removals {
+            self.answers.entry(*removal).or_default().push(step.event);
+        }
+        self.entries.insert(step.event, Entry::Answers(removals));
+        self.asked = true;
     }
 
-    pub(super) fn ask(&mut self, removal: Idx) {
-        self.due.push((removal, Vec::new()));
-        self.log.push(Undo::Due);
-        self.touched.due = true;
+    /// What an event is to those behind it.
+    pub(crate) fn entry(&self, event: Idx) -> Option<&Entry> {
+        self.entries.get(&event)
     }
 
-    pub(super) fn answer(&mut self, number: usize, by: Idx) {
-        self.due[number].1.push(by);
-        self.log.push(Undo::Answer(number));
-        self.touched.due = true;
-    }
-
-    /// A point to go back to.
-    pub(crate) fn mark(&self) -> usize {
-        self.log.len()
-    }
-
-    /// Goes back to a point.
-    pub(crate) fn rewind(&mut self, mark: usize) {
-        while self.log.len() > mark {
-            let Some(undo) = self.log.pop() else { return };
-            match undo {
-                Undo::Admission(device) => pop(&mut self.admissions, device.0),
-                Undo::Admitted(user) => pop(&mut self.admitted, user.0),
-                Undo::Refused(device) => pop(&mut self.refused, device.0),
-                Undo::Member(user, before) => {
-                    set(&mut self.members, user, before);
-                    self.touched.users.insert(user);
-                }
-                Undo::Pairs(device, before) => {
-                    set(&mut self.pairs, device, before);
-                    self.touched.devices.insert(device);
-                }
-                Undo::GoneUser(user, before) => {
-                    set(&mut self.gone_users, user, before);
-                    self.touched.users.insert(user);
-                }
-                Undo::GoneDevice(device, before) => {
-                    set(&mut self.gone_devices, device, before);
-                    self.touched.devices.insert(device);
-                }
-                Undo::Issued(invite) => {
-                    self.invites.remove(&invite);
-                    self.touched.invites.insert(invite);
-                }
-                Undo::Used(invite, before) => {
-                    if let Some(issued) = self.invites.get_mut(&invite) {
-                        issued.used -= 1;
-                        issued.last = before;
-                    }
-                    self.touched.invites.insert(invite);
-                }
-                Undo::Epoch => {
-                    if let Some(epoch) = self.epochs.pop() {
-                        self.known_epochs.remove(&epoch);
-                    }
-                    self.touched.epochs = true;
-                }
-                Undo::Due => {
-                    self.due.pop();
-                    self.touched.due = true;
-                }
-                Undo::Answer(number) => {
-                    self.due[number].1.pop();
-                    self.touched.due = true;
-                }
+    /// Takes back what an event is to those behind it.
+    pub(crate) fn withdraw(&mut self, event: Idx) -> Option<Entry> {
+        let entry = self.entries.remove(&event)?;
+        match &entry {
+            Entry::Admission(user, device) => {
+                drop_last(of(&mut self.admissions, device.0), |(_, idx)| *idx == event);
+                drop_last(of(&mut self.admitted, user.0), |idx| *idx == event);
             }
+            Entry::Refused(device) => {
+                drop_last(of(&mut self.refused, device.0), |idx| *idx == event);
+            }
+            Entry::Issued(_) => {
+                self.invites.insert(event);
+            }
+            Entry::Due => {
+                self.due.remove(&event);
+                self.asked = true;
+            }
+            Entry::Answers(removals) => {
+                for removal in removals {
+                    if let Some(answers) = self.answers.get_mut(removal) {
+                        answers.retain(|answer| *answer != event);
+                        if answers.is_empty() {
+                            self.answers.remove(removal);
+                        }
+                    }
+                }
+                self.asked = true;
+            }
+        }
+        Some(entry)
+    }
+
+    fn table(&mut self, mark: Mark) -> Option<&mut dyn Table> {
+        Some(match mark.table() {
+            PRESENCE => &mut self.presence,
+            OWNERS => &mut self.owners,
+            USES => &mut self.uses,
+            EPOCHS => &mut self.epochs,
+            _ => return None,
+        })
+    }
+
+    /// See [`Table::retract`].
+    pub(crate) fn retract(&mut self, places: &[u32], event: Idx, mark: Mark, keep: bool) {
+        if let Some(table) = self.table(mark) {
+            table.retract(places, event, mark, keep);
+        }
+    }
+
+    /// See [`Table::settle`].
+    pub(crate) fn settle(&mut self, event: Idx, mark: Mark, stale: &mut Stale<'_>) {
+        if let Some(table) = self.table(mark) {
+            table.settle(event, mark.key(), stale);
         }
     }
 
     /// What was written or taken back since this was asked last.
     pub(crate) fn touched(&mut self) -> Touched {
-        std::mem::take(&mut self.touched)
+        let mut invites = std::mem::take(&mut self.invites);
+        invites.extend(self.uses.touched());
+        Touched {
+            users: self.presence.touched(),
+            devices: self.owners.touched(),
+            invites,
+            epochs: !self.epochs.touched().is_empty(),
+            due: std::mem::take(&mut self.asked),
+        }
     }
 }
 
@@ -223,16 +286,19 @@ fn at<T>(lists: &[Vec<T>], number: u32) -> &[T] {
         .unwrap_or_default()
 }
 
-fn push<T>(lists: &mut Vec<Vec<T>>, number: u32, value: T) {
+fn of<T>(lists: &mut Vec<Vec<T>>, number: u32) -> &mut Vec<T> {
     let number = number as usize;
     if lists.len() <= number {
         lists.resize_with(number + 1, Vec::new);
     }
-    lists[number].push(value);
+    &mut lists[number]
 }
 
-fn pop<T>(lists: &mut [Vec<T>], number: u32) {
-    lists[number as usize].pop();
+/// Takes the last for which something holds out of a list.
+fn drop_last<T>(list: &mut Vec<T>, is: impl Fn(&T) -> bool) {
+    if let Some(at) = list.iter().rposition(is) {
+        list.remove(at);
+    }
 }
 
 /// Sets or removes a value; says what was there.

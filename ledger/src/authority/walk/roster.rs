@@ -1,5 +1,6 @@
 //! Who comes and who goes.
 
+use super::roll::{Owners, Presence};
 use super::{Effect, Joined, LivePair, Walk, primary};
 use crate::authority::cast::{D, U};
 use crate::authority::proof::{Proof, mutual};
@@ -9,23 +10,22 @@ use crate::ids::BoxKey;
 
 impl Walk<'_> {
     pub(super) fn join(&mut self, idx: Idx, user: U, by: Option<U>, at: u64, invite: Option<Idx>) {
-        self.roll.add_admitted(user, idx);
-        if !self.roll.members.contains_key(&user) {
-            let joined = Joined { event: idx, by, at };
-            self.roll.set_member(user, Some(joined));
-            self.roll.set_gone_user(user, None);
+        if !self.roll.is_member(&mut self.now, user) {
+            let joined = Presence::Here(Joined { event: idx, by, at });
+            self.roll.presence.write(&mut self.now, &user, Some(joined));
             self.roll.effects.push(Effect::Joined(user, invite));
         }
     }
 
+    /// Admits a device, and its user for further ones.
     pub(super) fn add_device(&mut self, idx: Idx, user: U, device: D, box_key: BoxKey) {
         let graph = self.graph;
-        self.roll.add_admission(device, user, idx);
+        self.roll.admit(&self.now, user, device);
         if self.reached(user, device, idx, idx).is_some() {
             return;
         }
         let mutual = graph.proof(idx) == Proof::Holds && mutual(graph.event(idx).act()).is_some();
-        let mut pairs = self.pairs(device);
+        let mut pairs = self.roll.owners(&mut self.now, device).pairs;
         let before = primary(&pairs).map(|pair| pair.user);
         match pairs.iter_mut().find(|pair| pair.user == user) {
             Some(pair) => pair.mutual |= mutual,
@@ -36,9 +36,7 @@ impl Walk<'_> {
                 mutual,
             }),
         }
-        self.roll.set_pairs(device, pairs);
-        self.roll.set_gone_device(device, None);
-        self.rehome(idx, device, before);
+        self.rehome(device, Owners { pairs, gone: None }, before);
     }
 
     pub(super) fn remove(&mut self, idx: Idx) {
@@ -55,12 +53,11 @@ impl Walk<'_> {
                     }
                     if self
                         .roll
-                        .members
-                        .get(&user)
+                        .joined(&mut self.now, user)
                         .is_some_and(|joined| !removal.known_to(self.graph, joined.event))
                     {
-                        self.roll.set_member(user, None);
-                        self.roll.set_gone_user(user, Some(idx));
+                        let gone = Some(Presence::Gone(idx));
+                        self.roll.presence.write(&mut self.now, &user, gone);
                         self.roll.effects.push(Effect::UserGone(user));
                     }
                 }
@@ -76,41 +73,34 @@ impl Walk<'_> {
             }
         }
         if of_members {
-            self.roll.ask(idx);
+            self.roll.ask(&self.now);
         }
     }
 
     fn remove_device(&mut self, idx: Idx, device: D, of: Option<U>, removal: &Removal) {
         let graph = self.graph;
-        let mut pairs = self.pairs(device);
-        let (before, count) = (primary(&pairs).map(|pair| pair.user), pairs.len());
-        pairs.retain(|pair| {
+        let mut owners = self.roll.owners(&mut self.now, device);
+        let before = primary(&owners.pairs).map(|pair| pair.user);
+        let count = owners.pairs.len();
+        owners.pairs.retain(|pair| {
             of.is_some_and(|user| user != pair.user) || removal.known_to(graph, pair.event)
         });
-        if pairs.len() < count {
-            self.roll.set_pairs(device, pairs);
-            self.rehome(idx, device, before);
+        if owners.pairs.len() < count {
+            if owners.pairs.is_empty() {
+                owners.gone = Some(idx);
+            }
+            self.rehome(device, owners, before);
         }
     }
 
-    fn rehome(&mut self, idx: Idx, device: D, before: Option<U>) {
-        let after = self
-            .roll
-            .pairs
-            .get(&device)
-            .and_then(|pairs| primary(pairs))
-            .map(|pair| pair.user);
+    /// Sets whose a device is. `before`: whose it was shown to be.
+    fn rehome(&mut self, device: D, owners: Owners, before: Option<U>) {
+        let after = primary(&owners.pairs).map(|pair| pair.user);
+        self.roll.owners.write(&mut self.now, &device, Some(owners));
         match after {
             _ if before == after => {}
             Some(user) => self.roll.effects.push(Effect::Device(device, user)),
-            None => {
-                self.roll.set_gone_device(device, Some(idx));
-                self.roll.effects.push(Effect::DeviceGone(device));
-            }
+            None => self.roll.effects.push(Effect::DeviceGone(device)),
         }
-    }
-
-    fn pairs(&self, device: D) -> Vec<LivePair> {
-        self.roll.pairs.get(&device).cloned().unwrap_or_default()
     }
 }

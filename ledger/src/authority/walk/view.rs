@@ -1,5 +1,6 @@
 //! What the roll amounts to, brought up to date where it was touched.
 
+use super::roll::Presence;
 use super::{Touched, Walk, lapsed, primary, set};
 use crate::authority::{Authority, IssuedInvite, LiveDevice, Membership, Term};
 use crate::event::Act;
@@ -33,25 +34,34 @@ impl Walk<'_> {
         let (roll, cast) = (&*self.roll, self.cast);
         for user in &touched.users {
             let id = cast.user_id(*user);
-            let membership = roll.members.get(user).map(|joined| Membership {
-                admitted: self.id(joined.event),
-                by: joined.by.map(|by| cast.user_id(by)),
-                at: joined.at,
-            });
+            let presence = roll.presence.now(user).copied();
+            let membership = match presence {
+                Some(Presence::Here(joined)) => Some(Membership {
+                    admitted: self.id(joined.event),
+                    by: joined.by.map(|by| cast.user_id(by)),
+                    at: joined.at,
+                }),
+                _ => None,
+            };
             set(&mut authority.members, id, membership);
-            let gone = roll.gone_users.get(user).map(|by| self.id(*by));
+            let gone = match presence {
+                Some(Presence::Gone(by)) => Some(self.id(by)),
+                _ => None,
+            };
             set(&mut authority.removed_users, id, gone);
         }
         for device in &touched.devices {
             let id = cast.device_id(*device);
-            let pair = roll.pairs.get(device).and_then(|pairs| primary(pairs));
+            let owners = roll.owners.now(device);
+            let pair = owners.and_then(|owners| primary(&owners.pairs));
             let live = pair.map(|pair| LiveDevice {
                 user: cast.user_id(pair.user),
                 box_key: pair.box_key,
                 event: self.id(pair.event),
             });
             set(&mut authority.devices, id, live);
-            let gone = roll.gone_devices.get(device).map(|by| self.id(*by));
+            let gone = owners.and_then(|owners| owners.gone);
+            let gone = gone.map(|by| self.id(by));
             set(&mut authority.removed_devices, id, gone);
         }
         for invite in &touched.invites {
@@ -62,25 +72,26 @@ impl Walk<'_> {
             );
         }
         if touched.epochs {
-            authority.epochs.clone_from(&roll.epochs);
+            let began = roll.epochs.keys();
+            let began = began.filter_map(|epoch| Some((roll.epochs.first(epoch)?, *epoch)));
+            let mut began: Vec<_> = began.collect();
+            began.sort_by_cached_key(|(first, _)| self.now.place(*first));
+            authority.epochs = began.into_iter().map(|(_, epoch)| epoch).collect();
         }
         if touched.due {
-            authority.unanswered = roll
-                .due
-                .iter()
-                .filter(|(_, answers)| answers.is_empty())
-                .map(|(removal, _)| self.id(*removal))
-                .collect();
+            let unanswered = |removal: &&Idx| !roll.answers.contains_key(*removal);
+            let due = roll.due.iter().filter(unanswered);
+            authority.unanswered = due.map(|removal| self.id(*removal)).collect();
         }
     }
 
     /// The invites that count here.
     pub(crate) fn invites(&self) -> impl Iterator<Item = Idx> + '_ {
-        self.roll.invites.keys().copied()
+        self.roll.invites()
     }
 
     fn issued(&self, invite: Idx) -> Option<IssuedInvite> {
-        let issued = self.roll.invites.get(&invite)?;
+        let issued = self.roll.issued(invite)?;
         let Act::Invite(act) = self.graph.event(invite).act() else {
             return None;
         };
@@ -96,7 +107,7 @@ impl Walk<'_> {
             kind: act.kind,
             issuer: self.cast.user_id(issued.issuer),
             max_uses: act.max_uses,
-            used: issued.used,
+            used: self.roll.uses.now(&invite).map_or(0, |uses| uses.count),
             expires: act.expires,
             countersign: act.countersign,
             closed,

@@ -5,10 +5,11 @@ use crate::authority::walk::Standing;
 use crate::event::attributes::{Attributes, Opened, Write};
 use crate::graph::Idx;
 use crate::ids::{DeviceId, UserId};
-use crate::state::book::{Approval, Book, Place, Shown};
+use crate::state::book::{Approval, Book, Offered, Place, Shown};
+use crate::timeline::Step;
 use crate::verdict::Reason;
 
-impl Build<'_> {
+impl Build<'_, '_> {
     /// Writes registers. The writes of one event stand or fall together.
     pub(super) fn private(&mut self, idx: Idx, standing: Standing) -> Result<(), Reason> {
         let writes = match self.opened(idx) {
@@ -20,12 +21,12 @@ impl Build<'_> {
             self.permit(idx, standing, write)?;
         }
         for write in writes {
-            self.write(idx, write);
+            self.write(write);
         }
         Ok(())
     }
 
-    fn permit(&self, idx: Idx, standing: Standing, write: &Write) -> Result<(), Reason> {
+    fn permit(&mut self, idx: Idx, standing: Standing, write: &Write) -> Result<(), Reason> {
         let author = self.graph.event(idx).author();
         let user = self.cast.user_id(standing.user);
         let itself = |device: &DeviceId, verb| {
@@ -53,10 +54,10 @@ impl Build<'_> {
             }
         };
         match write {
-            Write::Host { device, .. } => own(
-                self.book.devices.get(device).map(|host| host.user),
-                "host name",
-            ),
+            Write::Host { device, .. } => {
+                let home = self.book.homes.read(self.now, device);
+                own(home.map(|home| home.user), "host name")
+            }
             Write::Name { user: named, .. } => own(Some(*named), "name"),
             Write::WireGuard { device, .. } => itself(device, "sets its WireGuard key"),
             Write::Offer { device, .. } | Write::Narrow { device, .. } => itself(device, "offers"),
@@ -74,59 +75,65 @@ impl Build<'_> {
         }
     }
 
-    fn write(&mut self, idx: Idx, write: &Write) {
-        let event = self.graph.event(idx).id();
+    fn write(&mut self, write: &Write) {
         match write {
-            Write::Host { device, host } => self.change(device, |book, shown| {
-                book.release_host(&shown.host);
-                shown.host = book.claim_host(host);
+            Write::Host { device, host } => self.change(device, |book, now, shown| {
+                book.release_host(now, &shown.host);
+                shown.host = book.claim_host(now, host);
             }),
-            Write::Address { device, address } => self.change(device, |book, shown| {
+            Write::Address { device, address } => self.change(device, |book, now, shown| {
                 if book.addresses().is_some() {
                     if let Some(v4) = shown.v4 {
-                        book.release_address(v4);
+                        book.release_address(now, v4);
                     }
-                    shown.v4 = book.claim_address(Some(*address));
+                    shown.v4 = book.claim_address(now, Some(*address));
                 }
             }),
             Write::WireGuard { device, key } => {
-                self.change(device, |_, shown| shown.wireguard = Some(*key));
+                self.change(device, |_, _, shown| shown.wireguard = Some(*key));
             }
             Write::Name { user, name } => {
-                if let Some(mut person) = self.book.people.get(user).cloned() {
+                if let Some(mut person) = self.book.people.read(self.now, user).cloned() {
                     if let Some(name) = &person.name {
-                        self.book.release_name(name);
+                        self.book.release_name(self.now, name);
                     }
-                    person.name = Some(self.book.claim_name(*user, name));
-                    self.book.set_person(*user, Some(person));
+                    person.name = Some(self.book.claim_name(self.now, *user, name));
+                    self.book.people.write(self.now, user, Some(person));
                 }
             }
             Write::Tag { user, tag, set } => {
-                if let Some(mut person) = self.book.people.get(user).cloned() {
+                if let Some(mut person) = self.book.people.read(self.now, user).cloned() {
                     let changed = if *set {
                         person.tags.insert(tag.clone())
                     } else {
                         person.tags.remove(tag)
                     };
                     if changed {
-                        self.book.set_person(*user, Some(person));
+                        self.book.people.write(self.now, user, Some(person));
                     }
                 }
             }
-            Write::Setting { key, value } => self.book.set_setting(key.clone(), value.clone()),
-            Write::Servers(servers) => self.book.set_servers(servers.clone()),
+            Write::Setting { key, value } => {
+                self.book.settings.write(self.now, key, value.clone());
+            }
+            Write::Servers(servers) => {
+                let servers = Some(servers.clone());
+                self.book.servers.write(self.now, &(), servers);
+            }
             Write::Approval {
                 device,
                 slot,
                 offer,
                 approved,
             } => {
-                if self.book.devices.contains_key(device) {
+                if let Some(since) = self.since(device) {
                     let approval = Approval {
+                        since,
                         offer: *offer,
                         approved: *approved,
                     };
-                    self.book.set_approval((*device, *slot), Some(approval));
+                    let place = (*device, *slot);
+                    self.book.approvals.write(self.now, &place, Some(approval));
                 }
             }
             Write::Offer {
@@ -134,45 +141,34 @@ impl Build<'_> {
                 slot,
                 offer,
             } => {
-                let there = self.book.devices.contains_key(device);
-                let offer = offer.as_ref().filter(|_| there);
-                let place = (*device, *slot);
-                self.clear(place);
-                if let Some(offer) = offer {
-                    self.book.set_offer(place, Some((offer.clone(), event)));
-                }
+                self.offer((*device, *slot), offer.is_some());
             }
-            Write::Narrow {
-                device,
-                slot,
-                offer,
-            } => {
-                let place = (*device, *slot);
-                self.clear(place);
-                if self.book.devices.contains_key(device) {
-                    self.book.set_narrow(place, Some((offer.clone(), event)));
-                }
-            }
+            Write::Narrow { device, slot, .. } => self.offer((*device, *slot), true),
         }
     }
 
-    /// Takes away what stands in a slot.
-    pub(super) fn clear(&mut self, place: Place) {
-        if self.book.offers.contains_key(&place) {
-            self.book.set_offer(place, None);
-        }
-        if self.book.narrow.contains_key(&place) {
-            self.book.set_narrow(place, None);
-        }
+    /// Fills a slot with what this event offers in it, or empties it. A device that is not there has none.
+    fn offer(&mut self, place: Place, offers: bool) {
+        let since = self.since(&place.0).filter(|_| offers);
+        let offered = since.map(|since| Offered { since });
+        self.book.offers.write(self.now, &place, offered);
+    }
+
+    /// By which event a device came that is there.
+    fn since(&mut self, device: &DeviceId) -> Option<Idx> {
+        let home = self.book.homes.read(self.now, device);
+        home.map(|home| home.since)
     }
 
     /// Changes what a device shows, if it shows something.
-    fn change(&mut self, device: &DeviceId, change: impl FnOnce(&mut Book, &mut Shown)) {
-        if let Some(mut host) = self.book.devices.get(device).cloned()
-            && let Some(shown) = &mut host.shown
-        {
-            change(self.book, shown);
-            self.book.set_device(*device, Some(host));
+    fn change(
+        &mut self,
+        device: &DeviceId,
+        change: impl FnOnce(&mut Book, &mut Step<'_>, &mut Shown),
+    ) {
+        if let Some(mut shown) = self.book.shown.read(self.now, device).cloned() {
+            change(self.book, self.now, &mut shown);
+            self.book.shown.write(self.now, device, Some(shown));
         }
     }
 }

@@ -2,15 +2,31 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Build;
+use super::opened;
+use crate::authority::cast::Cast;
 use crate::authority::walk::{Touched, set};
 use crate::authority::{Authority, Seniority};
-use crate::event::attributes::{Attributes, Opened};
+use crate::event::attributes::{Attributes, NarrowOffer, Offer, Opened, Write};
+use crate::graph::{Graph, Idx};
 use crate::ids::{DeviceId, EventId, UserId};
-use crate::state::book::{Entries, Place};
+use crate::state::book::{Book, Entries, Place};
 use crate::state::{Device, Member, Rank, StandingInvite, StandingNarrow, StandingOffer, State};
 
-impl Build<'_> {
+/// The book at the end of the walk.
+pub(crate) struct View<'a> {
+    pub(crate) graph: &'a Graph,
+    pub(crate) cast: &'a Cast,
+    pub(crate) opened: &'a [Opened],
+    pub(crate) book: &'a Book,
+}
+
+/// What stands in a slot.
+enum Standing<'a> {
+    Plain(&'a Offer),
+    Narrow(&'a NarrowOffer),
+}
+
+impl<'a> View<'a> {
     /// Shows what was touched. `authority` is up to date; `all` says that terms have changed too. Returns where offers
     /// sealed to their audience are shown anew.
     pub(crate) fn show(
@@ -33,8 +49,11 @@ impl Build<'_> {
         if network {
             let founding = self.book.founding.clone();
             (state.name, state.subnet) = founding.unzip();
-            state.settings.clone_from(&self.book.settings);
-            state.servers.clone_from(&self.book.servers);
+            let settings = &self.book.settings;
+            let set = settings.keys().map(|key| (key.clone(), settings.now(key)));
+            let set = set.filter_map(|(key, value)| Some((key, value.cloned()?)));
+            state.settings = set.collect();
+            state.servers = self.book.servers.now(&()).cloned().unwrap_or_default();
         }
         if touched.epochs {
             state.epochs.clone_from(&authority.epochs);
@@ -56,7 +75,7 @@ impl Build<'_> {
         }
         let offices = offices(authority, &people);
         for user in people {
-            self.show_member(state, authority, user, &offices);
+            self.show_member(state, authority, user, &offices, &mut devices);
         }
         for device in devices {
             self.show_device(state, authority, device, &mut offers);
@@ -85,6 +104,7 @@ impl Build<'_> {
         authority: &Authority,
         user: UserId,
         offices: &BTreeMap<UserId, (Seniority, EventId)>,
+        devices: &mut BTreeSet<DeviceId>,
     ) {
         let before = state.members.remove(&user);
         for tag in before.iter().flat_map(|member| &member.tags) {
@@ -95,7 +115,8 @@ impl Build<'_> {
                 }
             }
         }
-        let person = self.book.people.get(&user);
+        let was = before.is_some();
+        let person = self.book.people.now(&user);
         let shown = person.and_then(|person| Some((person, person.name.clone()?)));
         let after = match (shown, authority.members.get(&user)) {
             (Some((person, name)), Some(membership)) => Some(Member {
@@ -114,6 +135,12 @@ impl Build<'_> {
             }),
             _ => None,
         };
+        if after.is_some() != was
+            && let Some(user) = self.cast.user(&user)
+        {
+            let of = self.cast.devices_of(user).iter();
+            devices.extend(of.map(|device| self.cast.device_id(*device)));
+        }
         for tag in after.iter().flat_map(|member| &member.tags) {
             state.tags.entry(tag.clone()).or_default().insert(user);
         }
@@ -134,13 +161,8 @@ impl Build<'_> {
             member.devices.remove(&id);
         }
         let after = self.device(state, authority, id);
-        if before.is_some() != after.is_some() {
-            let slots = (id, 0)..=(id, u32::MAX);
-            offers.extend(self.book.offers.range(slots.clone()).map(|(at, _)| *at));
-            offers.extend(self.book.narrow.range(slots.clone()).map(|(at, _)| *at));
-            offers.extend(state.offers.range(slots.clone()).map(|(at, _)| *at));
-            offers.extend(state.narrow.range(slots).map(|(at, _)| *at));
-        }
+        // It may have gone and come back in between.
+        offers.extend(self.book.offers.range((id, 0)..=(id, u32::MAX)));
         if let Some(after) = after {
             if let Some(member) = state.members.get_mut(&after.user) {
                 member.devices.insert(id);
@@ -150,12 +172,12 @@ impl Build<'_> {
     }
 
     fn device(&self, state: &State, authority: &Authority, id: DeviceId) -> Option<Device> {
-        let host = self.book.devices.get(&id)?;
-        let (shown, live) = (host.shown.as_ref()?, authority.devices.get(&id)?);
-        state.members.get(&host.user)?;
+        let (home, shown) = (self.book.homes.now(&id)?, self.book.shown.now(&id)?);
+        let live = authority.devices.get(&id)?;
+        state.members.get(&home.user)?;
         Some(Device {
             id,
-            user: host.user,
+            user: home.user,
             host: shown.host.clone(),
             v4: shown.v4,
             v6: state.network.address_v6(&id),
@@ -170,43 +192,72 @@ impl Build<'_> {
     }
 
     fn offer(&self, state: &State, authority: &Authority, place: Place) -> Option<StandingOffer> {
-        let (offer, event) = self.book.offers.get(&place)?;
-        state.devices.get(&place.0)?;
+        let (Standing::Plain(offer), event) = self.standing(state, place)? else {
+            return None;
+        };
         Some(StandingOffer {
             offer: offer.clone(),
-            event: *event,
-            approved: !offer.what.asks_approval() || self.approved(authority, place, event),
+            event,
+            approved: !offer.what.asks_approval() || self.approved(authority, place, &event),
             narrow: false,
         })
     }
 
     fn narrow(&self, state: &State, authority: &Authority, place: Place) -> Option<StandingNarrow> {
-        let (offer, event) = self.book.narrow.get(&place)?;
-        state.devices.get(&place.0)?;
+        let (Standing::Narrow(offer), event) = self.standing(state, place)? else {
+            return None;
+        };
         Some(StandingNarrow {
             offer: offer.clone(),
-            event: *event,
-            approved: self.approved(authority, place, event),
+            event,
+            approved: self.approved(authority, place, &event),
         })
+    }
+
+    /// What stands in a slot of a device that is there, and by which event.
+    fn standing(&self, state: &State, place: Place) -> Option<(Standing<'a>, EventId)> {
+        state.devices.get(&place.0)?;
+        let (idx, offered) = self.book.offers.last(&place)?;
+        if self.since(place.0)? != offered.since {
+            return None;
+        }
+        let Opened::Open(Attributes::Writes(writes)) = opened(self.graph, self.opened, idx) else {
+            return None;
+        };
+        let standing = writes.iter().rev().find_map(|write| match write {
+            Write::Offer {
+                device,
+                slot,
+                offer,
+            } if (*device, *slot) == place => offer.as_ref().map(Standing::Plain),
+            Write::Narrow {
+                device,
+                slot,
+                offer,
+            } if (*device, *slot) == place => Some(Standing::Narrow(offer)),
+            _ => None,
+        });
+        Some((standing?, self.graph.event(idx).id()))
+    }
+
+    /// By which event a device came that is there.
+    fn since(&self, device: DeviceId) -> Option<Idx> {
+        Some(self.book.homes.now(&device)?.since)
     }
 
     /// Whether an offer that needs an approval may be used.
     fn approved(&self, authority: &Authority, place: Place, offer: &EventId) -> bool {
-        let approval = self.book.approvals.get(&place);
+        let since = self.since(place.0);
+        let approval = self.book.approvals.now(&place);
+        let approval = approval.filter(|approval| Some(approval.since) == since);
         authority.policy.free_routes
             || approval.is_some_and(|approval| approval.approved && approval.offer == *offer)
     }
 
-    fn invite(
-        &self,
-        authority: &Authority,
-        invite: crate::graph::Idx,
-        id: EventId,
-    ) -> Option<StandingInvite> {
-        if !self.book.invitations.contains(&invite) {
-            return None;
-        }
-        let Opened::Open(Attributes::Invitation(invitation)) = self.opened(invite) else {
+    fn invite(&self, authority: &Authority, invite: Idx, id: EventId) -> Option<StandingInvite> {
+        self.book.invitations.now(&invite)?;
+        let opened = opened(self.graph, self.opened, invite);
+        let Opened::Open(Attributes::Invitation(invitation)) = opened else {
             return None;
         };
         let issued = authority.invites.get(&id)?;

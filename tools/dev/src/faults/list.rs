@@ -125,8 +125,8 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault {
         what: "an invite admits one more than it says",
         file: "authority/walk/admission.rs",
-        from: "if issued.used >= terms.max_uses {",
-        to: "if issued.used > terms.max_uses {",
+        from: "if uses.count >= terms.max_uses {",
+        to: "if uses.count > terms.max_uses {",
     },
     Fault {
         what: "a closed invite admits through whoever did not hear",
@@ -137,7 +137,7 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault {
         what: "an invite outlives the term of who issued it",
         file: "authority/walk/admission.rs",
-        from: "if let Some(by) = self.lapsed(issued, Some(idx)) {",
+        from: "if let Some(by) = lapsed(self.terms, issued, Some(idx)) {",
         to: "if let Some(by) = None::<Idx> {",
     },
     Fault {
@@ -156,8 +156,8 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault {
         what: "two have one name",
         file: "state/names.rs",
-        from: "        if self.take(wanted) {",
-        to: "        if self.take(wanted) || true {",
+        from: "        if self.take(step, wanted) {",
+        to: "        if self.take(step, wanted) || true {",
     },
     Fault {
         what: "two have one address",
@@ -234,10 +234,10 @@ pub(super) const FAULTS: &[Fault] = &[
     },
     // The kept fold: what an event's arrival must take back.
     Fault {
-        what: "a removal rewinds one event too late",
+        what: "the first event that a removal does not cover is forgotten",
         file: "increment/changes.rs",
-        from: ".get(from)",
-        to: ".get(from + 1)",
+        from: "lane.get(from..)",
+        to: "lane.get(from + 1..)",
     },
     Fault {
         what: "admissions by the target's invites are forgotten",
@@ -270,34 +270,22 @@ pub(super) const FAULTS: &[Fault] = &[
         to: "let behind = order.len().max(order.partition_point(before));",
     },
     Fault {
-        what: "an attribute that became readable rewinds nothing",
+        what: "an attribute that became readable is not read",
         file: "increment.rs",
-        from: "        changes.events(readable, before);\n",
+        from: "        changes.events(readable);\n",
         to: "",
     },
     Fault {
-        what: "the use of an invite is not taken back",
+        what: "an admission is not taken back",
         file: "authority/walk/roll.rs",
-        from: "                        issued.used -= 1;\n",
+        from: "                drop_last(of(&mut self.admissions, device.0), |(_, idx)| *idx == event);\n",
+        to: "                let _ = device;\n",
+    },
+    Fault {
+        what: "a removal that asked for an epoch still asks when it is taken back",
+        file: "authority/walk/roll.rs",
+        from: "                self.due.remove(&event);\n",
         to: "",
-    },
-    Fault {
-        what: "a removed user's trace is not taken back",
-        file: "authority/walk/roll.rs",
-        from: "                    set(&mut self.gone_users, user, before);",
-        to: "                    let _ = before;",
-    },
-    Fault {
-        what: "a name last known is not taken back",
-        file: "state/book.rs",
-        from: "                    set(&mut self.called, user, before);",
-        to: "                    let _ = before;",
-    },
-    Fault {
-        what: "tried numbers of names are not taken back",
-        file: "state/names.rs",
-        from: "                    self.tried.insert(name, number);\n                }\n                Undo::Tried(name, None)",
-        to: "                    let _ = (name, number);\n                }\n                Undo::Tried(name, None)",
     },
     Fault {
         what: "reasons keep an old name",
@@ -314,7 +302,55 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault {
         what: "what was said of acts of power is not put down anew",
         file: "increment.rs",
-        from: "                judged.judge(*idx, terms.verdict(*idx), self.book.as_ref());",
+        from: "                judged.judge(*idx, terms.verdict(*idx), book.as_deref());",
         to: "                let _ = idx;",
+    },
+    Fault {
+        what: "who acts under a term does not hear that it began or did not",
+        file: "increment/changes.rs",
+        from: "                    self.term(term);\n",
+        to: "                    let _ = term;\n",
+    },
+    Fault {
+        what: "a removal of a user misses a device that turns up late",
+        file: "increment/changes.rs",
+        from: "                self.events(&removal.carriers);\n",
+        to: "",
+    },
+    Fault {
+        what: "who has an admission in its past does not hear that it changed",
+        file: "increment/replay.rs",
+        from: "if is != entry.as_ref() {",
+        to: "if false {",
+    },
+    Fault {
+        what: "a late event reads what was written behind it",
+        file: "timeline.rs",
+        from: "track.writes[..at].last()?.1.as_ref()",
+        to: "track.writes.last()?.1.as_ref()",
+    },
+    Fault {
+        what: "who reads a register does not hear of a late write",
+        file: "timeline.rs",
+        from: "            stale.insert(*reader);\n",
+        to: "",
+    },
+    Fault {
+        what: "who read a register last hears of a late write, and none before",
+        file: "timeline.rs",
+        from: "for reader in &track.readers[first..] {",
+        to: "for reader in &track.readers[track.readers.len() - 1..] {",
+    },
+    Fault {
+        what: "a late claim of an address leaves those behind it as they were",
+        file: "state/addresses.rs",
+        from: "if !same {",
+        to: "if false {",
+    },
+    Fault {
+        what: "an offer outlives its device's stay",
+        file: "state/build/view.rs",
+        from: "if self.since(place.0)? != offered.since {",
+        to: "if false {",
     },
 ];
