@@ -156,6 +156,17 @@ impl Increment {
         &self.fold.authority
     }
 
+    /// The accepted checkpoints.
+    pub(crate) fn checkpoints(&self) -> impl Iterator<Item = Idx> {
+        self.seals.list.iter().map(|seal| seal.event)
+    }
+
+    /// The events that no accepted checkpoint covers: they come last.
+    pub(crate) fn unsealed(&self) -> impl Iterator<Item = Idx> {
+        let order = self.fold.order.iter().rev().copied();
+        order.take_while(|idx| self.sealed.is_open(*idx))
+    }
+
     /// Where offers sealed to their audience were shown anew since this was asked last: what was opened of them is shown no
     /// more.
     pub(crate) fn narrow(&mut self) -> BTreeSet<(DeviceId, u32)> {

@@ -38,6 +38,11 @@ pub(super) struct Tail {
 }
 
 impl Sealed {
+    /// Whether no seal covers an event.
+    pub(super) fn is_open(&self, idx: Idx) -> bool {
+        self.seal(idx).is_none()
+    }
+
     /// Sorts the end of the order anew.
     pub(super) fn arrange(
         &mut self,

@@ -19,31 +19,24 @@ pub struct Unsealed {
 }
 
 impl<S: Store> Ledger<S> {
-    /// What no accepted checkpoint covers. Looks at every event.
+    /// What no accepted checkpoint covers. Looks at those events alone.
     #[must_use]
     pub fn unsealed(&self) -> Unsealed {
-        let graph = &self.graph;
-        let mut heads = Vec::new();
-        let mut since = 0;
-        for idx in graph.indices() {
-            let event = graph.event(idx);
-            match event.act() {
-                Act::Genesis(_) => since = event.header().time,
-                Act::Checkpoint(act) if self.verdict(idx).is_some_and(|v| v.counts()) => {
-                    heads.extend(act.heads.iter().filter_map(|head| graph.find(head)));
-                    since = since.max(event.header().time);
-                }
-                _ => {}
-            }
-        }
-        let sealed = graph.past_of(&heads);
+        let time = |idx: Idx| self.graph.event(idx).header().time;
+        let genesis = self.graph.indices().next();
         let waits = |idx: &Idx| {
-            let act = graph.event(*idx).act();
-            !graph.within(*idx, &sealed) && !matches!(act, Act::Checkpoint(_) | Act::Merge)
+            let act = self.graph.event(*idx).act();
+            !matches!(act, Act::Checkpoint(_) | Act::Merge)
         };
         Unsealed {
-            events: graph.indices().filter(waits).count() as u64,
-            since,
+            events: self.increment.unsealed().filter(waits).count() as u64,
+            since: self
+                .increment
+                .checkpoints()
+                .chain(genesis)
+                .map(time)
+                .max()
+                .unwrap_or(0),
         }
     }
 
