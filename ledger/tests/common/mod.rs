@@ -165,14 +165,7 @@ impl World {
             .iter()
             .map(|id| self.graph.find(id).unwrap())
             .collect();
-        let past = self.graph.past_of(&parents);
-        let seq = 1 + self
-            .graph
-            .by_author(&device.public())
-            .filter(|idx| self.graph.within(*idx, &past))
-            .map(|idx| self.graph.event(idx).header().seq)
-            .max()
-            .unwrap_or(0);
+        let seq = self.graph.next_seq(&device.public(), &parents);
         let lamport = parents
             .iter()
             .map(|idx| self.graph.event(*idx).header().lamport + 1)
