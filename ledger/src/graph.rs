@@ -98,7 +98,8 @@ struct Node {
 pub struct Graph {
     nodes: Vec<Node>,
     marks: Marks,
-    by_id: BTreeMap<EventId, Idx>,
+    /// By the first eight bytes of the id, which are nearly always enough.
+    by_id: BTreeSet<(u64, Idx)>,
     lanes: Vec<Vec<Idx>>,
     lanes_of: BTreeMap<DeviceId, Vec<u32>>,
     heads: BTreeSet<Idx>,
@@ -138,7 +139,9 @@ impl Graph {
     /// The place of an event, if it is here.
     #[must_use]
     pub fn find(&self, id: &EventId) -> Option<Idx> {
-        self.by_id.get(id).copied()
+        let first = first_bytes(id);
+        let mut alike = self.by_id.range((first, Idx(0))..=(first, Idx(u32::MAX)));
+        alike.find_map(|(_, idx)| (self.event(*idx).id() == *id).then_some(*idx))
     }
 
     /// The place of the one event whose id begins with these hexadecimal digits.
@@ -149,7 +152,11 @@ impl Graph {
         let prefix: String = prefix.chars().take(64).collect();
         let (least, greatest) = ids_from(&prefix).ok_or_else(|| FindError::Form(prefix.clone()))?;
         let prefix = prefix.to_ascii_lowercase();
-        let mut found = self.by_id.range(least..=greatest);
+        let places = (first_bytes(&least), Idx(0))..=(first_bytes(&greatest), Idx(u32::MAX));
+        let mut found = self.by_id.range(places).filter(|(_, idx)| {
+            let id = self.event(*idx).id();
+            least <= id && id <= greatest
+        });
         match (found.next(), found.count()) {
             (None, _) => Err(FindError::None(prefix)),
             (Some((_, idx)), 0) => Ok(*idx),
@@ -281,7 +288,7 @@ impl Graph {
             self.nodes[parent.at()].children += 1;
         }
         self.heads.insert(idx);
-        self.by_id.insert(event.id(), idx);
+        self.by_id.insert((first_bytes(&event.id()), idx));
         self.nodes.push(Node {
             event,
             lane,
@@ -300,7 +307,8 @@ impl Graph {
         while self.nodes.len() > len {
             let Some(node) = self.nodes.pop() else { return };
             self.marks.truncate(node.marks);
-            self.heads.remove(&Idx(self.nodes.len() as u32));
+            let idx = Idx(self.nodes.len() as u32);
+            self.heads.remove(&idx);
             for parent in &node.parents {
                 let children = &mut self.nodes[parent.at()].children;
                 *children -= 1;
@@ -308,7 +316,7 @@ impl Graph {
                     self.heads.insert(*parent);
                 }
             }
-            self.by_id.remove(&node.event.id());
+            self.by_id.remove(&(first_bytes(&node.event.id()), idx));
             let author = node.event.author();
             // An event extends its lane at the end, and the last event opened the last lane if it opened one.
             if let Some(chain) = self.lanes.get_mut(node.lane as usize) {
@@ -469,6 +477,12 @@ impl Past {
         }
         self.0[lane] = self.0[lane].max(count);
     }
+}
+
+fn first_bytes(id: &EventId) -> u64 {
+    let mut first = [0; 8];
+    first.copy_from_slice(&id.0[..8]);
+    u64::from_be_bytes(first)
 }
 
 /// The least and the greatest id that begin with these digits: 4 to 64 of them.
