@@ -72,8 +72,14 @@ impl Form {
             )
             .ok()?;
         let (length, rest) = plain.split_first_chunk::<LENGTH>()?;
-        let text = rest.get(..usize::from(u16::from_be_bytes(*length)))?;
-        (self.pad(text)?[..] == plain[..]).then(|| Zeroizing::new(text.to_vec()))
+        let length = usize::from(u16::from_be_bytes(*length));
+        let zeros = rest.get(length..)?.iter().all(|byte| *byte == 0);
+        if !zeros || self.sealed_length(length) != Some(sealed.len()) {
+            return None;
+        }
+        plain.copy_within(LENGTH..LENGTH + length, 0);
+        plain.truncate(length);
+        Some(plain)
     }
 
     fn pad(&self, text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
