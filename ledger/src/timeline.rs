@@ -150,8 +150,7 @@ pub(crate) trait Table {
     fn settle(&mut self, event: Idx, key: u32, stale: &mut Stale<'_>);
 }
 
-struct Track<K, V> {
-    key: K,
+struct Track<V> {
     /// In order, one an event.
     writes: Vec<(Idx, Option<V>)>,
     /// In order.
@@ -162,45 +161,92 @@ struct Track<K, V> {
 pub(crate) struct Timeline<K, V> {
     table: u8,
     numbers: BTreeMap<K, u32>,
-    tracks: Vec<Track<K, V>>,
+    tracks: Vec<Track<V>>,
     /// What the event wrote whose step is being taken anew.
     old: BTreeMap<u32, Option<V>>,
+    /// None if nobody shows what the table holds.
+    shown: Option<Shown<K>>,
+}
+
+/// What was written, or taken back.
+struct Shown<K> {
+    /// By number.
+    keys: Vec<K>,
     touched: Vec<u32>,
+}
+
+impl<K> Shown<K> {
+    fn touch(this: &mut Option<Self>, number: u32) {
+        if let Some(shown) = this {
+            shown.touched.push(number);
+        }
+    }
 }
 
 impl<K: Ord + Clone, V> Timeline<K, V> {
     /// An empty one; no other that the same steps use has its number, below 32.
     pub(crate) fn new(table: u8) -> Self {
         Self {
+            shown: Some(Shown {
+                keys: Vec::new(),
+                touched: Vec::new(),
+            }),
+            ..Self::hidden(table)
+        }
+    }
+
+    /// One that nobody shows: of what was touched in it no account is kept.
+    pub(crate) fn hidden(table: u8) -> Self {
+        Self {
             table,
             numbers: BTreeMap::new(),
             tracks: Vec::new(),
             old: BTreeMap::new(),
-            touched: Vec::new(),
+            shown: None,
         }
     }
 
     /// What a key holds at a step.
     pub(crate) fn read(&mut self, step: &mut Step<'_>, key: &K) -> Option<&V> {
-        let Some(marks) = &mut step.marks else {
+        if step.marks.is_none() {
             return self.now(key);
-        };
-        let number = self.number(key);
-        let track = &mut self.tracks[number as usize];
-        let event = step.event;
-        let at = behind(step.places, event, &track.readers, |reader| *reader);
-        if track.readers[..at].last() != Some(&event) {
-            track.readers.insert(at, event);
-            marks.push(Mark(u32::from(self.table) << TABLE | number));
         }
-        let at = behind(step.places, event, &track.writes, |write| write.0);
-        track.writes[..at].last()?.1.as_ref()
+        let number = self.number(key);
+        self.read_at(step, number)
     }
 
     /// Sets what a key holds from a step on.
     pub(crate) fn write(&mut self, step: &mut Step<'_>, key: &K, value: Option<V>) {
         let number = self.number(key);
-        self.touched.push(number);
+        self.write_at(step, number, value);
+    }
+
+    /// Sets what a key holds from a step on, if it holds nothing. Says whether it did.
+    pub(crate) fn claim(&mut self, step: &mut Step<'_>, key: &K, value: V) -> bool {
+        let number = self.number(key);
+        let free = self.read_at(step, number).is_none();
+        if free {
+            self.write_at(step, number, Some(value));
+        }
+        free
+    }
+
+    fn read_at(&mut self, step: &mut Step<'_>, number: u32) -> Option<&V> {
+        let track = &mut self.tracks[number as usize];
+        let event = step.event;
+        if let Some(marks) = &mut step.marks {
+            let at = behind(step.places, event, &track.readers, |reader| *reader);
+            if track.readers[..at].last() != Some(&event) {
+                track.readers.insert(at, event);
+                marks.push(Mark(u32::from(self.table) << TABLE | number));
+            }
+        }
+        let at = behind(step.places, event, &track.writes, |write| write.0);
+        track.writes[..at].last()?.1.as_ref()
+    }
+
+    fn write_at(&mut self, step: &mut Step<'_>, number: u32, value: Option<V>) {
+        Shown::touch(&mut self.shown, number);
         let track = &mut self.tracks[number as usize];
         let event = step.event;
         let at = behind(step.places, event, &track.writes, |write| write.0);
@@ -249,16 +295,15 @@ impl<K: Ord + Clone, V> Timeline<K, V> {
 
     /// The keys that were written, or of which a write was taken back, since this was asked last.
     pub(crate) fn touched(&mut self) -> BTreeSet<K> {
-        let mut touched = std::mem::take(&mut self.touched);
+        let Some(Shown { keys, touched }) = &mut self.shown else {
+            return BTreeSet::new();
+        };
         touched.sort_unstable();
         touched.dedup();
-        let key = |number: u32| self.tracks[number as usize].key.clone();
-        touched.into_iter().map(key).collect()
-    }
-
-    /// Forgets what was touched.
-    pub(crate) fn seen(&mut self) {
-        self.touched.clear();
+        touched
+            .drain(..)
+            .map(|number| keys[number as usize].clone())
+            .collect()
     }
 
     fn number(&mut self, key: &K) -> u32 {
@@ -267,8 +312,10 @@ impl<K: Ord + Clone, V> Timeline<K, V> {
         }
         let number = self.tracks.len() as u32;
         self.numbers.insert(key.clone(), number);
+        if let Some(shown) = &mut self.shown {
+            shown.keys.push(key.clone());
+        }
         self.tracks.push(Track {
-            key: key.clone(),
             writes: Vec::new(),
             readers: Vec::new(),
         });
@@ -293,7 +340,7 @@ impl<K, V: PartialEq> Table for Timeline<K, V> {
             .is_some_and(|last| last.0 == event)
         {
             let (_, value) = track.writes.remove(at - 1);
-            self.touched.push(number);
+            Shown::touch(&mut self.shown, number);
             if keep {
                 self.old.insert(number, value);
             }

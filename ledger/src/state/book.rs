@@ -234,8 +234,6 @@ impl Book {
 
     /// What was written or taken back since this was asked last.
     pub(crate) fn touched(&mut self) -> Entries {
-        self.hosts.seen();
-        self.names.seen();
         let mut devices = self.homes.touched();
         devices.append(&mut self.shown.touched());
         let mut offers = self.offers.touched();

@@ -32,9 +32,9 @@ impl Names {
     pub(super) fn new(first: u8) -> Self {
         Self {
             first,
-            taken: Timeline::new(first),
-            tried: Timeline::new(first + 1),
-            freed: Timeline::new(first + 2),
+            taken: Timeline::hidden(first),
+            tried: Timeline::hidden(first + 1),
+            freed: Timeline::hidden(first + 2),
         }
     }
 
@@ -83,11 +83,7 @@ impl Names {
     }
 
     fn take(&mut self, step: &mut Step<'_>, name: &Label) -> bool {
-        let free = self.taken.read(step, name).is_none();
-        if free {
-            self.taken.write(step, name, Some(()));
-        }
-        free
+        self.taken.claim(step, name, ())
     }
 
     /// The table of this number, if it is one of these.
@@ -98,13 +94,6 @@ impl Names {
             2 => &mut self.freed,
             _ => return None,
         })
-    }
-
-    /// Forgets what was touched, which nobody shows.
-    pub(super) fn seen(&mut self) {
-        self.taken.seen();
-        self.tried.seen();
-        self.freed.seen();
     }
 }
 
