@@ -376,3 +376,66 @@ impl<K, V: PartialEq> Table for Timeline<K, V> {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// One key: 0 and 10 write their numbers to it, the others read it. Nobody stands between 2 and 8 yet.
+    fn line(places: &[u32]) -> Timeline<&'static str, u32> {
+        let mut table = Timeline::new(0);
+        let mut step = Step::kept(places);
+        for (event, write) in [(0, true), (2, false), (8, false), (10, true), (12, false)] {
+            step.event = Idx(event);
+            if write {
+                table.write(&mut step, &"key", Some(event));
+            } else {
+                table.read(&mut step, &"key");
+            }
+            step.take();
+        }
+        table
+    }
+
+    fn stale_for(table: &mut Timeline<&'static str, u32>, places: &[u32], event: u32) -> Vec<u32> {
+        let mut stale = Stale::new(places, u32::MAX);
+        table.settle(Idx(event), 0, &mut stale);
+        stale.into_events().map(|idx| idx.0).collect()
+    }
+
+    #[test]
+    fn a_step_reads_what_stands_before_it_whatever_came_first() {
+        let places: Vec<u32> = (0..20).collect();
+        let mut table = line(&places);
+        let mut step = Step::kept(&places);
+        for (event, found) in [(5, 0), (11, 10)] {
+            step.event = Idx(event);
+            assert_eq!(table.read(&mut step, &"key"), Some(&found));
+        }
+        step.event = Idx(6);
+        table.write(&mut step, &"key", None);
+        assert_eq!(table.read(&mut step, &"key"), None, "its own");
+        step.event = Idx(7);
+        assert_eq!(table.read(&mut step, &"key"), None);
+        assert_eq!(table.now(&"key"), Some(&10));
+    }
+
+    #[test]
+    fn a_late_write_is_news_to_who_reads_it_up_to_the_next() {
+        let places: Vec<u32> = (0..20).collect();
+        let mut table = line(&places);
+        let mut step = Step::kept(&places);
+        step.event = Idx(6);
+        table.write(&mut step, &"key", Some(6));
+        assert_eq!(stale_for(&mut table, &places, 6), [8]);
+        let marks = step.take();
+        for mark in &marks {
+            table.retract(&places, Idx(6), *mark, true);
+        }
+        assert_eq!(stale_for(&mut table, &places, 6), [8], "and its going");
+        table.write(&mut step, &"key", Some(0));
+        let none: [u32; 0] = [];
+        assert_eq!(stale_for(&mut table, &places, 6), none, "nothing changed");
+    }
+}
