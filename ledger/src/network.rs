@@ -570,20 +570,22 @@ impl<S: Store> Ledger<S> {
         let mut readable = Vec::new();
         if self.tried != self.keys.len() {
             let keys = &self.keys;
+            let mut opener = seal::Opener::new(keys);
             for (_, events) in self
                 .sealed
                 .extract_if(.., |epoch, _| keys.get(epoch).is_some())
             {
                 for idx in &events {
-                    self.opened[idx.0 as usize] = seal::open(self.graph.event(*idx), keys);
+                    self.opened[idx.0 as usize] = opener.open(self.graph.event(*idx));
                 }
                 readable.extend(events);
             }
             self.tried = self.keys.len();
         }
+        let mut opener = seal::Opener::new(&self.keys);
         for idx in self.graph.indices().skip(self.opened.len()) {
             let event = self.graph.event(idx);
-            let opened = seal::open(event, &self.keys);
+            let opened = opener.open(event);
             if opened == Opened::Pending {
                 self.sealed
                     .entry(event.header().epoch)

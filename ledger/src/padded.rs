@@ -57,13 +57,23 @@ impl Form {
         bound: &[u8],
         sealed: &[u8],
     ) -> Option<Zeroizing<Vec<u8>>> {
+        self.open_with(&self.cipher(key), bound, sealed)
+    }
+
+    /// As [`Self::open`], with the key made ready.
+    pub(crate) fn open_with(
+        &self,
+        cipher: &XChaCha20Poly1305,
+        bound: &[u8],
+        sealed: &[u8],
+    ) -> Option<Zeroizing<Vec<u8>>> {
         if !self.fits(sealed.len()) {
             return None;
         }
         let (nonce, rest) = sealed.split_first_chunk::<NONCE>()?;
         let (text, tag) = rest.split_last_chunk::<TAG>()?;
         let mut plain = Zeroizing::new(text.to_vec());
-        self.cipher(key)
+        cipher
             .decrypt_in_place_detached(
                 XNonce::from_slice(nonce),
                 bound,
@@ -102,7 +112,8 @@ impl Form {
         nonce
     }
 
-    fn cipher(&self, key: &EpochKey) -> XChaCha20Poly1305 {
+    /// Makes a key ready.
+    pub(crate) fn cipher(&self, key: &EpochKey) -> XChaCha20Poly1305 {
         let seal_key = Zeroizing::new(blake3::derive_key(self.seal, key.as_bytes()));
         XChaCha20Poly1305::new((&*seal_key).into())
     }

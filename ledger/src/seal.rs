@@ -3,6 +3,8 @@
 //! sealed = nonce (24) ‖ XChaCha20-Poly1305(length (2, big-endian) ‖ attributes ‖ zeros up to a bucket) ‖ tag (16), with
 //! the event's header and act as associated data, and the nonce a keyed hash of header, act and plaintext (`padded.rs`).
 
+use chacha20poly1305::XChaCha20Poly1305;
+
 use crate::epoch::KeyRing;
 use crate::event::attributes::Opened;
 use crate::event::{Act, Attributes, BadEvent, Event, Header, prefix};
@@ -81,25 +83,47 @@ pub fn sign(
 /// signed.
 #[must_use]
 pub fn open(event: &Event, keys: &KeyRing) -> Opened {
-    let sealed = event.sealed();
-    if sealed.is_empty() {
-        return Opened::Nothing;
+    Opener::new(keys).open(event)
+}
+
+/// Opens events one after the other: a key is made ready once as long as they are sealed under it.
+pub(crate) struct Opener<'a> {
+    keys: &'a KeyRing,
+    ready: Option<(EpochId, XChaCha20Poly1305)>,
+}
+
+impl<'a> Opener<'a> {
+    pub(crate) fn new(keys: &'a KeyRing) -> Self {
+        Self { keys, ready: None }
     }
-    let Some(key) = keys.get(&event.header().epoch) else {
-        return Opened::Pending;
-    };
-    let Some(attributes) = FORM
-        .open(key, event.associated_data(), sealed)
-        .and_then(|plain| Attributes::decode(event.act(), &plain))
-    else {
-        return Opened::Broken;
-    };
-    if let (Act::Admit(admit), Attributes::Joining(joining)) = (event.act(), &attributes)
-        && joining.digest() != admit.digest
-    {
-        return Opened::Broken;
+
+    /// See [`open`].
+    pub(crate) fn open(&mut self, event: &Event) -> Opened {
+        let sealed = event.sealed();
+        if sealed.is_empty() {
+            return Opened::Nothing;
+        }
+        let epoch = event.header().epoch;
+        if self.ready.as_ref().is_none_or(|ready| ready.0 != epoch) {
+            let key = self.keys.get(&epoch);
+            self.ready = key.map(|key| (epoch, FORM.cipher(key)));
+        }
+        let Some((_, cipher)) = &self.ready else {
+            return Opened::Pending;
+        };
+        let Some(attributes) = FORM
+            .open_with(cipher, event.associated_data(), sealed)
+            .and_then(|plain| Attributes::decode(event.act(), &plain))
+        else {
+            return Opened::Broken;
+        };
+        if let (Act::Admit(admit), Attributes::Joining(joining)) = (event.act(), &attributes)
+            && joining.digest() != admit.digest
+        {
+            return Opened::Broken;
+        }
+        Opened::Open(attributes)
     }
-    Opened::Open(attributes)
 }
 
 #[cfg(test)]
