@@ -16,6 +16,7 @@ mod clean;
 mod crash;
 mod device;
 mod dns;
+mod doctor;
 mod flood;
 mod forge;
 mod history;

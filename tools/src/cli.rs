@@ -82,7 +82,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
     (
         "Switch it on and off, and see how it is",
         &[
-            "up", "down", "status", "networks", "ping", "path", "netcheck", "dns",
+            "up", "down", "status", "networks", "ping", "path", "netcheck", "doctor", "dns",
         ],
     ),
     ("Open ports to others", &["share", "unshare", "offers"]),
@@ -283,6 +283,7 @@ verbs! {
     Ping(ping),
     Path(path),
     Netcheck(netcheck),
+    Doctor(doctor),
     Prove(prove),
     VerifyProof(verify_proof),
     Sync(sync),

@@ -11,6 +11,7 @@
 mod check;
 pub mod cli;
 mod context;
+mod doctor;
 mod files;
 mod follow;
 mod offline;

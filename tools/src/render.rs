@@ -39,7 +39,7 @@ pub(crate) use office::{
     is_quiet, kicked, new_words, owner_changed, owner_offered, previewed, signed,
 };
 pub(crate) use outcome::{PingSummary, echo, error, ping_summary, synced};
-pub(crate) use reach::{netcheck, path};
+pub(crate) use reach::{diagnosis, netcheck, path};
 pub(crate) use server::{server_added, server_is_well, server_removed, servers, servers_in_full};
 pub(crate) use setting::{setting, setting_written, settings};
 pub(crate) use text::{clean, escape_json};

@@ -5,6 +5,7 @@ pub(crate) mod completions;
 pub(crate) mod create;
 pub(crate) mod device;
 pub(crate) mod dns;
+pub(crate) mod doctor;
 pub(crate) mod down;
 pub(crate) mod get;
 pub(crate) mod id;

@@ -9,7 +9,7 @@ mod linux;
 use std::io;
 
 #[cfg(target_os = "linux")]
-pub use self::linux::{remove, render, replace};
+pub use self::linux::{closed_chains, remove, render, replace};
 
 #[cfg(doc)]
 use mesh_core::plan::Ruleset;

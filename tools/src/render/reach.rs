@@ -6,6 +6,7 @@ use mesh_control::view::{NatView, WayState};
 use super::table::Table;
 use super::units::round_trip;
 use super::{Line, Look, Role};
+use crate::doctor::Diagnosis;
 
 /// Every way to a device.
 pub(crate) fn path(told: &PathTold, look: &Look) -> Vec<Line> {
@@ -111,4 +112,28 @@ pub(crate) fn netcheck(told: &NetChecked, look: &Look) -> Vec<Line> {
         row(head, Role::Plain, &format!("{}  {rtt}", echo.server))
     }));
     lines
+}
+
+/// What a doctor found. Nothing of it is cut off: it says what to do.
+pub(crate) fn diagnosis(diagnosis: &Diagnosis, _: &Look) -> Vec<Line> {
+    let widest = diagnosis
+        .findings
+        .iter()
+        .map(|finding| finding.about.len())
+        .max();
+    let width = widest.unwrap_or(0);
+    let lines = diagnosis.findings.iter().flat_map(|finding| {
+        let mark = match finding.ok {
+            true => Line::new(Role::Ok, "✓ "),
+            false => Line::new(Role::Care, "! "),
+        };
+        let about = format!("{:width$}  ", finding.about);
+        let line = mark.and(Role::Plain, about).and(Role::Plain, &finding.text);
+        let hint = finding
+            .hint
+            .as_ref()
+            .map(|hint| Line::plain(format!("  {:width$}  → {hint}", "")));
+        std::iter::once(line).chain(hint)
+    });
+    lines.collect()
 }

@@ -34,4 +34,8 @@ pub struct NetChecked {
     pub candidates: Vec<String>,
     /// The servers that were asked.
     pub echoes: Vec<EchoView>,
+    /// Chains of this machine's own firewall that drop what comes to these ports unasked, as `inet filter input`.
+    pub closed_by: Vec<String>,
+    /// How far this machine's clock is ahead of what most peers' say, in milliseconds; absent when none was heard.
+    pub clock_ahead_ms: Option<i64>,
 }

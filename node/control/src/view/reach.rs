@@ -13,7 +13,8 @@ pub struct WayView {
     pub state: WayState,
     /// Time there and back, in microseconds.
     pub rtt_us: Option<u64>,
-    /// The longest datagram that is known to pass, in bytes; absent for the control link, which cuts what is longer in two.
+    /// The longest datagram that passes, in bytes; absent until it was found out, and for the control link, which cuts what is
+    /// longer in two.
     pub max_datagram: Option<u32>,
 }
 

@@ -286,6 +286,7 @@ impl Agent {
             chosen: self.chosen == Some(pair.candidate.address),
             rtt: pair.rtt.filter(|_| pair.confirmed()),
             max_datagram: pair.max_datagram(),
+            measured: pair.confirmed() && !pair.measures(),
             answered: pair.answered.map(|at| now.saturating_sub(at)),
             asked: pair.asked.is_some(),
         });

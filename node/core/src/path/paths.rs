@@ -68,8 +68,10 @@ pub struct PairReport {
     pub chosen: bool,
     /// The time of a question and its answer, smoothed.
     pub rtt: Option<Duration>,
-    /// The longest datagram that passes, in bytes of UDP payload.
+    /// The longest datagram that passes, in bytes of UDP payload, as far as it is known.
     pub max_datagram: usize,
+    /// Whether it was found out; else it may be more.
+    pub measured: bool,
     /// How long ago the last answer came.
     pub answered: Option<Duration>,
     /// Whether it was asked at all.
@@ -180,11 +182,17 @@ impl Paths {
     pub fn receive(&mut self, from: SocketAddr, datagram: &[u8], now: Duration) -> Option<Action> {
         let who = *self.tags.get(&Probe::tag(datagram)?)?;
         let agent = self.agents.get_mut(&who)?;
-        let keys = [Some(&agent.keys), agent.former.as_ref()];
-        let (probe, keys) = keys
-            .into_iter()
-            .flatten()
-            .find_map(|keys| Some((Probe::open(datagram, keys)?, keys.clone())))?;
+        let (probe, keys) = match Probe::open(datagram, &agent.keys) {
+            Some(probe) => {
+                // The peer has the new keys: those before them are worth nothing from now on.
+                agent.former = None;
+                (probe, agent.keys.clone())
+            }
+            None => {
+                let former = agent.former.clone()?;
+                (Probe::open(datagram, &former)?, former)
+            }
+        };
         let (answer, seen) = agent.probe(probe, &keys, from, now);
         if let Some(seen) = seen
             && self.own.seen(Seen::Peer(who.peer), seen, now)

@@ -191,9 +191,14 @@ impl Node {
         }
         let heads = beacon.heads;
         let tips = beacon.tips.clone();
+        let made = beacon.counter;
         if !net.presence.take(beacon, now_ms(), steady()) {
             return;
         }
+        net.clocks.insert(
+            device,
+            now_ms().cast_signed().saturating_sub(made.cast_signed()),
+        );
         self.alive(id, &peer_id(&device));
         let Some(net) = self.nets.get_mut(&id) else {
             return;

@@ -80,6 +80,8 @@ pub(crate) struct Net {
     pub(crate) links: BTreeMap<PeerId, LinkId>,
     pub(crate) dialler: Dialler,
     pub(crate) presence: Presence,
+    /// How far this machine's clock is ahead of each peer's, in milliseconds, by its last beacon.
+    pub(crate) clocks: BTreeMap<DeviceId, i64>,
     /// Peers there was traffic for.
     pub(crate) traffic: BTreeSet<PeerId>,
     /// When a peer was last asked to forget its sessions.
@@ -179,6 +181,7 @@ impl Net {
             links: BTreeMap::new(),
             dialler: Dialler::new(me),
             presence: Presence::default(),
+            clocks: BTreeMap::new(),
             traffic: BTreeSet::new(),
             failing: BTreeMap::new(),
             beacon_counter: 0,
@@ -329,6 +332,8 @@ impl Net {
         self.settings.retain_handed(|key| narrow.contains(key));
         self.presence
             .retain(|device| state.devices.contains_key(device));
+        self.clocks
+            .retain(|device, _| state.devices.contains_key(device));
         for watched in self.mirrors.values_mut() {
             watched
                 .witness

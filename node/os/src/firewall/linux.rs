@@ -1,5 +1,6 @@
 //! nftables, through the JSON of `nft -j`.
 
+mod foreign;
 mod render;
 
 use std::io;
@@ -10,6 +11,7 @@ use mesh_core::plan::Ruleset;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+pub use self::foreign::closed_chains;
 pub use self::render::render;
 use super::{FirewallError, is_ours};
 

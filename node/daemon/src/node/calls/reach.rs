@@ -11,6 +11,7 @@ use mesh_control::view::{EchoView, NatView, WayState, WayView};
 use mesh_core::desired::peer_id;
 use mesh_core::path::{Mapping, PairReport, Report, Who};
 use mesh_ledger::ids::ServerKey;
+use mesh_os::firewall;
 
 use super::Respond;
 use crate::node::{Net, Node};
@@ -99,13 +100,25 @@ impl Node {
             .map(|server| (server.key, format!("{}:{}", server.host, server.port)))
             .collect();
         let own = self.ways.as_ref().map(crate::ways::Ways::own);
+        let mut clocks: Vec<i64> = self
+            .nets
+            .values()
+            .flat_map(|net| net.clocks.values().copied())
+            .collect();
+        clocks.sort_unstable();
+        let clock = clocks.get(clocks.len() / 2).copied();
         tokio::spawn(async move {
+            let closed_by = firewall::closed_chains(&ports).await;
             let own = match own {
                 Some(own) => own.await.ok(),
                 None => None,
             };
             let answer = match own {
-                Some(own) => Ok(Reply::NetChecked(checked(ports, own, &names))),
+                Some(own) => Ok(Reply::NetChecked(reply::NetChecked {
+                    closed_by,
+                    clock_ahead_ms: clock,
+                    ..checked(ports, own, &names)
+                })),
                 None => Err(Error::new(
                     Code::Failed,
                     "meshd has no UDP socket for packets, so they go over the control links alone",
@@ -147,6 +160,8 @@ fn checked(
             .map(|candidate| candidate.address.to_string())
             .collect(),
         echoes: echoes.collect(),
+        closed_by: Vec::new(),
+        clock_ahead_ms: None,
     }
 }
 
@@ -209,7 +224,7 @@ fn way(pair: &PairReport) -> WayView {
         },
         rtt_us: pair.rtt.and_then(|rtt| u64::try_from(rtt.as_micros()).ok()),
         max_datagram: pair
-            .confirmed
+            .measured
             .then(|| u32::try_from(pair.max_datagram).unwrap_or(u32::MAX)),
     }
 }
