@@ -158,6 +158,33 @@ fn a_device_that_an_admin_let_return_is_out_again_when_that_admins_term_falls() 
     });
 }
 
+#[test]
+fn a_device_exercises_no_office_once_the_term_that_let_it_return_is_junior_to_it() {
+    let (mut world, mut side) = World::new("alice");
+    let alice = world.owner.clone();
+    let carol = world.newcomer(&mut side, &alice, "carol");
+    let bob = world.newcomer(&mut side, &alice, "bob");
+    // Carol is an admin twice, and bob's term lies between.
+    let senior = world.grant(&mut side, &alice, &carol);
+    world.grant(&mut side, &alice, &bob);
+    world.grant(&mut side, &alice, &carol);
+    let tower = Person::with_device("bob", "tower");
+    world.add_device(&mut side, &tower);
+    let target = Target::Device(tower.device_id());
+    world.remove(&mut side, &alice, target, None, &[]);
+    let (before, mut away) = (side.clone(), side.clone());
+    let back = world.admit(&mut side, &carol, &tower, None);
+    let ticket = world.invite(&mut side, &tower, 1);
+    let said = world.offer(&mut side, &tower, &tower, 22);
+    let revoked = world.revoke(&mut away, &alice, &carol, senior, Some(&before));
+    assert!(world.counts(revoked));
+    one_by_one(&world, &[], |counts, last| {
+        // Carol still lets it in; but she speaks for no more than her second term.
+        assert!(counts(back) && counts(said));
+        assert_eq!(counts(ticket.invite), !last);
+    });
+}
+
 /// Bob and carol both have the first owner's words. Dave is for bob, erin is for carol, and if bob then wins by his lesser id,
 /// frank is for carol too.
 fn contest(attempt: u32) -> Option<(World, [EventId; 4])> {

@@ -312,6 +312,12 @@ pub(super) const FAULTS: &[Fault] = &[
         to: "                    let _ = term;\n",
     },
     Fault {
+        what: "who acts by a device's return does not hear that it is another's word now",
+        file: "increment/changes.rs",
+        from: "                self.behind(back.admission, key.1);\n",
+        to: "                let _ = back.admission;\n",
+    },
+    Fault {
         what: "a removal of a user misses a device that turns up late",
         file: "increment/changes.rs",
         from: "                self.events(&removal.carriers);\n",
