@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::common::{Person, Side};
+use crate::common::{Person, Side, words};
 use crate::{Office, office};
 use mesh_ledger::cut::{Cut, NoCut, Since, cut};
-use mesh_ledger::event::act::MAX_CUT;
+use mesh_ledger::event::act::{MAX_CUT, Target};
 use mesh_ledger::ids::EventId;
 use mesh_ledger::verdict::Reason;
 
@@ -227,4 +227,38 @@ fn what_no_head_has_room_for_is_counted() {
     }
     let found = cut(&o.world.graph, &bob.id(), None).unwrap();
     assert_eq!((found.heads.len(), found.left_out), (MAX_CUT, 3));
+}
+
+#[test]
+fn a_cut_that_names_what_its_author_had_not_heard_of_voids_the_act() {
+    let mut o = office();
+    let (alice, bob, carol) = (o.alice.clone(), o.bob.clone(), o.carol.clone());
+    let mut away = o.side.clone();
+    let unheard = o.world.offer(&mut away, &bob, &bob, 22);
+    let cut = Side(BTreeSet::from([unheard]));
+    let target = Target::User(bob.id());
+    let (kick, revoke, handed) = (
+        o.world.remove(&mut o.side, &alice, target, Some(&cut), &[]),
+        o.world
+            .revoke(&mut o.side, &alice, &bob, o.bobs, Some(&cut)),
+        o.world.hand_over(
+            &mut o.side,
+            &alice,
+            &carol,
+            &words("first"),
+            &words("next"),
+            &cut,
+        ),
+    );
+    for act in [kick, revoke, handed] {
+        assert_eq!(o.world.reason(act), Reason::CutOutside);
+    }
+    assert!(o.world.is_member(&bob));
+    assert_eq!(o.world.authority().owner, alice.id());
+    // Whoever has heard of it may say so.
+    o.side.learn(&o.world, &away);
+    let revoke = o
+        .world
+        .revoke(&mut o.side, &alice, &bob, o.bobs, Some(&cut));
+    assert!(o.world.counts(revoke) && o.world.counts(unheard));
 }
