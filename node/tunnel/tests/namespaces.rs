@@ -1,10 +1,12 @@
 //! Two hosts in network namespaces with real interfaces, real sockets and the native firewall in force. The wire between
 //! them is in memory: nothing but the tunnel joins them.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 #[path = "../../os/tests/lab/mod.rs"]
 mod lab;
+#[path = "namespaces/stock.rs"]
+mod stock;
 mod world;
 
 use std::collections::BTreeMap;

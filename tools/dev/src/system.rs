@@ -56,6 +56,16 @@ pub(crate) const NPM: Tool = Tool {
     command: "npm",
     package: "npm",
 };
+/// `wg`, which tells a WireGuard what its peers are.
+pub(crate) const WG: Tool = Tool {
+    command: "wg",
+    package: "wireguard-tools",
+};
+/// `wireguard-go`, another WireGuard to shake hands and compare with.
+pub(crate) const WIREGUARD_GO: Tool = Tool {
+    command: "wireguard-go",
+    package: "wireguard-go",
+};
 
 /// Installs the tools that are missing, and says so.
 pub(crate) fn ensure(tools: &[Tool]) -> Result<(), Failure> {

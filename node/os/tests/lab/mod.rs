@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, dead_code, unreachable_pub)]
 
 use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::process::Command;
 
 use nix::mount::{MsFlags, mount};
@@ -30,6 +31,11 @@ impl Namespace {
     /// The one that this thread is in.
     pub fn current() -> Self {
         Self(File::open("/proc/thread-self/ns/net").unwrap())
+    }
+
+    /// Where other programs find it, for as long as it lives.
+    pub fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
     }
 
     /// Lets this thread, and the processes and sockets that it makes from now on, be in the namespace.
