@@ -42,7 +42,7 @@ fn a_new_carrier_starts_the_handshake_anew_whichever_side_began_it() {
     world.at(0, State::resume);
     world.sent(&sent);
     assert_eq!(sent.take(), 0, "nobody wants anything");
-    let initiation = world.initiation();
+    let initiation = World::initiation();
     let mut buffer = vec![0; 4096];
     world.at(1, |state, turn| {
         assert!(matches!(
@@ -107,6 +107,26 @@ fn cutting_a_peer_leaves_nothing_of_it() {
     let mut out = Vec::new();
     world.slot.pop(1, &mut out);
     assert!(out.is_empty());
+}
+
+#[test]
+fn a_peer_that_is_heard_on_a_socket_is_told_once_a_second_and_only_for_what_opens() {
+    let mut world = World::new();
+    world.slot.lock().carrier = Some(Arc::new(Nowhere));
+    let address = "192.0.2.7:51821".parse().unwrap();
+    let mut hear = |second, message: &[u8], from| {
+        let events = world.at(second, |state, turn| {
+            turn.from = from;
+            state.open(turn, message, &mut [0; 4096]);
+        });
+        events == [Event::Heard(world_id(), address)]
+    };
+    let messages: Vec<Vec<u8>> = (0..4).map(|_| World::initiation()).collect();
+    assert!(!hear(1, &messages[0], None), "it came by a link");
+    assert!(hear(1, &messages[1], Some(address)));
+    assert!(!hear(1, &messages[2], Some(address)), "in the same second");
+    assert!(!hear(3, &messages[2], Some(address)), "a repetition");
+    assert!(hear(3, &messages[3], Some(address)));
 }
 
 struct Nowhere;
@@ -188,7 +208,7 @@ impl World {
     }
 
     /// What the peer sends to begin a handshake.
-    fn initiation(&self) -> Vec<u8> {
+    fn initiation() -> Vec<u8> {
         let own = PublicKey::from(&StaticSecret::from([1; 32]));
         let index = Index::take(&Arc::default(), Weak::new()).unwrap();
         let peer = StaticSecret::from([2; 32]);
