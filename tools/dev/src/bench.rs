@@ -7,6 +7,7 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -15,6 +16,7 @@ use crate::system::{self, Failure, IP, PING, Tool, WG, WIREGUARD_GO};
 
 const ROUNDS: usize = 5;
 const SECONDS: &str = "5";
+const TRIES: usize = 5;
 
 const IPERF: Tool = Tool {
     command: "iperf3",
@@ -184,8 +186,17 @@ impl Tunnel {
     }
 
     fn iperf(&self, from: &Machine, words: &[&str]) -> Result<Value, Failure> {
-        let output = from.output(&self.iperf_words(words))?;
-        Ok(serde_json::from_slice(&output.stdout).unwrap_or_default())
+        let mut told = Value::Null;
+        for _ in 0..TRIES {
+            let output = from.output(&self.iperf_words(words))?;
+            told = serde_json::from_slice(&output.stdout).unwrap_or_default();
+            if told["error"].is_null() {
+                break;
+            }
+            // Its server is not always ready for the next at once.
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        Ok(told)
     }
 
     /// A number that iperf3 told.
