@@ -41,7 +41,8 @@
 //! - What *closes an invite*: read by its redemptions that the closing does not know.
 //! - A *seal*: read by redemptions that it does not know, of invites that had expired by then. And it changes L.
 //! - A *pair* of user and device that came into being, or to which the device agreed: read by acts that bring the device
-//!   for another user, and by removals of the user, which look at every device.
+//!   for another user. (A removal of a user looks at every device, too; but of one that turns up later it finds nothing: what
+//!   brings that lies outside of its past, and is void or stands behind it.)
 //!
 //! Acts of power themselves, closings and checkpoints change nothing in the state but what was said; why they are void is
 //! put down anew whenever P1 ran.
@@ -215,7 +216,6 @@ impl Increment {
             self.ballots.retain(|ballot| !ballot.reaches(len));
             let terms = Terms::settle(graph, &self.cast, &mut self.ballots);
             let changed = changes.terms(&settled, &terms);
-            changes.users(&touch.users, &terms);
             (terms, changed)
         } else {
             (Terms::of(graph, &self.cast, settled), false)

@@ -77,8 +77,6 @@ pub(crate) struct Touch {
     pub(crate) seals: bool,
     /// Devices of which a user said more, or less, than before.
     pub(crate) pairs: Vec<D>,
-    /// Users of whom there are other devices than before.
-    pub(crate) users: Vec<U>,
 }
 
 impl Cast {
@@ -243,7 +241,6 @@ impl Cast {
             let acts = &mut self.power_of[user.0 as usize];
             acts.extend_from_slice(&self.power[device.0 as usize]);
             sort_by_rank(graph, acts);
-            touch.users.push(user);
             changed = true;
         }
         if changed && self.users_of[device.0 as usize].len() > 1 {
@@ -276,7 +273,6 @@ impl Cast {
             self.devices_of[user.0 as usize].retain(|other| *other != device);
             let gone = &self.power[device.0 as usize];
             self.power_of[user.0 as usize].retain(|act| !gone.contains(act));
-            touch.users.push(user);
             changed = true;
         }
         let named = &self.users_of[device.0 as usize];

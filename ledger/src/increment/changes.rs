@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::authority::cast::{Cast, D, U};
+use crate::authority::cast::{Cast, D};
 use crate::authority::walk::{Closings, Entry};
 use crate::authority::{Began, Removal, Scope, Settled};
 use crate::event::Act;
@@ -49,15 +49,6 @@ impl<'a> Changes<'a> {
         for device in devices {
             for arrival in self.cast.arrivals(*device) {
                 self.event(*arrival);
-            }
-        }
-    }
-
-    /// Users of whom there are other devices than before: their removals look at each.
-    pub(super) fn users(&mut self, users: &[U], settled: &Settled) {
-        for user in users {
-            for removal in settled.removals.of(Scope::User(*user)) {
-                self.events(&removal.carriers);
             }
         }
     }

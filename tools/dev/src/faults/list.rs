@@ -318,12 +318,6 @@ pub(super) const FAULTS: &[Fault] = &[
         to: "                let _ = back.admission;\n",
     },
     Fault {
-        what: "a removal of a user misses a device that turns up late",
-        file: "increment/changes.rs",
-        from: "                self.events(&removal.carriers);\n",
-        to: "",
-    },
-    Fault {
         what: "who has an admission in its past does not hear that it changed",
         file: "increment/replay.rs",
         from: "if is != entry.as_ref() {",
