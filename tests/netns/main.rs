@@ -13,6 +13,7 @@ mod automerge;
 mod bad_input;
 mod carry;
 mod clean;
+mod code;
 mod crash;
 mod device;
 mod dns;

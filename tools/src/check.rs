@@ -53,13 +53,13 @@ pub(crate) fn server(server: &Secret) -> Result<ServerAddress, Error> {
 ///
 /// # Errors
 /// Usage, with the word that was perhaps meant.
-pub(crate) fn code(code: &Secret) -> Result<(), Error> {
+pub(crate) fn code(code: &Secret, verb: &str) -> Result<(), Error> {
     let text = code.reveal();
     let text = text.split_once('@').map_or(text, |(code, _)| code);
     match text.parse::<mesh_ledger::code::Code>() {
         Ok(_) => Ok(()),
         Err(bad) => Err(Error::new(Code::Usage, bad.to_string())
-            .hint("on the other machine, for a code: mesh device link")),
+            .hint(format!("on the other machine, for a code: {verb}"))),
     }
 }
 

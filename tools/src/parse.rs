@@ -129,10 +129,15 @@ pub(crate) enum Given {
     Ticket(Secret),
     /// A file that carries a network.
     File(Box<Found>),
+    /// A code, perhaps mistyped, with where it is shown behind it or not.
+    Code(Secret),
 }
 
-/// A ticket, or a file that carries a network: the text itself, a file, or `-` for standard input.
+/// A ticket, a code, or a file that carries a network: the text itself, a file, or `-` for standard input.
 pub(crate) fn given(typed: &str, input: &mut dyn Read) -> Result<Given, Error> {
+    if is_like_a_code(typed) {
+        return Ok(Given::Code(Secret::new(typed.trim())));
+    }
     let file = (typed != "-" && !begins_a_ticket(typed.trim_start()))
         .then(|| File::open(Path::new(typed)).ok())
         .flatten();
@@ -150,7 +155,13 @@ pub(crate) fn given(typed: &str, input: &mut dyn Read) -> Result<Given, Error> {
         let bytes = files::read_all(&mut whole, MAX_FILE, name)?;
         return Ok(Given::File(Box::new(files::found(&bytes, name)?)));
     }
-    read_ticket(&mut whole, name).map(Given::Ticket)
+    let text = read_text(&mut whole, name)?;
+    match text {
+        Some(text) if is_like_a_code(text.reveal()) => {
+            Ok(Given::Code(Secret::new(text.reveal().trim())))
+        }
+        text => ticket_in(text, name).map(Given::Ticket),
+    }
 }
 
 /// A ticket: the text itself, a file that holds it (`FILE` or `@FILE`), or `-` for standard input.
@@ -205,6 +216,24 @@ pub(crate) fn is_a_code(text: &str) -> bool {
     code.parse::<mesh_ledger::code::Code>().is_ok()
 }
 
+/// Whether a text is meant as a code: a number and three words, right or wrong.
+fn is_like_a_code(text: &str) -> bool {
+    let code = text.split_once('@').map_or(text, |(code, _)| code);
+    let parts: Vec<&str> = code
+        .split(|letter: char| letter == '-' || letter.is_whitespace())
+        .filter(|part| !part.is_empty())
+        .collect();
+    let all = |part: &str, is: fn(&u8) -> bool| part.as_bytes().iter().all(is);
+    match parts.as_slice() {
+        [number, words @ ..] => {
+            words.len() == mesh_ledger::code::CODE_WORDS
+                && all(number, u8::is_ascii_digit)
+                && words.iter().all(|word| all(word, u8::is_ascii_alphabetic))
+        }
+        [] => false,
+    }
+}
+
 /// Whether a text is a server with the right to have networks hosted there.
 pub(crate) fn holds_a_permit(text: &str) -> bool {
     text.split_once('#')
@@ -212,7 +241,12 @@ pub(crate) fn holds_a_permit(text: &str) -> bool {
 }
 
 fn read_ticket(from: &mut dyn Read, name: &str) -> Result<Secret, Error> {
-    if let Some(text) = read_text(from, name)? {
+    ticket_in(read_text(from, name)?, name)
+}
+
+/// The ticket in what was read.
+fn ticket_in(text: Option<Secret>, name: &str) -> Result<Secret, Error> {
+    if let Some(text) = text {
         let ticket = text.reveal().trim();
         if ticket.is_empty() {
             let message = format!("{name} is empty: it should hold a ticket");
@@ -367,6 +401,28 @@ mod tests {
                     .reveal(),
                 text
             );
+        }
+    }
+
+    #[test]
+    fn a_number_and_three_words_are_a_code_wherever_they_come_from() {
+        for text in [
+            "7-crossbow-orca-basil",
+            "7 crossbow orca basil",
+            "7-crosbow-orca-basil@10.0.0.5:51820",
+        ] {
+            for (typed, input) in [(text, ""), ("-", text)] {
+                let input = format!("{input}\n");
+                let given = given(typed, &mut input.as_bytes()).unwrap();
+                assert!(matches!(given, Given::Code(code) if code.reveal() == text));
+            }
+        }
+        for text in [
+            "seven-crossbow-orca-basil",
+            "7-crossbow-orca",
+            "2026-11-22T14",
+        ] {
+            assert!(given(text, &mut &b""[..]).is_err(), "{text}");
         }
     }
 

@@ -30,7 +30,9 @@ pub(crate) use dns::{dns_answer, dns_statuses};
 pub(crate) use history::{
     differences, log_shown, past_admins, past_invites, past_members, past_offers, past_status,
 };
-pub(crate) use invite::{Inspected, invite_revoked, invited, invites, ticket};
+pub(crate) use invite::{
+    Inspected, code_ended, invite_code, invite_revoked, invited, invites, ticket,
+};
 pub(crate) use log::{followed, log, older_left_out, turned, verified};
 pub(crate) use member::{identity, member, members, protected, rotated};
 pub(crate) use network::{created, down, joined, left, networks, statuses, up};

@@ -9,6 +9,7 @@
 //! [`Spread`](crate::view::Spread) says how far the event got.
 
 mod carry;
+mod code;
 mod device;
 mod office;
 mod reach;
@@ -19,6 +20,7 @@ use crate::reply::{self, Reply};
 use crate::secret::Secret;
 use crate::view::{Audience, Ports};
 pub use carry::{Events, InviteAccept, JoinAnswer, JoinRequest, SyncImport, Upload};
+pub use code::{InviteCode, InviteCodeWait, JoinCode};
 pub use device::{
     DeviceCode, DeviceCodeWait, DeviceLink, DeviceList, DeviceRemove, IdExport, IdImport, IdProtect,
 };
@@ -136,6 +138,9 @@ verbs! {
     OwnerRecover "owner_recover" => OwnerChanged,
     PeerPath "path" => PathTold,
     NetCheck "netcheck" => NetChecked,
+    InviteCode "invite_code" => InviteCode,
+    InviteCodeWait "invite_code_wait" => CodeEnded,
+    JoinCode "join_code" => Joined,
 }
 
 /// A call that needs the user key, where that is under a passphrase: the key is there for this one call. Such a call

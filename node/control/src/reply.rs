@@ -1,5 +1,6 @@
 //! What a successful call answers.
 
+mod code;
 mod reach;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,7 @@ use crate::view::{
     NetworkStatus, NetworkView, OfferView, OwnDevices, Reach, ServerView, SettingView, Spread,
     UserKeyPlace,
 };
+pub use code::{CodeEnded, CodeOutcome, InviteCode};
 pub use reach::{NetChecked, PathTold};
 
 /// The answer to a call, on the wire `{"created":{..}}`.
@@ -118,6 +120,10 @@ pub enum Reply {
     OwnerChanged(OwnerChanged),
     /// An offer of the owner, or what came of it.
     OwnerOffered(OwnerOffered),
+    /// A code that hands over a ticket.
+    InviteCode(InviteCode),
+    /// What came of it.
+    CodeEnded(CodeEnded),
 }
 
 /// Answers [`Create`](crate::call::Create).

@@ -12,6 +12,9 @@
 //! 3. `Entered`, with a sealed [`Entered`]: the `device.add` of each network, which the other device passes on; `Taken`.
 //!
 //! It may break off anywhere and be begun again with the same code: the further device takes what it lacks.
+//!
+//! A code that invites somebody begins in the same way. The joiner confirms with `AskTicket` in place of `Confirm`, is
+//! answered with `Ticket`, which holds the ticket sealed, and goes on as anybody who has one.
 
 use std::net::SocketAddr;
 
@@ -54,6 +57,10 @@ pub enum Said {
     Taken,
     /// No.
     Refused(No),
+    /// The proof that the joiner knows the words, and asks for the ticket that they stand for.
+    AskTicket(Confirmation),
+    /// The proof that the other knows them too, and the text of the ticket sealed.
+    Ticket(Confirmation, Vec<u8>),
 }
 
 /// Why an exchange does not go on.
@@ -80,6 +87,12 @@ pub enum No {
     /// What was sent is no message of this.
     #[error("the other device did not understand")]
     Malformed,
+    /// The words are right; what they hand over is not what was asked for.
+    #[error("the code links a further machine of its own user: mesh device link")]
+    LinksDevice,
+    /// The same.
+    #[error("the code invites somebody into a network: mesh join")]
+    Invites,
 }
 
 /// What the further device asks for.
@@ -248,6 +261,13 @@ mod tests {
             message: vec![1; 33],
         };
         assert_eq!(Said::decode(&said.encode()).unwrap(), said);
+        for said in [
+            Said::AskTicket([1; 32]),
+            Said::Ticket([2; 32], vec![3; 300]),
+            Said::Refused(No::Invites),
+        ] {
+            assert_eq!(Said::decode(&said.encode()).unwrap(), said);
+        }
         let entered = Entered {
             adds: vec![(NetworkId([1; 32]), vec![2; 300])],
         };

@@ -37,7 +37,7 @@ use mesh_control::state::State as Watched;
 use mesh_core::link::Hello;
 use mesh_core::path::Who;
 use mesh_core::peer::PeerId;
-use mesh_ledger::ids::{NetworkId, ServerKey};
+use mesh_ledger::ids::{InviteKey, NetworkId, ServerKey};
 use mesh_ledger::keys::UserSecret;
 use mesh_os::dirs::Dirs;
 use mesh_os::machine;
@@ -106,7 +106,7 @@ pub(crate) enum Event {
     CodeClaimed(Box<device::Claimed>),
     /// A further device of this user has entered its networks.
     CodeArrived(Box<device::Arrived>),
-    /// An attempt to become a further device has ended.
+    /// An attempt with a code has ended.
     Entered(Box<device::enter::Outcome>),
     /// A file that is to be merged.
     Import(Box<import::Import>),
@@ -137,9 +137,15 @@ pub(crate) struct Node {
     discovery: Option<Discovery>,
     lan: BTreeMap<PeerId, Seen>,
     joining: Vec<Joining>,
-    /// The code that is shown for a further device.
+    /// The code that is shown.
     sharing: Option<device::Sharing>,
-    /// The attempt to become a further device.
+    /// Open while a code is shown.
+    door: Option<device::Door>,
+    /// The number of the code that was shown last.
+    last_mailbox: u16,
+    /// How often wrong words were typed for the codes of an invite that this device showed.
+    wrong_words: BTreeMap<InviteKey, u32>,
+    /// The code that is being tried.
     entering: Option<device::enter::Entering>,
     /// The user key, while a call is answered that brought its passphrase.
     unlocked: Option<UserSecret>,
@@ -157,6 +163,8 @@ pub(crate) struct Node {
     uploads: Uploads,
     /// Files that are being merged, one after the other.
     imports: VecDeque<import::Import>,
+    /// Before this, no more of them is merged while events wait.
+    next_import: Duration,
     /// Networks that are offered to a successor.
     offers_of_office: Vec<transfer::Offer>,
     events: mpsc::Sender<Event>,
@@ -207,6 +215,9 @@ impl Node {
             lan: BTreeMap::new(),
             joining: Vec::new(),
             sharing: None,
+            door: None,
+            last_mailbox: 0,
+            wrong_words: BTreeMap::new(),
             entering: None,
             unlocked: None,
             unlocking: Arc::new(Semaphore::new(1)),
@@ -219,6 +230,7 @@ impl Node {
             hosting: Vec::new(),
             uploads: Uploads::default(),
             imports: VecDeque::new(),
+            next_import: Duration::ZERO,
             offers_of_office: Vec::new(),
             events,
             incoming,

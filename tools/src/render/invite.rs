@@ -1,6 +1,6 @@
 //! Invites and their tickets.
 
-use mesh_control::reply::{InviteRevoked, Invited, Invites};
+use mesh_control::reply::{CodeEnded, CodeOutcome, InviteCode, InviteRevoked, Invited, Invites};
 use mesh_control::view::{InviteState, InviteView, Reach, ReachScope};
 use mesh_ledger::ids::DeviceId;
 use mesh_ledger::ticket::{ContactKind, Ticket};
@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::network::or_none;
 use super::outcome::spread;
 use super::table::Table;
-use super::units::{age, ago, lasting, remaining};
+use super::units::{age, ago, duration, lasting, remaining};
 use super::{Line, Look, Role, listed};
 
 /// What stands beside a new ticket: its limits, and how it reaches its network.
@@ -60,6 +60,53 @@ pub(crate) fn invited(invited: &Invited, _: &Look) -> Vec<Line> {
             .map(|limit| Line::new(Role::Care, "! ").and(Role::Plain, limit)),
     );
     lines
+}
+
+/// A code that invites is shown: how long it lasts, and where it works.
+pub(crate) fn invite_code(code: &InviteCode, look: &Look) -> Vec<Line> {
+    let left = code.expires_ms.saturating_sub(look.now_ms);
+    let left = std::time::Duration::from_secs(left.div_ceil(1_000));
+    let mut lines = vec![Line::plain(format!(
+        "a code for {}, for one machine within {}; it needs this machine, which hands the ticket over",
+        code.network,
+        duration(left)
+    ))];
+    if let Some(address) = code.addresses.first() {
+        lines.push(Line::quiet(format!(
+            "from another LAN: the code, @ and an address of this machine that is reached from there, as @{address}"
+        )));
+    }
+    lines
+}
+
+/// What came of a code.
+pub(crate) fn code_ended(ended: &CodeEnded) -> Vec<Line> {
+    vec![match &ended.outcome {
+        CodeOutcome::Joined { name, short, .. } => {
+            Line::new(Role::Ok, format!("{name}.{}", ended.network))
+                .and(Role::Plain, format!(" ({short}) joined by the code"))
+        }
+        CodeOutcome::Burnt { wrong, stopped } => {
+            let stopped = if *stopped {
+                "the codes of this invite have stopped"
+            } else {
+                "that burnt the code"
+            };
+            let times = match wrong {
+                1 => "once".to_owned(),
+                wrong => format!("{wrong} times"),
+            };
+            Line::new(Role::Care, "! ").and(
+                Role::Plain,
+                format!("somebody typed wrong words, {times} for this invite: {stopped}"),
+            )
+        }
+        CodeOutcome::Expired { taken } => Line::plain(if *taken {
+            "a machine took the ticket, and has not joined yet"
+        } else {
+            "nobody used the code in time"
+        }),
+    }]
 }
 
 /// What a ticket says to whoever reads it; of what makes it a key, nothing.

@@ -132,7 +132,7 @@ async fn enter(link: Link, context: &mut Context) -> Result<(), Error> {
     } else {
         Secret::new(typed)
     };
-    check::code(&code)?;
+    check::code(&code, "mesh device link")?;
     let (mut client, _) = context.connect_or_start().await?;
     let enter = call::DeviceLink {
         code,

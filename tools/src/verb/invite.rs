@@ -1,6 +1,7 @@
-//! `mesh invite`, `mesh invite ls`, `mesh invite revoke ID`, `mesh invite accept FILE`
+//! `mesh invite`, `mesh invite --code`, `mesh invite ls`, `mesh invite revoke ID`, `mesh invite accept FILE`
 
 mod accept;
+mod code;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -46,6 +47,16 @@ pub struct Args {
     /// Write the ticket to a new file that only you can read, with the sealed history and all who can be asked
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Show a code of a number and three words instead, to be said to somebody, and wait until it was used
+    ///
+    /// It hands the ticket over and is good for ten minutes and for one machine, on this LAN as it is and from elsewhere with an
+    /// address of this machine behind it, which must stay on. A wrong word burns it, and another is shown; after five wrong
+    /// ones only if you say so. With --uses one code after the other is shown.
+    #[arg(long, conflicts_with = "out")]
+    code: bool,
+    /// Show the code and return; it can be used all the same
+    #[arg(long, requires = "code")]
+    no_wait: bool,
     #[command(flatten)]
     wait: Wait,
 }
@@ -120,6 +131,11 @@ fn inspect(typed: &str, context: &mut Context) -> Result<(), Error> {
     }
     let text = match parse::given(typed, &mut *context.terminal.input)? {
         parse::Given::Ticket(text) => text,
+        parse::Given::Code(_) => {
+            let error =
+                "a code says nothing: it hands a ticket over to the machine that it is typed on";
+            return Err(Error::new(Code::Usage, error).hint("sudo mesh join CODE --as HOST"));
+        }
         parse::Given::File(found) => {
             let ticket = found.carry.ticket.ok_or_else(|| {
                 Error::new(Code::Usage, format!("there is no ticket in {typed}"))
@@ -149,6 +165,9 @@ async fn make(args: Args, context: &mut Context) -> Result<(), Error> {
     };
     let invited = context.call_waiting(invite, args.wait.more()).await;
     let invited = context.suggest(invited, &[]).await?;
+    if args.code {
+        return code::show(&invited, args.uses, args.no_wait, context).await;
+    }
     match &args.out {
         Some(path) => write(path, &invited, context).await?,
         None if context.global.json => {}

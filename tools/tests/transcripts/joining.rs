@@ -2,7 +2,7 @@
 
 use mesh_control::call::Call;
 use mesh_control::fake::{Fake, examples};
-use mesh_control::reply::{self, Reply};
+use mesh_control::reply::{self, CodeOutcome, Reply};
 use mesh_control::view::{InviteState, Reach, ReachScope, Spread};
 use mesh_control::{Code, Error, Secret};
 use mesh_ledger::carry::Carry;
@@ -69,6 +69,113 @@ async fn join() {
         _ => None,
     });
     assert_eq!(joins.take(2).collect::<Vec<_>>(), [good.clone(), good]);
+}
+
+#[tokio::test]
+async fn invite_by_a_code() {
+    let shown = |code: &str| {
+        Ok(Reply::InviteCode(reply::InviteCode {
+            network: "home".to_owned(),
+            code: Secret::new(code),
+            expires_ms: examples::NOW_MS + 600_000,
+            addresses: vec!["192.168.1.5:51820".to_owned()],
+        }))
+    };
+    let ended = |outcome| {
+        Ok(Reply::CodeEnded(reply::CodeEnded {
+            network: "home".to_owned(),
+            outcome,
+        }))
+    };
+    let joined = |name: &str| {
+        ended(CodeOutcome::Joined {
+            name: name.to_owned(),
+            device: examples::id("d000a5e2"),
+            short: "d000a5e2".to_owned(),
+        })
+    };
+    let burnt = |wrong| {
+        ended(CodeOutcome::Burnt {
+            wrong,
+            stopped: wrong == 5,
+        })
+    };
+    let fake = Fake::default()
+        .on("invite", Ok(invited(examples::spread(), None)))
+        .on("invite_code", shown("7-crossbow-orca-basil"))
+        .on("invite_code", shown("7-crossbow-orca-basil"))
+        .on("invite_code", shown("9-walnut-lunar-orbit"))
+        .on("invite_code_wait", joined("bob"))
+        .on("invite_code_wait", burnt(1))
+        .on("invite_code_wait", joined("bob"))
+        .on("invite_code_wait", burnt(5))
+        .on("invite_code_wait", burnt(5))
+        .on("invite_code_wait", joined("carol"))
+        .on(
+            "invite_code_wait",
+            ended(CodeOutcome::Expired { taken: true }),
+        );
+    let mut desk = Desk::new(fake);
+    desk.tty(100, "invite --code").await;
+    desk.pipe("invite --code").await;
+    desk.pipe("invite --code --json").await;
+    desk.input = "yes\n".to_owned();
+    desk.tty(100, "invite --code").await;
+    desk.pipe("invite --code").await;
+    desk.pipe("invite --code --no-wait").await;
+    desk.pipe("invite --code --out file").await;
+    desk.compare("invite_code");
+    let asked = desk.fake.asked();
+    let codes = asked.iter().filter_map(|call| match call {
+        Call::InviteCode(call) => Some(call.go_on),
+        _ => None,
+    });
+    let goes_on: Vec<bool> = codes.collect();
+    // It was said once, after the fifth wrong word, at the terminal.
+    assert_eq!(
+        goes_on.iter().filter(|go_on| **go_on).count(),
+        1,
+        "{goes_on:?}"
+    );
+}
+
+#[tokio::test]
+async fn join_by_a_code() {
+    let joined = Reply::Joined(reply::Joined {
+        network: examples::network(),
+        admitted_by: "alice".to_owned(),
+        admitted_by_short: "7f3a91c2".to_owned(),
+        events: 41,
+    });
+    let wrong = "a word of the code is wrong, and a wrong one burns it";
+    let wrong = Error::new(Code::Conflict, wrong)
+        .hint("on the other machine, for a new code: mesh invite --code");
+    let nobody = "the device that shows the code was not reached: none on this LAN shows a code of that number";
+    let nobody = Error::new(Code::Unreachable, nobody)
+        .hint("with an address of the other machine: mesh join CODE@HOST:PORT");
+    let fake = Fake::default()
+        .on("join_code", Ok(joined.clone()))
+        .on("join_code", Ok(joined))
+        .on("join_code", Err(wrong))
+        .on("join_code", Err(nobody));
+    let mut desk = Desk::new(fake);
+    desk.pipe("join 7-crossbow-orca-basil --as bob").await;
+    desk.input = "7 crossbow orca basil\n".to_owned();
+    desk.tty(100, "join - --as bob").await;
+    desk.pipe("join 7-crossbow-orca-basil@192.168.1.5").await;
+    desk.pipe("join 7-crossbow-orca-basil").await;
+    desk.pipe("join 7-crossbow-orka-basil").await;
+    desk.pipe("join 7-crossbow-orca-basil --request file").await;
+    desk.pipe("invite inspect 7-crossbow-orca-basil").await;
+    desk.compare("join_code");
+    let codes = desk.fake.asked().into_iter().filter_map(|call| match call {
+        Call::JoinCode(join) => Some(join.code.reveal().to_owned()),
+        _ => None,
+    });
+    assert_eq!(
+        codes.take(2).collect::<Vec<_>>(),
+        ["7-crossbow-orca-basil", "7 crossbow orca basil"]
+    );
 }
 
 #[tokio::test]

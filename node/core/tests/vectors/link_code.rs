@@ -22,6 +22,8 @@ fn said() -> Vec<(&'static str, Said)> {
         ("confirmed", Said::Confirmed([4; 32], vec![1, 2, 3])),
         ("entered", Said::Entered(vec![1, 2, 3])),
         ("taken", Said::Taken),
+        ("ask-ticket", Said::AskTicket([4; 32])),
+        ("ticket", Said::Ticket([4; 32], vec![1, 2, 3])),
     ];
     let refused = [
         ("refused.code", No::Code),
@@ -31,6 +33,8 @@ fn said() -> Vec<(&'static str, Said)> {
         ("refused.wrong", No::Wrong),
         ("refused.failed", No::Failed),
         ("refused.malformed", No::Malformed),
+        ("refused.links-device", No::LinksDevice),
+        ("refused.invites", No::Invites),
     ];
     all.extend(refused.map(|(name, no)| (name, Said::Refused(no))));
     all
@@ -139,7 +143,11 @@ fn every_variant_of_a_codes_exchange_has_a_vector() {
             No::Wrong => "Wrong",
             No::Failed => "Failed",
             No::Malformed => "Malformed",
+            No::LinksDevice => "LinksDevice",
+            No::Invites => "Invites",
         },
+        Said::AskTicket(_) => "AskTicket",
+        Said::Ticket(..) => "Ticket",
     };
     let key = |key: &UserKey| match key {
         UserKey::Stays => "Stays",
@@ -162,6 +170,10 @@ fn every_variant_of_a_codes_exchange_has_a_vector() {
         "Wrong",
         "Failed",
         "Malformed",
+        "LinksDevice",
+        "Invites",
+        "AskTicket",
+        "Ticket",
         "Stays",
         "Open",
         "Locked",

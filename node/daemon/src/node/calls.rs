@@ -1,6 +1,7 @@
 //! What tools ask for: one function per call, answered at once or when others have confirmed.
 
 mod carry;
+mod codes;
 mod create;
 mod devices;
 mod dns;
@@ -124,6 +125,9 @@ impl Node {
             Call::DeviceRemove(call) => {
                 return self.signed(respond, |node| node.device_remove(&call)).await;
             }
+            Call::InviteCode(call) => self.invite_code(&call).await,
+            Call::InviteCodeWait(_) => return self.wait_for_invitation(respond),
+            Call::JoinCode(call) => return self.join_code(&call, respond),
             Call::IdProtect(call) => self.id_protect(&call),
             Call::IdExport(call) => self.id_export(&call),
             Call::IdImport(call) => self.id_import(&call),

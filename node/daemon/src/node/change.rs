@@ -170,6 +170,7 @@ impl Node {
         self.tell_news(id, from);
         self.drop_removed(id);
         self.settle_acceptance(id);
+        self.settle_code(id);
         if removed {
             // What its peers cut off already.
             if let Err(error) = self.take_down(id).await {

@@ -1,12 +1,16 @@
-//! A code for a further device: this device shows it, and hands over what the device that knows the words needs. The
-//! other end is [`enter`]; what they say to each other stands in `mesh_core::handover`.
+//! A code that this device shows. It hands over what it stands for to the device that knows its words: all that makes a
+//! further device of this user, or a ticket ([`invitation`]). The other end is [`enter`]; what they say to each other stands
+//! in `mesh_core::handover`.
 
+mod attempt;
 pub(crate) mod door;
 pub(crate) mod enter;
+mod invitation;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use mesh_control::Secret;
 use mesh_control::error::{Code as ErrorCode, Error};
 use mesh_control::reply::{self, Reply};
 use mesh_core::desired::device_id;
@@ -27,7 +31,9 @@ use crate::discovery::TOPIC;
 use crate::identity::UserKey;
 use crate::link::Wire;
 use crate::random;
-use door::Door;
+pub(in crate::node) use door::Door;
+use invitation::Invitation;
+pub(in crate::node) use invitation::MAX_WRONG;
 
 /// Mailboxes are picked up to this: the shorter a code, the better it is said.
 const MAILBOXES: u16 = 99;
@@ -43,13 +49,30 @@ const LAST_WORD: Duration = Duration::from_secs(5);
 /// A code that is shown.
 pub(crate) struct Sharing {
     keeper: Keeper,
-    /// The user key, for the certificate; kept as long as the code.
-    user: UserSecret,
-    /// What the further device gets of it.
-    key: handover::UserKey,
+    what: What,
     waiting: Vec<Respond>,
     room: Arc<Semaphore>,
-    _door: Option<Door>,
+}
+
+/// What a code stands for.
+enum What {
+    /// All that makes a further device of this user.
+    Device {
+        /// The user key, for the certificate; kept as long as the code.
+        user: UserSecret,
+        /// What the further device gets of it.
+        key: handover::UserKey,
+    },
+    /// A ticket.
+    Invitation(Invitation),
+}
+
+/// What a joiner asks for.
+enum Asked {
+    /// To be a further device: the sealed request.
+    Entry(Vec<u8>),
+    /// A ticket.
+    Ticket,
 }
 
 /// A joiner has sent its confirmation, which is to be judged.
@@ -57,7 +80,7 @@ pub(crate) struct Claimed {
     wire: Wire,
     exchange: Exchange,
     confirmation: Confirmation,
-    request: Vec<u8>,
+    asked: Asked,
 }
 
 /// A joiner says that it has entered.
@@ -89,15 +112,29 @@ impl Node {
         keep_key: bool,
         lasts: Duration,
     ) -> Result<Reply, Error> {
-        let failed =
-            |error: &dyn std::error::Error| Error::new(ErrorCode::Failed, error.to_string());
         let user = self.user_secret()?;
         let key = match &self.identity.user {
             _ if keep_key => handover::UserKey::Stays,
             UserKey::Locked(locked) => handover::UserKey::Locked(locked.encode()),
             _ => handover::UserKey::Open(*user.seed()),
         };
-        let seed = random::seed().map_err(|error| failed(&error))?;
+        let networks = self.handed_nets(&[]).map(Net::name).collect();
+        let what = What::Device { user, key };
+        let expires = now_ms() + u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX);
+        let (code, addresses) = self.put_up(what, expires).await?;
+        Ok(Reply::DeviceCode(reply::DeviceCode {
+            code,
+            expires_ms: expires,
+            addresses,
+            networks,
+            key: !keep_key,
+        }))
+    }
+
+    /// Shows a new code. Returns it, and where this device can be reached from other LANs.
+    async fn put_up(&mut self, what: What, expires: u64) -> Result<(Secret, Vec<String>), Error> {
+        let seed = random::seed();
+        let seed = seed.map_err(|error| Error::new(ErrorCode::Failed, error.to_string()))?;
         let [a, b, c, d, e, f, ..] = *seed;
         let start = u16::from_be_bytes([a, b]) % MAILBOXES;
         let mut mailboxes = (0..MAILBOXES).map(|n| 1 + (start + n) % MAILBOXES);
@@ -105,43 +142,37 @@ impl Node {
         let mailbox = mailboxes.find(|mailbox| {
             let topic = topic(*mailbox);
             let mut seen = self.lan.values().flat_map(|seen| &seen.topics);
-            !seen.any(|seen| topic.starts_with(seen))
+            // Nor shall one that is typed late burn the next.
+            *mailbox != self.last_mailbox && !seen.any(|seen| topic.starts_with(seen))
         });
-        let code = Code::new(mailbox.unwrap_or(1 + start), [c, d, e, f]);
+        let mailbox = mailbox.unwrap_or(1 + start);
+        self.last_mailbox = mailbox;
+        let code = Code::new(mailbox, [c, d, e, f]);
         self.end_code("another code was shown instead");
-        let text = code.text();
-        let expires = now_ms() + u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX);
+        let text = Secret::new(code.text().as_str());
         let port = self.endpoint.ports().first().copied();
-        let door = match port {
-            Some(port) => Door::open(port, device_id(&self.me)).await,
-            None => None,
-        };
-        let addresses = match &door {
+        // That of a code before stays open: its port would not be free at once.
+        if let (None, Some(port)) = (&self.door, port) {
+            self.door = Door::open(port, device_id(&self.me)).await;
+        }
+        let addresses = match &self.door {
             Some(_) => self.endpoint.addresses(),
             None => Vec::new(),
         };
-        let reply = reply::DeviceCode {
-            code: mesh_control::Secret::new(text.as_str()),
-            expires_ms: expires,
-            addresses: addresses.iter().map(ToString::to_string).collect(),
-            networks: self.handed_nets(&[]).map(Net::name).collect(),
-            key: !keep_key,
-        };
         self.sharing = Some(Sharing {
             keeper: Keeper::new(code, expires),
-            user,
-            key,
+            what,
             waiting: Vec::new(),
             room: Arc::new(Semaphore::new(MAX_EXCHANGES)),
-            _door: door,
         });
         self.announce_on_lan();
-        Ok(Reply::DeviceCode(reply))
+        Ok((text, addresses.iter().map(ToString::to_string).collect()))
     }
 
     /// Answers when the code has served or has come to nothing.
     pub(crate) fn wait_for_code(&mut self, respond: Respond) {
-        match &mut self.sharing {
+        let device = |sharing: &&mut Sharing| matches!(sharing.what, What::Device { .. });
+        match self.sharing.as_mut().filter(device) {
             Some(sharing) if sharing.keeper.is_burnt() => drop(respond.send(Err(burnt()))),
             Some(sharing) => sharing.waiting.push(respond),
             None => {
@@ -154,14 +185,20 @@ impl Node {
     /// Ends the code that is shown, if one is.
     pub(crate) fn end_code(&mut self, why: &str) {
         if let Some(mut sharing) = self.sharing.take() {
-            let error = Error::new(ErrorCode::Conflict, why).hint("mesh device link");
-            sharing.end(&error);
+            let error = Error::new(ErrorCode::Conflict, why);
+            sharing.end(&match sharing.what {
+                What::Device { .. } => error.hint("mesh device link"),
+                What::Invitation(_) => error.hint("mesh invite --code"),
+            });
             self.announce_on_lan();
         }
     }
 
-    /// Ends it if its time is over.
+    /// Ends it if its time is over. Without a code the door is closed.
     pub(crate) fn end_old_code(&mut self) {
+        if self.sharing.is_none() {
+            self.door = None;
+        }
         let now = now_ms();
         let old = self.sharing.as_ref();
         let Some(old) = old.filter(|sharing| now >= sharing.keeper.expires()) else {
@@ -173,6 +210,7 @@ impl Node {
             nets.any(|net| net.state().devices.contains_key(device))
         };
         match old.keeper.serves().filter(in_any) {
+            _ if matches!(old.what, What::Invitation(_)) => self.end_old_invitation(),
             Some(device) => self.code_served(&device),
             None => self.end_code("the code has expired"),
         }
@@ -224,18 +262,18 @@ impl Node {
                 debug!(peer = ?wire.peer(), "an exchange of a code broke off");
                 return;
             };
-            match Said::decode(&said) {
-                Some(Said::Confirm(confirmation, request)) => {
-                    let claimed = Claimed {
-                        wire,
-                        exchange,
-                        confirmation,
-                        request,
-                    };
-                    let _ = events.send(Event::CodeClaimed(Box::new(claimed))).await;
-                }
-                _ => last_word(wire, refusal(No::Malformed)).await,
-            }
+            let (confirmation, asked) = match Said::decode(&said) {
+                Some(Said::Confirm(confirmation, request)) => (confirmation, Asked::Entry(request)),
+                Some(Said::AskTicket(confirmation)) => (confirmation, Asked::Ticket),
+                _ => return last_word(wire, refusal(No::Malformed)).await,
+            };
+            let claimed = Claimed {
+                wire,
+                exchange,
+                confirmation,
+                asked,
+            };
+            let _ = events.send(Event::CodeClaimed(Box::new(claimed))).await;
         });
     }
 
@@ -245,9 +283,8 @@ impl Node {
             wire,
             exchange,
             confirmation,
-            request,
+            asked,
         } = claimed;
-        let joiner = device_id(&wire.peer());
         let judged = match &mut self.sharing {
             Some(sharing) => sharing
                 .keeper
@@ -260,16 +297,41 @@ impl Node {
             Err(no) => {
                 if no == No::Wrong {
                     info!(peer = ?wire.peer(), "a code was burnt by wrong words");
-                    if let Some(sharing) = &mut self.sharing {
-                        sharing.end(&burnt());
-                    }
-                    self.announce_on_lan();
+                    self.code_burnt();
                 }
                 tokio::spawn(last_word(wire, refusal(no)));
                 return;
             }
         };
-        let request = channel.open(Way::Joiner, 0, &request);
+        let what = self.sharing.as_ref().map(|sharing| &sharing.what);
+        match (asked, what) {
+            (Asked::Entry(request), Some(What::Device { .. })) => {
+                self.hand_over(wire, channel, confirmation, &request);
+            }
+            (Asked::Ticket, Some(What::Invitation(invitation))) => {
+                info!(peer = ?wire.peer(), "hands a ticket over to who knows the code");
+                let frame = invitation.frame(&channel, confirmation);
+                tokio::spawn(last_word(wire, frame));
+            }
+            (Asked::Ticket, _) => drop(tokio::spawn(last_word(wire, refusal(No::LinksDevice)))),
+            (Asked::Entry(_), _) => drop(tokio::spawn(last_word(wire, refusal(No::Invites)))),
+        }
+    }
+
+    /// Somebody confirmed other words.
+    fn code_burnt(&mut self) {
+        match &mut self.sharing {
+            Some(sharing) if matches!(sharing.what, What::Device { .. }) => sharing.end(&burnt()),
+            Some(_) => self.invitation_burnt(),
+            None => {}
+        }
+        self.announce_on_lan();
+    }
+
+    /// Hands over what makes the other a further device.
+    fn hand_over(&self, wire: Wire, channel: Channel, confirmation: Confirmation, request: &[u8]) {
+        let joiner = device_id(&wire.peer());
+        let request = channel.open(Way::Joiner, 0, request);
         let Some(request) = request.and_then(|request| Request::decode(&request)) else {
             tokio::spawn(last_word(wire, refusal(No::Malformed)));
             return;
@@ -354,7 +416,13 @@ impl Node {
             .collect();
         info!(device = %device.short(), ?names, "linked a further device of this user");
         if let Some(sharing) = self.sharing.take() {
-            let key = !matches!(sharing.key, handover::UserKey::Stays);
+            let key = !matches!(
+                sharing.what,
+                What::Device {
+                    key: handover::UserKey::Stays,
+                    ..
+                }
+            );
             for respond in sharing.waiting {
                 let linked = reply::DeviceLinked {
                     device: device.to_string(),
@@ -370,12 +438,14 @@ impl Node {
 
     /// What `joiner` gets, and the ledgers of the networks in it.
     fn handover(&self, joiner: &DeviceId, request: &Request) -> Option<(Handover, Vec<Frame>)> {
-        let sharing = self.sharing.as_ref()?;
+        let What::Device { user, key } = &self.sharing.as_ref()?.what else {
+            return None;
+        };
         let mut networks = Vec::new();
         let mut frames = Vec::new();
         for net in self.handed_nets(&request.has) {
             let seed = random::seed().ok()?;
-            let Some(key) = net.ledger.hand_key(&request.box_key, &seed) else {
+            let Some(epoch) = net.ledger.hand_key(&request.box_key, &seed) else {
                 continue;
             };
             frames.extend(event_frames(
@@ -386,15 +456,15 @@ impl Node {
             ));
             networks.push(handover::Network {
                 network: net.id,
-                key,
+                key: epoch,
                 events: net.ledger.graph().len() as u64,
                 contacts: self.places(net),
             });
         }
         let handover = Handover {
-            user: sharing.user.public(),
-            certificate: sharing.user.certify(joiner),
-            key: sharing.key.clone(),
+            user: user.public(),
+            certificate: user.certify(joiner),
+            key: key.clone(),
             networks,
         };
         Some((handover, frames))

@@ -78,6 +78,10 @@ impl Node {
 
     /// Merges a few events of the file that came first.
     pub(crate) async fn import_step(&mut self) {
+        // What waits is served for as long as a step takes.
+        if !self.incoming.is_empty() && steady() < self.next_import {
+            return;
+        }
         let Some(mut import) = self.imports.pop_front() else {
             return;
         };
@@ -89,6 +93,7 @@ impl Node {
         let began = steady();
         let received = block_in_place(|| net.ledger.receive(Source::File, &events, now_ms()));
         import.step = next_step(import.step, steady().saturating_sub(began));
+        self.next_import = steady() + STEP;
         let imported = &mut import.imported;
         let failed: Option<StoreError> = match received {
             Ok(receipt) => {

@@ -125,14 +125,29 @@ impl Node {
         brought: Brought,
         respond: oneshot::Sender<Result<Reply, Error>>,
     ) {
+        if let Err(error) = self.may_join(&ticket) {
+            return drop(respond.send(Err(error)));
+        }
+        match self.user_secret() {
+            Ok(user) => self.join_as(user, ticket, host, wait, brought, respond),
+            Err(error) => drop(respond.send(Err(error))),
+        }
+    }
+
+    /// As [`Self::join`], with the user key at hand.
+    pub(crate) fn join_as(
+        &mut self,
+        user: UserSecret,
+        ticket: Ticket,
+        host: Label,
+        wait: Duration,
+        brought: Brought,
+        respond: oneshot::Sender<Result<Reply, Error>>,
+    ) {
         let id = ticket.network();
         if let Err(error) = self.may_join(&ticket) {
             return drop(respond.send(Err(error)));
         }
-        let user = match self.user_secret() {
-            Ok(user) => user,
-            Err(error) => return drop(respond.send(Err(error))),
-        };
         let wishes = match self.wishes(&id, host) {
             Ok(wishes) => wishes,
             Err(error) => return drop(respond.send(Err(Error::new(Code::Failed, error)))),

@@ -6,24 +6,19 @@ use mesh_control::call::{DeviceCode, DeviceLink, DeviceRemove};
 use mesh_control::error::{Code, Error};
 use mesh_control::reply::{self, Reply};
 use mesh_control::view::{OwnDevice, OwnDevices};
-use mesh_ledger::code;
 use mesh_ledger::event::act::{InviteClose, InviteKind};
 use mesh_ledger::event::attributes::Reason;
 use mesh_ledger::event::{Act, Attributes};
 use mesh_ledger::ids::{DeviceId, EventId, NetworkId};
 use tracing::warn;
 
+use super::codes::{LONGEST_CODE, SHORTEST_CODE, typed_code, wait};
 use super::members::{note, voids};
 use super::{Respond, Signed, event_ref, host_label};
 use crate::clock::now_ms;
-use crate::node::device::typed;
+use crate::node::device::enter::Purpose;
 use crate::node::{Net, Node};
 use crate::view::names::is_prefix;
-
-/// A code is there for a conversation, not for a week.
-const SHORTEST_CODE: u32 = 30;
-const LONGEST_CODE: u32 = 3_600;
-const LONGEST_WAIT: u32 = 3_600;
 
 impl Node {
     pub(super) async fn device_code(&mut self, call: &DeviceCode) -> Result<Reply, Error> {
@@ -33,16 +28,13 @@ impl Node {
     }
 
     pub(super) fn device_link(&mut self, call: &DeviceLink, respond: Respond) {
-        let (code, at) = typed(call.code.reveal());
-        let code = code.parse::<code::Code>();
-        let code = code.map_err(|error| {
-            Error::new(Code::Usage, error.to_string())
-                .hint("type it as the other machine shows it, as 7-crossbow-orca-basil")
-        });
-        let wait = Duration::from_secs(call.wait_seconds.clamp(1, LONGEST_WAIT).into());
-        let at = call.at.clone().or(at);
+        let code = typed_code(&call.code);
         match code.and_then(|code| Ok((code, host_label(call.host.as_deref())?))) {
-            Ok((code, host)) => self.enter(code, at, host, wait, respond),
+            Ok(((code, at), host)) => {
+                let at = call.at.clone().or(at);
+                let wait = wait(call.wait_seconds);
+                self.enter(code, at, Purpose::Enter(host), wait, respond);
+            }
             Err(error) => drop(respond.send(Err(error))),
         }
     }

@@ -1,46 +1,34 @@
-//! Becoming a further device of a user: a task of its own looks for the device that shows a code, proves that it knows the
-//! words, and takes what it is given; the node checks all of that and enters the networks.
+//! What a code that was typed here brings: an [`attempt`] looks for the device that shows it and takes what it is given; the
+//! node checks all of that, and enters the networks of a user whose further device this is, or joins by a ticket.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_control::error::{Code as ErrorCode, Error};
 use mesh_control::reply::{self, Reply};
 use mesh_core::desired::device_id;
-use mesh_core::handover::{self, Entered, Handover, No, Request, Said};
+use mesh_core::handover::{self, Entered, Handover, Said};
 use mesh_core::keyfile::Locked;
-use mesh_core::link::{Frame, Hello, Role};
+use mesh_core::link::Frame;
 use mesh_core::peer::PeerId;
-use mesh_ledger::code::{Channel, Code, Ends, Joiner, Way, topic};
+use mesh_ledger::code::{Code, Way, topic};
 use mesh_ledger::ids::{DeviceId, NetworkId, UserId};
 use mesh_ledger::keys::{UserSecret, certified};
 use mesh_ledger::network::{Entrant, JoinArgs, Ledger};
 use mesh_ledger::store::sqlite::SqliteStore;
 use mesh_ledger::text::Label;
-use tokio::sync::{mpsc, oneshot};
-use tracing::{debug, info, warn};
+use mesh_ledger::ticket::{Contact, ContactKind, Ticket};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
 
-use super::door::knock;
+use super::attempt::{self, Attempt, Entry, Given, Wants};
 use crate::clock::now_ms;
 use crate::discovery::{Seen, TOPIC};
-use crate::endpoint::Endpoint;
-use crate::identity::{Identity, UserKey};
-use crate::link::{Greeting, Wire};
+use crate::identity::UserKey;
+use crate::node::calls::Respond;
+use crate::node::join::Brought;
 use crate::node::{Event, Net, Node, net};
-use crate::random;
 
-/// How long one device is given to answer.
-const ATTEMPT: Duration = Duration::from_secs(10);
-/// Before a device that did not answer is asked again.
-const AGAIN: Duration = Duration::from_millis(700);
-/// So many confirmations are sent at most: each lets a device that does not know the words check one guess at them.
-const MAX_GUESSES: u32 = 5;
-/// The longest wait between two frames of a ledger.
-const SILENCE: Duration = Duration::from_secs(15);
-/// The most bytes of all ledgers that are taken over.
-const MAX_LEDGERS: usize = 1 << 30;
 /// How long the device that showed the code is given to take the new device's events.
 const LAST_WORD: Duration = Duration::from_secs(10);
 
@@ -62,54 +50,41 @@ impl Entering {
 
 /// What an attempt came to.
 pub(crate) struct Outcome {
-    host: Label,
+    purpose: Purpose,
     result: Result<Given, Error>,
-    respond: oneshot::Sender<Result<Reply, Error>>,
+    respond: Respond,
 }
 
-/// What the device that showed the code gave.
-struct Given {
-    wire: Wire,
-    channel: Channel,
-    handover: Handover,
-    /// The events of each of its networks.
-    ledgers: Vec<Vec<Vec<u8>>>,
+/// What an attempt is made for.
+pub(in crate::node) enum Purpose {
+    /// To become a further device, called so.
+    Enter(Label),
+    /// To join with the ticket that the code brings.
+    Join(Box<Joins>),
 }
 
-/// Why one device gave nothing.
-enum Failure {
-    /// It, or another, may yet.
-    Again(String),
-    /// It, or another, may yet; but it was sent a confirmation.
-    Told(String),
-    /// It does not know the words.
-    Impostor,
-    /// It said no, for good.
-    No(No),
-    /// This machine could not.
-    Here(String),
-}
-
-struct Attempt {
-    code: Code,
-    at: Option<String>,
-    identity: Arc<Identity>,
-    endpoint: Endpoint,
-    has: Vec<NetworkId>,
+/// How to join.
+pub(in crate::node) struct Joins {
+    /// The user key: the attempt may outlast the passphrase.
+    pub(in crate::node) user: UserSecret,
+    /// What this device is called.
+    pub(in crate::node) host: Label,
+    /// How long to try to reach a member then.
+    pub(in crate::node) wait: Duration,
 }
 
 impl Node {
     /// Starts to look for the device that shows a code. The reply comes when it has ended.
-    pub(crate) fn enter(
+    pub(in crate::node) fn enter(
         &mut self,
         code: Code,
         at: Option<String>,
-        host: Label,
+        purpose: Purpose,
         wait: Duration,
-        respond: oneshot::Sender<Result<Reply, Error>>,
+        respond: Respond,
     ) {
         if self.entering.is_some() {
-            let error = "this machine is being linked already";
+            let error = "a code is being tried on this machine already";
             let _ = respond.send(Err(Error::new(ErrorCode::Conflict, error)));
             return;
         }
@@ -130,10 +105,15 @@ impl Node {
             at,
             identity: self.identity.clone(),
             endpoint: self.endpoint.clone(),
-            has: members
-                .map(|net| net.id)
-                .take(handover::MAX_NETWORKS)
-                .collect(),
+            wants: match &purpose {
+                Purpose::Enter(_) => Wants::Entry {
+                    has: members
+                        .map(|net| net.id)
+                        .take(handover::MAX_NETWORKS)
+                        .collect(),
+                },
+                Purpose::Join(_) => Wants::Ticket,
+            },
         };
         let events = self.events.clone();
         tokio::spawn(async move {
@@ -144,7 +124,7 @@ impl Node {
                 () = respond.closed() => Err(Error::new(ErrorCode::Failed, "given up")),
             };
             let outcome = Outcome {
-                host,
+                purpose,
                 result,
                 respond,
             };
@@ -155,21 +135,53 @@ impl Node {
     /// An attempt has ended.
     pub(crate) async fn entered(&mut self, outcome: Outcome) {
         let Outcome {
-            host,
+            purpose,
             result,
             respond,
         } = outcome;
         self.entering = None;
-        let given = match result {
-            Ok(given) => given,
-            Err(error) => return drop(respond.send(Err(error))),
+        match (result, purpose) {
+            (Ok(Given::Entry(entry)), Purpose::Enter(host)) => {
+                self.entry(*entry, host, respond).await;
+            }
+            (Ok(Given::Ticket(ticket)), Purpose::Join(joins)) => {
+                self.join_by(&ticket, *joins, respond);
+            }
+            (Ok(_), _) => {
+                let error = "the other device gave what was not asked for";
+                let _ = respond.send(Err(Error::new(ErrorCode::Verification, error)));
+            }
+            (Err(error), _) => drop(respond.send(Err(error))),
+        }
+    }
+
+    /// Joins by a ticket that a code brought, through whoever gave it or anybody else.
+    fn join_by(&mut self, given: &attempt::Ticket, joins: Joins, respond: Respond) {
+        let text = std::str::from_utf8(&given.text).unwrap_or_default();
+        let Ok(ticket) = text.parse::<Ticket>() else {
+            let error = "the other device handed over no ticket that this release reads";
+            return drop(respond.send(Err(Error::new(ErrorCode::Verification, error))));
         };
-        let Given {
+        let contact = |address: &SocketAddr| Contact {
+            kind: ContactKind::Device,
+            key: given.by.0,
+            address: Some(*address),
+        };
+        let brought = Brought {
+            contacts: given.places.iter().map(contact).collect(),
+            ..Brought::default()
+        };
+        let Joins { user, host, wait } = joins;
+        self.join_as(user, ticket, host, wait, brought, respond);
+    }
+
+    async fn entry(&mut self, entry: Entry, host: Label, respond: Respond) {
+        let Entry {
             mut wire,
             channel,
             handover,
             ledgers,
-        } = given;
+        } = entry;
         let by = device_id(&wire.peer());
         let (reply, adds) = match self.take_over(&handover, ledgers, host, by).await {
             Ok(taken) => taken,
@@ -340,219 +352,4 @@ impl Node {
         self.changed(id, None).await;
         Ok(add.bytes().to_vec())
     }
-}
-
-impl Attempt {
-    async fn run(
-        self,
-        mut found: mpsc::UnboundedReceiver<(PeerId, Vec<SocketAddr>)>,
-        wait: Duration,
-    ) -> Result<Given, Error> {
-        let deadline = tokio::time::Instant::now() + wait;
-        let mut last = match &self.at {
-            Some(at) => format!("nobody answers at {at}"),
-            None => "none on this LAN shows a code of that number".to_owned(),
-        };
-        let mut known: BTreeMap<PeerId, BTreeSet<SocketAddr>> = BTreeMap::new();
-        let mut queue: VecDeque<PeerId> = VecDeque::new();
-        let mut guesses = 0;
-        loop {
-            let tried = tokio::time::timeout_at(deadline, async {
-                match self.next(&mut found, &mut known, &mut queue).await {
-                    Ok(peer) => {
-                        let places = known.get(&peer).into_iter().flatten().copied().collect();
-                        (Some(peer), self.exchange(&peer, places).await)
-                    }
-                    Err(why) => (None, Err(Failure::Again(why))),
-                }
-            });
-            match tried.await {
-                Ok((_, Ok(given))) => return Ok(given),
-                Ok((peer, Err(Failure::Again(why)))) => {
-                    debug!(?peer, "{why}");
-                    last = why;
-                    queue.extend(peer.filter(|_| self.at.is_none()));
-                }
-                Ok((peer, Err(Failure::Told(why)))) => {
-                    debug!(?peer, "{why}");
-                    last = why;
-                    guesses += 1;
-                    if guesses >= MAX_GUESSES {
-                        return Err(unreached(&last, self.at.is_some()));
-                    }
-                    queue.extend(peer.filter(|_| self.at.is_none()));
-                }
-                Ok((peer, Err(Failure::Impostor))) => {
-                    guesses += 1;
-                    warn!(
-                        ?peer,
-                        "a device that does not know the code's words answered to it"
-                    );
-                    last = "a device answered that does not know the words".to_owned();
-                    if guesses >= MAX_GUESSES {
-                        return Err(Error::new(ErrorCode::Verification, last)
-                            .hint("on the other machine, for a new code: mesh device link"));
-                    }
-                }
-                Ok((_, Err(Failure::No(no)))) => {
-                    return Err(Error::new(ErrorCode::Conflict, no.to_string())
-                        .hint("on the other machine, for a new code: mesh device link"));
-                }
-                Ok((_, Err(Failure::Here(why)))) => return Err(Error::new(ErrorCode::Failed, why)),
-                Err(_) => return Err(unreached(&last, self.at.is_some())),
-            }
-            tokio::time::sleep(AGAIN).await;
-            if tokio::time::Instant::now() >= deadline {
-                return Err(unreached(&last, self.at.is_some()));
-            }
-        }
-    }
-
-    /// The next device that may show the code.
-    async fn next(
-        &self,
-        found: &mut mpsc::UnboundedReceiver<(PeerId, Vec<SocketAddr>)>,
-        known: &mut BTreeMap<PeerId, BTreeSet<SocketAddr>>,
-        queue: &mut VecDeque<PeerId>,
-    ) -> Result<PeerId, String> {
-        if let Some(at) = &self.at {
-            let (peer, place) = knock(at).await?;
-            known.entry(peer).or_default().insert(place);
-            return Ok(peer);
-        }
-        while let Ok((peer, addresses)) = found.try_recv() {
-            hear(known, queue, peer, addresses);
-        }
-        loop {
-            if let Some(peer) = queue.pop_front() {
-                return Ok(peer);
-            }
-            match found.recv().await {
-                Some((peer, addresses)) => hear(known, queue, peer, addresses),
-                None => std::future::pending().await,
-            }
-        }
-    }
-
-    async fn exchange(&self, peer: &PeerId, places: Vec<SocketAddr>) -> Result<Given, Failure> {
-        let proven = tokio::time::timeout(ATTEMPT, self.prove(peer, &places)).await;
-        let slow = |_| Failure::Told("the other device did not answer in time".to_owned());
-        let (mut wire, channel, handover) = proven.map_err(slow)??;
-        let mut ledgers = Vec::new();
-        let mut bytes = 0;
-        for network in &handover.networks {
-            let mut events: Vec<Vec<u8>> = Vec::new();
-            while (events.len() as u64) < network.events {
-                let frame = tokio::time::timeout(SILENCE, wire.read()).await;
-                let more = match frame {
-                    Ok(Ok(Frame::Events(more))) if !more.is_empty() => more,
-                    _ => return Err(Failure::Told("the exchange broke off".to_owned())),
-                };
-                bytes += more.iter().map(Vec::len).sum::<usize>();
-                if bytes > MAX_LEDGERS {
-                    let why = "the networks' ledgers are larger than this release takes";
-                    return Err(Failure::Here(why.to_owned()));
-                }
-                events.extend(more);
-            }
-            ledgers.push(events);
-        }
-        Ok(Given {
-            wire,
-            channel,
-            handover,
-            ledgers,
-        })
-    }
-
-    async fn prove(
-        &self,
-        peer: &PeerId,
-        places: &[SocketAddr],
-    ) -> Result<(Wire, Channel, Handover), Failure> {
-        let again = |why: String| Failure::Again(why);
-        let connection = self.endpoint.connect(peer, places, &BTreeSet::new()).await;
-        let connection = connection.map_err(again)?;
-        let seed = random::seed().map_err(|error| Failure::Here(error.to_string()))?;
-        let ends = Ends {
-            joiner: self.identity.device.public(),
-            inviter: device_id(peer),
-        };
-        let (joiner, message) = Joiner::start(&self.code, ends, &seed);
-        let start = Said::Start {
-            mailbox: self.code.mailbox(),
-            message,
-        };
-        let hello = Hello {
-            network: NetworkId::GENESIS,
-            role: Role::Code(start.encode().to_vec()),
-        };
-        let (mut wire, said) = match Wire::greet(connection, hello).await {
-            Ok(Greeting::Welcome(wire, said)) => (wire, said),
-            Ok(_) => return Err(again("a device answered that shows no code".to_owned())),
-            Err(error) => return Err(again(error.to_string())),
-        };
-        let answer = match Said::decode(&said) {
-            Some(Said::Answer(answer)) => answer,
-            Some(Said::Refused(No::Code | No::Failed)) => {
-                return Err(again("no code of that number is shown there".to_owned()));
-            }
-            Some(Said::Refused(no)) => return Err(Failure::No(no)),
-            _ => return Err(again("a device answered what it must not".to_owned())),
-        };
-        let request = Request {
-            box_key: self.identity.boxes.public(),
-            has: self.has.clone(),
-        };
-        let confirmed = joiner.confirm(&answer);
-        let (confirmed, confirmation) = confirmed.map_err(|error| again(error.to_string()))?;
-        // What is asked for goes under the key of the words: who does not know them reads nothing.
-        let sealed = confirmed.seal(0, &request.encode()).unwrap_or_default();
-        let said = Said::Confirm(confirmation, sealed).encode();
-        let broke_off = |error: crate::link::LinkError| {
-            Failure::Told(format!("the exchange broke off: {error}"))
-        };
-        wire.write(&Frame::Code(said.to_vec()))
-            .await
-            .map_err(broke_off)?;
-        let Frame::Code(said) = wire.read().await.map_err(broke_off)? else {
-            return Err(Failure::Impostor);
-        };
-        match Said::decode(&said) {
-            Some(Said::Confirmed(confirmation, sealed)) => {
-                let channel = confirmed.finish(&confirmation).ok_or(Failure::Impostor)?;
-                let handover = channel.open(Way::Inviter, 0, &sealed);
-                let handover = handover.and_then(|handover| Handover::decode(&handover));
-                let unread =
-                    || Failure::Told("the other device sent what cannot be read".to_owned());
-                Ok((wire, channel, handover.ok_or_else(unread)?))
-            }
-            Some(Said::Refused(no)) => Err(Failure::No(no)),
-            _ => Err(Failure::Impostor),
-        }
-    }
-}
-
-fn hear(
-    known: &mut BTreeMap<PeerId, BTreeSet<SocketAddr>>,
-    queue: &mut VecDeque<PeerId>,
-    peer: PeerId,
-    addresses: Vec<SocketAddr>,
-) {
-    if !known.contains_key(&peer) {
-        queue.push_back(peer);
-    }
-    known.entry(peer).or_default().extend(addresses);
-}
-
-fn unreached(last: &str, named: bool) -> Error {
-    let error = Error::new(
-        ErrorCode::Unreachable,
-        format!("the device that shows the code was not reached: {last}"),
-    );
-    error.hint(if named {
-        "check the address, and that its TCP and UDP port can be reached from here"
-    } else {
-        "with an address of the other machine: mesh device link CODE@HOST:PORT"
-    })
 }
