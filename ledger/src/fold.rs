@@ -10,7 +10,7 @@
 //! what it has and does again only what new events can change, with the same answers.
 
 use crate::authority::cast::Cast;
-use crate::authority::walk::{Closings, Roll, Walk};
+use crate::authority::walk::{Closings, Roll, Unknown, Walk};
 use crate::authority::{Authority, Terms};
 use crate::event::attributes::Opened;
 use crate::graph::{Graph, Idx};
@@ -75,6 +75,7 @@ fn folded(graph: &Graph, attributes: Option<&[Opened]>) -> Fold {
         closings: &closings,
         roll: &mut roll,
         now: Step::once(&places),
+        unknown: Unknown::default(),
     };
     let mut results: Vec<Result<(), Reason>> = vec![Ok(()); graph.len()];
     for idx in &fold.order {

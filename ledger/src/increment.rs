@@ -69,7 +69,7 @@ mod sequence;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::authority::cast::{Cast, Touch};
-use crate::authority::walk::{Closings, Roll, Walk};
+use crate::authority::walk::{Closings, Roll, Unknown, Walk};
 use crate::authority::{Authority, Ballot, Settled, Terms};
 use crate::event::attributes::Opened;
 use crate::fold::Fold;
@@ -252,6 +252,7 @@ impl Increment {
                     closings: &self.closings,
                     roll: &mut self.roll,
                     now: Step::kept(&self.places),
+                    unknown: Unknown::default(),
                 },
                 book: self.book.as_mut(),
                 attributes,
@@ -319,6 +320,7 @@ impl Increment {
                 closings: &self.closings,
                 roll: &mut self.roll,
                 now: Step::kept(&self.places),
+                unknown: Unknown::default(),
             },
             book: self.book.as_mut(),
             attributes,

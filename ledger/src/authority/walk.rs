@@ -13,6 +13,9 @@ mod view;
 pub(crate) use closings::Closings;
 pub(crate) use roll::{Entry, Roll, Touched, set};
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
 use super::Seniority;
 use super::cast::{Cast, D, U};
 use super::proof::Proof;
@@ -77,9 +80,14 @@ pub(crate) struct Walk<'a> {
     pub(crate) closings: &'a Closings,
     pub(crate) roll: &'a mut Roll,
     pub(crate) now: Step<'a>,
+    pub(crate) unknown: Unknown<'a>,
 }
 
-impl Walk<'_> {
+/// The removals that reach a device as a user's and that its admission does not know: the same for every event that rests on that
+/// admission, so they are looked for once.
+pub(crate) type Unknown<'a> = RefCell<BTreeMap<(U, D, Idx), Vec<(Scope, &'a Removal)>>>;
+
+impl<'a> Walk<'a> {
     fn id(&self, idx: Idx) -> EventId {
         self.graph.event(idx).id()
     }
@@ -207,13 +215,18 @@ impl Walk<'_> {
 
     /// The removal that an admission does not know and an event lies outside of, if there is one.
     fn reached(&self, user: U, device: D, admission: Idx, event: Idx) -> Option<Reason> {
-        self.terms
-            .removals
-            .reaching(user, device)
-            .find(|(_, removal)| {
-                !removal.known_to(self.graph, admission) && !removal.covers(self.graph, event)
-            })
-            .map(|(scope, removal)| self.removed(scope, user, device, removal))
+        let mut unknown = self.unknown.borrow_mut();
+        let unknown = unknown.entry((user, device, admission)).or_insert_with(|| {
+            let (graph, terms): (&'a Graph, &'a Terms<'a>) = (self.graph, self.terms);
+            let reaching = terms.removals.reaching(user, device);
+            reaching
+                .filter(|(_, removal)| !removal.known_to(graph, admission))
+                .collect()
+        });
+        unknown
+            .iter()
+            .find(|(_, removal)| !removal.covers(self.graph, event))
+            .map(|(scope, removal)| self.removed(*scope, user, device, removal))
     }
 
     fn removed(&self, scope: Scope, user: U, device: D, removal: &Removal) -> Reason {
