@@ -64,7 +64,7 @@ fn main() {
     let opened: Vec<_> = ledger
         .graph()
         .indices()
-        .map(|idx| ledger.opened(idx).clone())
+        .map(|idx| ledger.opened(idx))
         .collect();
     timed("fold it", || fold::fold(ledger.graph(), &opened));
     one_by_one(&world, &bytes);
@@ -91,18 +91,18 @@ fn main() {
         println!("  {} bytes", documents.iter().map(Vec::len).sum::<usize>());
     });
 
-    let full = ledger.index().clone();
+    let full = ledger.index();
     timed(
         "sync an empty replica (comparison and transfer alone)",
         || {
-            run_sync(&full, Index::new());
+            run_sync(full, Index::new());
         },
     );
     let cut = world.events.len() - world.events.len() / 100;
     let mut behind = Index::new();
     behind.extend(world.events.drain(..cut));
     timed("sync a replica that lacks the last 1 %", || {
-        run_sync(&full, behind);
+        run_sync(full, behind);
     });
 }
 

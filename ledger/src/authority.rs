@@ -121,12 +121,12 @@ impl Authority {
     /// What the genesis alone says, before anybody counts as admitted.
     pub(crate) fn founded(graph: &Graph) -> Self {
         let genesis = graph.indices().next().map(|idx| graph.event(idx));
-        let (owner, recovery, policy) = match genesis.map(Event::act) {
+        let (owner, recovery, policy) = match genesis.as_ref().map(Event::act) {
             Some(Act::Genesis(act)) => (act.owner, act.recovery, act.policy),
             _ => (UserId([0; 32]), RecoveryKey([0; 32]), Policy::default()),
         };
         Self {
-            network: genesis.map_or(NetworkId::GENESIS, Event::network),
+            network: genesis.as_ref().map_or(NetworkId::GENESIS, Event::network),
             policy,
             owner,
             recovery,

@@ -13,7 +13,8 @@ use std::collections::BTreeSet;
 
 use crate::authority::cast::Cast;
 use crate::event::Act;
-use crate::event::act::MAX_CUT;
+
+use crate::event::act::{Kind, MAX_CUT};
 use crate::graph::{Graph, Idx};
 use crate::ids::{EventId, UserId};
 
@@ -91,7 +92,7 @@ pub fn cut(graph: &Graph, user: &UserId, since: Option<&Since>) -> Result<Cut, N
             .collect();
         choose(graph, heads, &mut read)
     };
-    let mut heads: Vec<EventId> = heads.iter().map(|idx| graph.event(*idx).id()).collect();
+    let mut heads: Vec<EventId> = heads.iter().map(|idx| graph.id(*idx)).collect();
     heads.sort_unstable();
     Ok(Cut { heads, left_out })
 }
@@ -110,9 +111,9 @@ fn first_undone(
             if !is_theirs(from) {
                 return Err(NoCut::NotTheirs(*id));
             }
-            let device = graph.event(from).author();
+            let device = graph.author(from);
             let stands = |idx: &Idx| {
-                if graph.event(*idx).author() == device {
+                if graph.author(*idx) == device {
                     // Else who forks his device has a branch that nothing undoes.
                     graph.precedes(*idx, from)
                 } else {
@@ -124,7 +125,7 @@ fn first_undone(
                 .collect()
         }
         Since::Time(time) => {
-            let late = |idx: &&Idx| graph.event(**idx).header().time >= *time;
+            let late = |idx: &&Idx| graph.time(**idx) >= *time;
             lanes
                 .filter_map(|lane| lane.iter().find(late).copied())
                 .collect()
@@ -138,10 +139,7 @@ fn first_undone(
 
 /// Those that are in no other's past.
 fn heads(graph: &Graph, mut events: Vec<Idx>) -> Vec<Idx> {
-    events.sort_unstable_by_key(|idx| {
-        let event = graph.event(*idx);
-        std::cmp::Reverse((event.header().lamport, event.id()))
-    });
+    events.sort_unstable_by_key(|idx| std::cmp::Reverse(graph.rank(*idx)));
     let mut heads: Vec<Idx> = Vec::new();
     for event in events {
         if !heads.iter().any(|head| graph.precedes(event, *head)) {
@@ -153,6 +151,9 @@ fn heads(graph: &Graph, mut events: Vec<Idx>) -> Vec<Idx> {
 
 /// Whether an event of somebody else is one for which a removal of this user is judged by its cut.
 fn concerns(graph: &Graph, idx: Idx, user: &UserId, is_theirs: impl Fn(Idx) -> bool) -> bool {
+    if matches!(graph.kind(idx), Kind::Private | Kind::Merge) {
+        return false;
+    }
     match graph.event(idx).act() {
         Act::Admit(act) => {
             let by_theirs = |invite| graph.find(invite).is_some_and(&is_theirs);

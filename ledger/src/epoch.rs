@@ -7,6 +7,7 @@
 //! one key and nonce to different ends.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use chacha20poly1305::aead::{AeadInPlace, KeyInit};
 use chacha20poly1305::{Tag, XChaCha20Poly1305, XNonce};
@@ -20,7 +21,20 @@ use crate::keys::{BoxSecret, EpochKey};
 
 /// The epoch keys one replica holds.
 #[derive(Debug, Clone, Default)]
-pub struct KeyRing(BTreeMap<EpochId, EpochKey>);
+pub struct KeyRing(BTreeMap<EpochId, Held>);
+
+#[derive(Clone)]
+struct Held {
+    key: EpochKey,
+    /// Made ready to open what is sealed under it, once something was.
+    ready: OnceLock<XChaCha20Poly1305>,
+}
+
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.key.fmt(f)
+    }
+}
 
 impl KeyRing {
     /// An empty one.
@@ -31,18 +45,29 @@ impl KeyRing {
 
     /// Adds a key. Says whether it is new.
     pub fn insert(&mut self, key: EpochKey) -> bool {
-        self.0.insert(key.id(), key).is_none()
+        let ready = OnceLock::new();
+        self.0.insert(key.id(), Held { key, ready }).is_none()
     }
 
     /// The key of an epoch, if it is here.
     #[must_use]
     pub fn get(&self, epoch: &EpochId) -> Option<&EpochKey> {
-        self.0.get(epoch)
+        self.0.get(epoch).map(|held| &held.key)
+    }
+
+    /// The key of an epoch made ready, if it is here. `make` always makes the same of a key.
+    pub(crate) fn ready(
+        &self,
+        epoch: &EpochId,
+        make: impl FnOnce(&EpochKey) -> XChaCha20Poly1305,
+    ) -> Option<&XChaCha20Poly1305> {
+        let held = self.0.get(epoch)?;
+        Some(held.ready.get_or_init(|| make(&held.key)))
     }
 
     /// All keys, by epoch id.
     pub fn iter(&self) -> impl Iterator<Item = &EpochKey> {
-        self.0.values()
+        self.0.values().map(|held| &held.key)
     }
 
     /// How many keys there are.
@@ -65,14 +90,14 @@ impl KeyRing {
 
     /// Takes what keys these events hold for us: from boxes for `mine`, and former ones sealed under a key that is here,
     /// repeated until nothing new comes. Returns the new keys.
-    pub fn learn<'a>(
+    pub fn learn(
         &mut self,
-        events: impl Iterator<Item = &'a Event>,
+        events: impl Iterator<Item = Event>,
         mine: Option<&BoxSecret>,
     ) -> Vec<EpochKey> {
         let carries_keys =
-            |event: &&Event| matches!(event.act(), Act::EpochRotate(_) | Act::EpochKeys(_));
-        let events: Vec<&Event> = events.filter(carries_keys).collect();
+            |event: &Event| matches!(event.act(), Act::EpochRotate(_) | Act::EpochKeys(_));
+        let events: Vec<Event> = events.filter(carries_keys).collect();
         let mut learnt = Vec::new();
         for event in &events {
             let (epoch, ephemeral, boxes) = match event.act() {
@@ -403,7 +428,7 @@ mod tests {
         let handed = HandedKey::decode(&handed.encode()).unwrap();
         let mut ring = KeyRing::new();
         ring.insert(handed.open(&NETWORK, &mine).unwrap());
-        let learnt = ring.learn(events.iter(), Some(&mine));
+        let learnt = ring.learn(events.iter().cloned(), Some(&mine));
         assert_eq!(learnt.len(), 5);
         assert!((1..=6).all(|n| ring.get(&key(n).id()) == Some(&key(n))));
         assert_eq!(
@@ -422,7 +447,7 @@ mod tests {
         let events: Vec<_> = acts.iter().map(event).collect();
         for secret in &secrets {
             let mut ring = KeyRing::new();
-            ring.learn(events.iter(), Some(secret));
+            ring.learn(events.iter().cloned(), Some(secret));
             assert_eq!(ring.get(&key(9).id()), Some(&key(9)));
             assert_eq!(ring.get(&key(50).id()), Some(&key(50)));
         }

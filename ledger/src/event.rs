@@ -265,6 +265,23 @@ impl Event {
     pub fn bytes(&self) -> &[u8] {
         &self.0.bytes
     }
+
+    /// How many bytes of memory it takes, about.
+    pub(crate) fn size(&self) -> usize {
+        size_of::<Inner>() + 2 * self.0.bytes.len()
+    }
+
+    /// What stands for an event whose body is lost: it says nothing.
+    pub(crate) fn lost(id: EventId, header: Header) -> Self {
+        Self(Arc::new(Inner {
+            id,
+            header,
+            act: Act::Merge,
+            bytes: [0; SIGNATURE].into(),
+            body: 0,
+            sealed: 0,
+        }))
+    }
 }
 
 impl PartialEq for Event {

@@ -12,10 +12,10 @@
 use crate::authority::cast::Cast;
 use crate::authority::walk::{Closings, Roll, Unknown, Walk};
 use crate::authority::{Authority, Terms};
-use crate::event::attributes::Opened;
 use crate::graph::{Graph, Idx};
 use crate::order::{Covers, Seals, order};
-use crate::state::{Book, Build, State, View, opened};
+use crate::seal::Openings;
+use crate::state::{Book, Build, State, View};
 use crate::timeline::Step;
 use crate::verdict::{Reason, Verdict};
 
@@ -45,11 +45,10 @@ impl Fold {
     }
 }
 
-/// Folds all events of a graph; `opened` says for each of them, by [`Idx`], what its sealed part holds. What `opened`
-/// does not cover counts as not open yet.
+/// Folds all events of a graph; `opened` says what their sealed parts hold.
 #[must_use]
-pub fn fold(graph: &Graph, opened: &[Opened]) -> Fold {
-    folded(graph, Some(opened))
+pub fn fold<'a>(graph: &Graph, opened: impl Into<Openings<'a>>) -> Fold {
+    folded(graph, Some(opened.into()))
 }
 
 /// Who may do what, from clear acts alone: the fold for those who hold no keys and need no state.
@@ -58,7 +57,7 @@ pub fn authority(graph: &Graph) -> Authority {
     folded(graph, None).authority
 }
 
-fn folded(graph: &Graph, attributes: Option<&[Opened]>) -> Fold {
+fn folded(graph: &Graph, attributes: Option<Openings<'_>>) -> Fold {
     let cast = Cast::of(graph);
     let terms = Terms::settle(graph, &cast, &mut Vec::new());
     let seals = Seals::of(graph, &cast, &terms, &mut Covers::new());
@@ -113,7 +112,7 @@ fn folded(graph: &Graph, attributes: Option<&[Opened]>) -> Fold {
                 reason.name(|user| book.called(user).cloned());
                 Verdict::Void(reason)
             }
-            Ok(()) if *opened(graph, attributes, idx) == Opened::Pending => {
+            Ok(()) if attributes.is_pending(graph, idx) => {
                 fold.state.pending += 1;
                 Verdict::Pending
             }

@@ -83,7 +83,7 @@ impl Gate {
     ) -> Result<(Event, Passage), Refusal> {
         // The hash is cheaper than the signature, and most of what comes twice is the same.
         if let Some(idx) = graph.find(&crate::event::id_of(bytes)) {
-            return Ok((graph.event(idx).clone(), Passage::Known(idx)));
+            return Ok((graph.event(idx), Passage::Known(idx)));
         }
         let event = Event::decode(bytes)?;
         let passage = self.pass(graph, network, &event)?;

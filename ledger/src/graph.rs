@@ -7,23 +7,17 @@
 mod marks;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use marks::{Known, Marks, Root};
 
 use crate::authority::Proof;
-use crate::event::Event;
-use crate::ids::{DeviceId, EventId};
-
-/// An event's place in a [`Graph`]: the order of insertion, so parents have smaller ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Idx(pub u32);
-
-impl Idx {
-    fn at(self) -> usize {
-        self.0 as usize
-    }
-}
+use crate::event::act::Kind;
+use crate::event::{Act, Event, Header};
+use crate::ids::{DeviceId, EpochId, EventId, NetworkId};
+pub use crate::index::{FindError, Idx};
+use crate::index::{Index, ReadBack};
+use crate::store::StoreError;
 
 /// The events that lie in the past of some heads, heads included: how many of each lane.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,58 +53,73 @@ pub enum Misfit {
     Full,
 }
 
-/// Why the beginning of an id names no event.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum FindError {
-    /// Not hexadecimal digits, or fewer than four.
-    #[error("{0:?} is no event id: give at least its first four hexadecimal digits")]
-    Form(String),
-    /// None begins so.
-    #[error("no event begins with {0}")]
-    None(String),
-    /// Several do.
-    #[error("{count} events begin with {prefix}: give more digits")]
-    Several {
-        /// What was asked for.
-        prefix: String,
-        /// How many there are.
-        count: usize,
-    },
-}
-
+/// What stays of each event in memory beside its id and lamport.
 struct Node {
-    event: Event,
+    time: u64,
     lane: u32,
     position: u32,
-    /// How many events of each lane lie in the strict past.
-    strict: Root,
+    seq: u32,
+    /// How many events of each lane lie in the strict past; of its own lane, that is its position.
+    others: Root,
     /// How many nodes the watermarks of earlier events have.
-    marks: usize,
-    parents: Vec<Idx>,
-    /// How many events name this one as a parent.
-    children: u32,
-    /// Whether the signatures inside the act hold. It follows from the event and its past, so it is found once.
-    proof: OnceLock<Proof>,
+    marks: u32,
+    kind: Kind,
+    sealed: bool,
 }
 
 /// The DAG.
 #[derive(Default)]
 pub struct Graph {
+    index: Index,
+    network: Option<NetworkId>,
     nodes: Vec<Node>,
     marks: Marks,
-    /// By the first eight bytes of the id, which are nearly always enough.
-    by_id: BTreeSet<(u64, Idx)>,
     lanes: Vec<Vec<Idx>>,
+    authors: Vec<DeviceId>,
     lanes_of: BTreeMap<DeviceId, Vec<u32>>,
     heads: BTreeSet<Idx>,
     forked: BTreeSet<DeviceId>,
+    /// Whether the signatures inside an act hold. It follows from the event and its past, so it is found once.
+    proofs: BTreeMap<Idx, OnceLock<Proof>>,
 }
 
 impl Graph {
-    /// An empty one. The first event must be a genesis.
+    /// An empty one, which keeps its events. The first event must be a genesis.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty one that reads the bodies of its events back from where they are stored, once [`Self::stored`] said that they
+    /// are.
+    pub(crate) fn stored_in(reader: Option<Arc<dyn ReadBack>>) -> Self {
+        Self {
+            index: Index::stored_in(reader),
+            ..Self::default()
+        }
+    }
+
+    /// An empty one for a part of these events, which are stored.
+    pub(crate) fn part(&self) -> Self {
+        Self::stored_in(self.index.reader())
+    }
+
+    /// The events of it that are stored now: all. Their bodies need not stay in memory.
+    pub(crate) fn stored(&mut self) {
+        self.index.stored();
+    }
+
+    /// Why an event's body could not be read back, if that ever happened. Such an event stands for an empty one from then on, so
+    /// what was found out since may be wrong.
+    #[must_use]
+    pub fn failure(&self) -> Option<&StoreError> {
+        self.index.failure()
+    }
+
+    /// The events by id, and by (lamport, id).
+    #[must_use]
+    pub fn index(&self) -> &Index {
+        &self.index
     }
 
     /// How many events there are.
@@ -130,18 +139,74 @@ impl Graph {
         (0..self.nodes.len() as u32).map(Idx)
     }
 
-    /// The event at a place. A place comes from this graph.
+    /// The event at a place, read back if need be. A place comes from this graph.
     #[must_use]
-    pub fn event(&self, idx: Idx) -> &Event {
-        &self.nodes[idx.at()].event
+    pub fn event(&self, idx: Idx) -> Event {
+        self.index.event(idx).unwrap_or_else(|| {
+            let header = Header {
+                network: self.network.unwrap_or(NetworkId::GENESIS),
+                author: self.author(idx),
+                seq: self.seq(idx),
+                lamport: self.lamport(idx),
+                time: self.time(idx),
+                epoch: EpochId::NONE,
+                parents: Vec::new(),
+            };
+            Event::lost(self.id(idx), header)
+        })
+    }
+
+    /// An event's id.
+    #[must_use]
+    pub fn id(&self, idx: Idx) -> EventId {
+        self.index.id(idx)
+    }
+
+    /// The device that signed an event.
+    #[must_use]
+    pub fn author(&self, idx: Idx) -> DeviceId {
+        self.authors[self.nodes[idx.at()].lane as usize]
+    }
+
+    /// An event's lamport.
+    #[must_use]
+    pub fn lamport(&self, idx: Idx) -> u32 {
+        self.index.lamport(idx)
+    }
+
+    /// By (lamport, id) events are sorted, which extends the causal order.
+    pub(crate) fn rank(&self, idx: Idx) -> (u32, EventId) {
+        (self.lamport(idx), self.id(idx))
+    }
+
+    /// An event's seq.
+    #[must_use]
+    pub fn seq(&self, idx: Idx) -> u32 {
+        self.nodes[idx.at()].seq
+    }
+
+    /// When an event was written, by its author's clock: milliseconds since 1970.
+    #[must_use]
+    pub fn time(&self, idx: Idx) -> u64 {
+        self.nodes[idx.at()].time
+    }
+
+    /// What kind of act an event is.
+    #[must_use]
+    pub fn kind(&self, idx: Idx) -> Kind {
+        self.nodes[idx.at()].kind
+    }
+
+    /// Whether an event has sealed attributes.
+    #[must_use]
+    pub fn is_sealed(&self, idx: Idx) -> bool {
+        self.nodes[idx.at()].sealed
     }
 
     /// The place of an event, if it is here.
     #[must_use]
     pub fn find(&self, id: &EventId) -> Option<Idx> {
-        let first = first_bytes(id);
-        let mut alike = self.by_id.range((first, Idx(0))..=(first, Idx(u32::MAX)));
-        alike.find_map(|(_, idx)| (self.event(*idx).id() == *id).then_some(*idx))
+        self.index.find(id)
     }
 
     /// The place of the one event whose id begins with these hexadecimal digits.
@@ -149,22 +214,7 @@ impl Graph {
     /// # Errors
     /// [`FindError`] if there is none, or more than one.
     pub fn named(&self, prefix: &str) -> Result<Idx, FindError> {
-        let prefix: String = prefix.chars().take(64).collect();
-        let (least, greatest) = ids_from(&prefix).ok_or_else(|| FindError::Form(prefix.clone()))?;
-        let prefix = prefix.to_ascii_lowercase();
-        let places = (first_bytes(&least), Idx(0))..=(first_bytes(&greatest), Idx(u32::MAX));
-        let mut found = self.by_id.range(places).filter(|(_, idx)| {
-            let id = self.event(*idx).id();
-            least <= id && id <= greatest
-        });
-        match (found.next(), found.count()) {
-            (None, _) => Err(FindError::None(prefix)),
-            (Some((_, idx)), 0) => Ok(*idx),
-            (Some(_), more) => Err(FindError::Several {
-                prefix,
-                count: more + 1,
-            }),
-        }
+        self.index.named(prefix)
     }
 
     /// How many bytes the watermarks take: what tells of any two events whether one lies in the other's past.
@@ -217,8 +267,8 @@ impl Graph {
     }
 
     fn is_foreign(&self, event: &Event) -> bool {
-        match self.nodes.first() {
-            Some(first) => first.event.network() != event.network(),
+        match self.network {
+            Some(network) => network != event.network(),
             None => !event.header().parents.is_empty(),
         }
     }
@@ -234,7 +284,7 @@ impl Graph {
         let header = event.header();
         let due = parents
             .iter()
-            .map(|p| self.event(*p).header().lamport + 1)
+            .map(|p| self.lamport(*p) + 1)
             .max()
             .unwrap_or(0);
         if header.lamport != due {
@@ -250,29 +300,23 @@ impl Graph {
                 due,
             });
         }
-        let idx = u32::try_from(self.nodes.len())
-            .map(Idx)
-            .map_err(|_| Misfit::Full)?;
-        let author = header.author;
-        let marks = self.marks.len();
-        let known = |parent: &Idx| {
-            let node = &self.nodes[parent.at()];
-            Known {
-                root: node.strict,
-                lane: node.lane,
-                count: node.position + 1,
-            }
+        let (Ok(_), Ok(marks)) = (
+            u32::try_from(self.nodes.len()),
+            u32::try_from(self.marks.len()),
+        ) else {
+            return Err(Misfit::Full);
         };
-        let strict = parents.iter().map(known).collect::<Vec<_>>();
-        let strict = self.marks.past(&strict);
+        let (author, sealed) = (header.author, !event.sealed().is_empty());
+        let (time, seq) = (header.time, header.seq);
         let own = self.lanes_of.get(&author).map(Vec::as_slice);
         let extends = own.unwrap_or_default().iter().copied().find(|lane| {
-            let chain = &self.lanes[*lane as usize];
-            self.marks.count(strict, *lane) as usize == chain.len()
+            let known = parents.iter().map(|parent| self.count_with(*parent, *lane));
+            known.max().unwrap_or(0) as usize == self.lanes[*lane as usize].len()
         });
         let lane = extends.unwrap_or_else(|| {
             let lane = self.lanes.len() as u32;
             self.lanes.push(Vec::new());
+            self.authors.push(author);
             let lanes = self.lanes_of.entry(author).or_default();
             if !lanes.is_empty() {
                 self.forked.insert(author);
@@ -280,24 +324,46 @@ impl Graph {
             lanes.push(lane);
             lane
         });
+        let known = |parent: &Idx| {
+            let node = &self.nodes[parent.at()];
+            // Of its own lane an event says more than a tree would.
+            let count = (node.lane != lane).then_some(node.position + 1);
+            Known {
+                root: node.others,
+                lane: node.lane,
+                count: count.unwrap_or(0),
+            }
+        };
+        let others = parents.iter().map(known).collect::<Vec<_>>();
+        let others = self.marks.past(&others);
+        let kind = event.act().variant();
+        if self.nodes.is_empty() {
+            self.network = Some(event.network());
+        }
+        let signs = match event.act() {
+            Act::Remove(act) => act.by_user.is_some(),
+            act => act.variant().certifies(),
+        };
+        let idx = self.index.push(event);
+        if signs {
+            self.proofs.insert(idx, OnceLock::new());
+        }
         let chain = &mut self.lanes[lane as usize];
         let position = chain.len() as u32;
         chain.push(idx);
         for parent in &parents {
             self.heads.remove(parent);
-            self.nodes[parent.at()].children += 1;
         }
         self.heads.insert(idx);
-        self.by_id.insert((first_bytes(&event.id()), idx));
         self.nodes.push(Node {
-            event,
+            time,
             lane,
             position,
-            strict,
+            seq,
+            others,
             marks,
-            parents,
-            children: 0,
-            proof: OnceLock::new(),
+            kind,
+            sealed,
         });
         Ok(idx)
     }
@@ -305,24 +371,31 @@ impl Graph {
     /// Takes away what was inserted after the first `len` events, so that a trial leaves no trace.
     pub fn truncate(&mut self, len: usize) {
         while self.nodes.len() > len {
-            let Some(node) = self.nodes.pop() else { return };
-            self.marks.truncate(node.marks);
-            let idx = Idx(self.nodes.len() as u32);
+            let idx = Idx(self.nodes.len() as u32 - 1);
+            let parents = self.parents(&self.event(idx)).unwrap_or_default();
             self.heads.remove(&idx);
-            for parent in &node.parents {
-                let children = &mut self.nodes[parent.at()].children;
-                *children -= 1;
-                if *children == 0 {
-                    self.heads.insert(*parent);
-                }
-            }
-            self.by_id.remove(&(first_bytes(&node.event.id()), idx));
-            let author = node.event.author();
+            // What nobody else follows is a head again.
+            let again: Vec<Idx> = parents
+                .iter()
+                .copied()
+                .filter(|parent| {
+                    let mut others = self.heads.iter().chain(&parents);
+                    !others.any(|other| self.precedes(*parent, *other))
+                })
+                .collect();
+            self.heads.extend(again);
+            self.index.pop();
+            self.proofs.remove(&idx);
+            let Some(node) = self.nodes.pop() else { return };
+            self.marks.truncate(node.marks as usize);
             // An event extends its lane at the end, and the last event opened the last lane if it opened one.
             if let Some(chain) = self.lanes.get_mut(node.lane as usize) {
                 chain.pop();
                 if chain.is_empty() {
                     self.lanes.pop();
+                    let Some(author) = self.authors.pop() else {
+                        return;
+                    };
                     if let Some(lanes) = self.lanes_of.get_mut(&author) {
                         lanes.pop();
                         if lanes.len() < 2 {
@@ -335,6 +408,9 @@ impl Graph {
                 }
             }
         }
+        if self.nodes.is_empty() {
+            self.network = None;
+        }
     }
 
     /// Whether `a` lies in the strict past of `b`.
@@ -343,7 +419,7 @@ impl Graph {
         // Parents have smaller places.
         a < b && {
             let node = &self.nodes[a.at()];
-            self.marks.count(self.nodes[b.at()].strict, node.lane) > node.position
+            self.known(b, node.lane) > node.position
         }
     }
 
@@ -364,7 +440,10 @@ impl Graph {
     /// The strict past of an event.
     #[must_use]
     pub fn strict_past(&self, idx: Idx) -> Past {
-        self.past_of(&self.nodes[idx.at()].parents)
+        let (node, mut past) = (&self.nodes[idx.at()], Past::default());
+        self.marks.spread(node.others, &mut past.0);
+        past.raise(node.lane, node.position);
+        past
     }
 
     /// The past of some heads, the heads included.
@@ -373,7 +452,7 @@ impl Graph {
         let mut past = Past::default();
         for head in heads {
             let node = &self.nodes[head.at()];
-            self.marks.spread(node.strict, &mut past.0);
+            self.marks.spread(node.others, &mut past.0);
             past.raise(node.lane, node.position + 1);
         }
         past
@@ -381,7 +460,12 @@ impl Graph {
 
     /// How many events of a lane lie in the strict past of an event.
     pub(crate) fn known(&self, idx: Idx, lane: u32) -> u32 {
-        self.marks.count(self.nodes[idx.at()].strict, lane)
+        let node = &self.nodes[idx.at()];
+        if node.lane == lane {
+            node.position
+        } else {
+            self.marks.count(node.others, lane)
+        }
     }
 
     /// 1 + the greatest seq of a device's events among some heads and their past.
@@ -393,20 +477,12 @@ impl Graph {
             let last = count?.checked_sub(1)?;
             self.lanes.get(*lane as usize)?.get(last as usize).copied()
         });
-        1 + last
-            .map(|idx| self.event(idx).header().seq)
-            .max()
-            .unwrap_or(0)
+        1 + last.map(|idx| self.seq(idx)).max().unwrap_or(0)
     }
 
     /// How many events of a lane there are up to and with one event.
     fn count_with(&self, idx: Idx, lane: u32) -> u32 {
-        let node = &self.nodes[idx.at()];
-        if node.lane == lane {
-            node.position + 1
-        } else {
-            self.marks.count(node.strict, lane)
-        }
+        self.known(idx, lane) + u32::from(self.nodes[idx.at()].lane == lane)
     }
 
     /// Whether an event is one of that past.
@@ -418,9 +494,10 @@ impl Graph {
 
     /// What the signatures inside an event's act prove.
     pub(crate) fn proof(&self, idx: Idx) -> Proof {
-        *self.nodes[idx.at()]
-            .proof
-            .get_or_init(|| Proof::of(self, idx))
+        let proof = self.proofs.get(&idx);
+        proof.map_or(Proof::Holds, |proof| {
+            *proof.get_or_init(|| Proof::of(self, idx))
+        })
     }
 
     /// The lane an event stands in: a number that means something in this graph alone.
@@ -471,25 +548,13 @@ impl Past {
     }
 
     fn raise(&mut self, lane: u32, count: u32) {
+        if count == 0 {
+            return;
+        }
         let lane = lane as usize;
         if self.0.len() <= lane {
             self.0.resize(lane + 1, 0);
         }
         self.0[lane] = self.0[lane].max(count);
     }
-}
-
-fn first_bytes(id: &EventId) -> u64 {
-    let mut first = [0; 8];
-    first.copy_from_slice(&id.0[..8]);
-    u64::from_be_bytes(first)
-}
-
-/// The least and the greatest id that begin with these digits: 4 to 64 of them.
-fn ids_from(digits: &str) -> Option<(EventId, EventId)> {
-    if digits.len() < 4 {
-        return None;
-    }
-    let (least, greatest) = (format!("{digits:0<64}"), format!("{digits:f<64}"));
-    Some((least.parse().ok()?, greatest.parse().ok()?))
 }

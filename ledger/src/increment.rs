@@ -71,12 +71,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::authority::cast::{Cast, Touch};
 use crate::authority::walk::{Closings, Roll, Unknown, Walk};
 use crate::authority::{Authority, Ballot, Settled, Terms};
-use crate::event::attributes::Opened;
 use crate::fold::Fold;
 use crate::graph::{Graph, Idx};
 use crate::ids::{DeviceId, UserId};
 use crate::order::{Covers, Seals};
-use crate::state::{Book, GENESIS, StandingOffer, View, opened};
+use crate::seal::Openings;
+use crate::state::{Book, GENESIS, StandingOffer, View};
 use crate::timeline::{Mark, Stale, Step};
 use crate::verdict::{Reason, Verdict};
 use changes::Changes;
@@ -181,18 +181,18 @@ impl Increment {
 
     /// Takes what was inserted into the graph since the last call. `readable` are earlier events of which `opened` says
     /// something else than it did then.
-    pub fn update(&mut self, graph: &Graph, opened: &[Opened], readable: &[Idx]) {
-        self.change(graph, opened, graph.len(), readable);
+    pub fn update<'a>(&mut self, graph: &Graph, opened: impl Into<Openings<'a>>, readable: &[Idx]) {
+        self.change(graph, opened.into(), graph.len(), readable);
     }
 
     /// Takes back all events behind the first `len`, which the graph must still have.
-    pub fn retract(&mut self, graph: &Graph, opened: &[Opened], len: usize) {
+    pub fn retract<'a>(&mut self, graph: &Graph, opened: impl Into<Openings<'a>>, len: usize) {
         if len < self.cast.len() {
-            self.change(graph, opened, len, &[]);
+            self.change(graph, opened.into(), len, &[]);
         }
     }
 
-    fn change(&mut self, graph: &Graph, attributes: &[Opened], len: usize, readable: &[Idx]) {
+    fn change(&mut self, graph: &Graph, attributes: Openings<'_>, len: usize, readable: &[Idx]) {
         let before = self.cast.len();
         if before == 0 {
             self.fold = Fold::founded(graph);
@@ -414,7 +414,7 @@ impl Increment {
 /// The verdicts, and who is named in them.
 struct Judged<'a> {
     graph: &'a Graph,
-    attributes: &'a [Opened],
+    attributes: Openings<'a>,
     naming: &'a mut BTreeMap<UserId, BTreeSet<Idx>>,
     fold: &'a mut Fold,
 }
@@ -429,9 +429,7 @@ impl Judged<'_> {
                 }
                 Verdict::Void(reason)
             }
-            Ok(()) if *opened(self.graph, self.attributes, idx) == Opened::Pending => {
-                Verdict::Pending
-            }
+            Ok(()) if self.attributes.is_pending(self.graph, idx) => Verdict::Pending,
             Ok(()) => Verdict::Counted,
         };
         self.set(idx, verdict);

@@ -40,7 +40,10 @@
 //!
 //! # Invariants, each with tests
 //!
-//! - *The store is the truth, after the gate.* Bytes count only once the gate passed them and the store has them.
+//! - *The store is the truth, after the gate.* Bytes count only once the gate passed them and the store has them. One that does
+//!   not give back what it was given ends the ledger: it takes and writes nothing any more, and says which event it was
+//!   ([`network::Ledger::whole`]). Opened anew, it does without that event until members have sent it.
+//! - *Memory is bounded by number, not by size:* a million events of anybody take some hundred bytes each.
 //! - *Time is testimony.* No fold reads a clock; order comes from causal parents, never from wall clocks.
 //! - *Durable, then visible, then announced.* An acknowledged event survives a kill in the next instruction; a write that
 //!   fails leaves the ledger as it was.
@@ -77,6 +80,7 @@ pub mod gate;
 pub mod graph;
 pub mod ids;
 pub mod increment;
+pub mod index;
 pub mod keys;
 pub mod mirror;
 pub mod narrow;

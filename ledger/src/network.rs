@@ -28,7 +28,7 @@ use crate::authority::Authority;
 use crate::epoch::{HandedKey, KeyRing};
 use crate::event::act::{Genesis, Policy};
 use crate::event::attributes::{Founding, Joining, Opened, Subnet};
-use crate::event::{Act, Attributes, Event, Header};
+use crate::event::{Act, Attributes, BadEvent, Event, Header};
 use crate::fold::Fold;
 use crate::gate::{Gate, Passage, Rate, Refusal};
 pub use crate::graph::FindError;
@@ -40,9 +40,9 @@ use crate::parking::{Parking, Source};
 use crate::past::Reading;
 use crate::recovery::RecoveryWords;
 use crate::replica::{Replica, ReplicaError};
-use crate::seal::{self, SealError};
+use crate::seal::{self, Openings, SealError};
 use crate::state::State;
-use crate::store::{Store, StoreError};
+use crate::store::{Row, Store, StoreError};
 use crate::text::Label;
 use crate::verdict::Verdict;
 use crate::wire::Index;
@@ -61,17 +61,16 @@ pub struct Ledger<S> {
     keys: KeyRing,
     offer_keys: KeyRing,
     box_secret: BoxSecret,
-    opened: Vec<Opened>,
-    /// Events whose attributes cannot be opened yet, by epoch.
-    sealed: BTreeMap<EpochId, BTreeSet<Idx>>,
-    /// With how many keys was tried to open them.
+    /// Events whose attributes cannot be opened yet, by a hash of the epoch.
+    sealed: BTreeSet<(u64, Idx)>,
+    /// How many events were looked at for that, and with how many keys.
+    sifted: usize,
     tried: usize,
     /// Events that carry epoch keys.
     carriers: Vec<Idx>,
     /// How many events were looked through for carriers.
     noted: usize,
     increment: Increment,
-    index: Index,
     rates: BTreeMap<DeviceId, Rate>,
 }
 
@@ -228,7 +227,7 @@ impl<S: Store> Ledger<S> {
         ledger.store.add_epoch_keys(&[args.epoch])?;
         ledger.store.append(&[genesis])?;
         ledger.refold();
-        ledger.publish(0);
+        ledger.graph.stored();
         Ok((ledger, args.recovery))
     }
 
@@ -253,52 +252,69 @@ impl<S: Store> Ledger<S> {
     /// # Errors
     /// [`OpenError`] if the store does not serve at all.
     pub fn open(store: S, box_secret: BoxSecret) -> Result<Self, OpenError> {
-        let mut store = store;
         let recorded = store.network()?;
-        let mut events = Vec::new();
-        let mut damaged = BTreeSet::new();
-        for row in store.rows()? {
-            // The id is a hash of the bytes, which decoding finds.
-            if let Ok(event) = Event::decode_unverified(&row.bytes)
-                && event.id() == row.id
-            {
-                events.push(event);
-            } else if let Ok(event) = Event::decode(&row.bytes) {
-                // The bytes are good, and the key is not theirs.
-                store.refile(&row.id, &event)?;
-                events.push(event);
-            } else {
-                damaged.insert(row.id);
-            }
-        }
-        events.sort_by_key(|event| (event.header().lamport, event.id()));
+        let mut rows = store.page(None)?;
+        let first = rows.rows.iter().find_map(|row| decoded(row).ok());
         // A genesis proves itself; what is recorded beside it may be damaged.
-        let network = events
-            .first()
+        let network = first
             .filter(|event| matches!(event.act(), Act::Genesis(_)))
-            .map(Event::network)
+            .map(|event| event.network())
             .or(recorded)
             .ok_or(OpenError::Empty)?;
         let mut ledger = Self::empty(store, network, box_secret);
-        ledger.damaged = damaged;
         for key in ledger.store.epoch_keys()? {
             ledger.keys.insert(key);
         }
         for key in ledger.store.offer_keys()? {
             ledger.offer_keys.insert(key);
         }
-        for event in events {
-            // What an earlier release's gate passed and this one's does not is left out; `verify` names it.
-            if let Ok(Passage::Missing(missing)) =
-                ledger.gate.pass(&mut ledger.graph, &ledger.network, &event)
-            {
-                ledger.parking.park(Source::Store, event, &missing);
+        loop {
+            let mut ready = Vec::with_capacity(rows.rows.len());
+            for row in rows.rows {
+                match decoded(&row) {
+                    Ok(event) => {
+                        if event.id() != row.id {
+                            // The bytes are good, and the key is not theirs.
+                            ledger.store.refile(&row.id, &event)?;
+                        }
+                        ready.push(event);
+                    }
+                    Err(_) => {
+                        ledger.damaged.insert(row.id);
+                    }
+                }
             }
+            ready.reverse();
+            while let Some(event) = ready.pop() {
+                // What an earlier release's gate passed and this one's does not is left out; `verify` names it.
+                match ledger.gate.pass(&mut ledger.graph, &network, &event) {
+                    Ok(Passage::Missing(missing)) => {
+                        ledger.parking.park(Source::Store, event, &missing);
+                    }
+                    Ok(Passage::Added(_)) => {
+                        let arrived = ledger.parking.arrived(&event.id()).into_iter();
+                        ready.extend(arrived.map(|(_, event)| event));
+                    }
+                    _ => {}
+                }
+            }
+            ledger.learn();
+            ledger.refold();
+            ledger.graph.stored();
+            let Some(next) = rows.next else { break };
+            rows = ledger.store.page(Some(&next))?;
         }
-        ledger.learn();
-        ledger.refold();
-        ledger.publish(0);
+        ledger.whole()?;
         Ok(ledger)
+    }
+
+    /// Fails once a stored event could not be read back, for then what the events amount to may be wrong: nothing is taken or
+    /// written any more.
+    ///
+    /// # Errors
+    /// [`StoreError`] says which it was.
+    pub fn whole(&self) -> Result<(), StoreError> {
+        self.graph.failure().cloned().map_or(Ok(()), Err)
     }
 
     /// The network's id.
@@ -333,8 +349,8 @@ impl<S: Store> Ledger<S> {
 
     /// What an event's sealed part holds.
     #[must_use]
-    pub fn opened(&self, idx: Idx) -> &Opened {
-        self.opened.get(idx.0 as usize).unwrap_or(&Opened::Pending)
+    pub fn opened(&self, idx: Idx) -> Opened {
+        self.reading().opened(idx).into_owned()
     }
 
     /// All of it, for reading.
@@ -342,7 +358,7 @@ impl<S: Store> Ledger<S> {
     pub fn reading(&self) -> Reading<'_> {
         Reading {
             graph: &self.graph,
-            opened: &self.opened,
+            opened: Openings::Sealed(&self.keys),
             fold: self.increment.fold(),
             offer_keys: &self.offer_keys,
         }
@@ -356,7 +372,7 @@ impl<S: Store> Ledger<S> {
 
     /// The event with that id.
     #[must_use]
-    pub fn event(&self, id: &EventId) -> Option<&Event> {
+    pub fn event(&self, id: &EventId) -> Option<Event> {
         self.graph.find(id).map(|idx| self.graph.event(idx))
     }
 
@@ -364,18 +380,14 @@ impl<S: Store> Ledger<S> {
     ///
     /// # Errors
     /// [`FindError`] if there is none, or more than one.
-    pub fn find(&self, prefix: &str) -> Result<&Event, FindError> {
+    pub fn find(&self, prefix: &str) -> Result<Event, FindError> {
         self.graph.named(prefix).map(|idx| self.graph.event(idx))
     }
 
     /// The ids of the heads, ascending.
     #[must_use]
     pub fn heads(&self) -> Vec<EventId> {
-        let mut heads: Vec<EventId> = self
-            .graph
-            .heads()
-            .map(|idx| self.graph.event(idx).id())
-            .collect();
+        let mut heads: Vec<EventId> = self.graph.heads().map(|idx| self.graph.id(idx)).collect();
         heads.sort_unstable();
         heads
     }
@@ -445,13 +457,17 @@ impl<S: Store> Ledger<S> {
     /// cannot be opened, as of a rotation that turned out void after others had written under it. At most [`MAX_MISSING`].
     #[must_use]
     pub fn missing_keys(&self) -> Vec<EpochId> {
-        let mut sealed: Vec<(Idx, EpochId)> = self
-            .sealed
-            .iter()
-            .filter_map(|(epoch, events)| Some((*events.first()?, *epoch)))
-            .collect();
+        let epochs = self.sealed.iter().copied();
+        let mut sealed: Vec<Idx> = Vec::new();
+        let mut last = None;
+        for (epoch, first) in epochs {
+            if last.replace(epoch) != Some(epoch) {
+                sealed.push(first);
+            }
+        }
         sealed.sort_unstable();
-        let sealed = sealed.into_iter().map(|(_, epoch)| epoch);
+        let sealed = sealed.into_iter().take(MAX_MISSING);
+        let sealed = sealed.map(|idx| self.graph.event(idx).header().epoch);
         let mut missing: Vec<EpochId> = Vec::new();
         for epoch in self.state().epochs.iter().copied().chain(sealed) {
             if missing.len() == MAX_MISSING {
@@ -498,12 +514,12 @@ impl<S: Store> Ledger<S> {
     /// What sync compares and sends.
     #[must_use]
     pub fn index(&self) -> &Index {
-        &self.index
+        self.graph.index()
     }
 
     /// The segments that [`Self::export`] can save, ascending.
     pub fn segments(&self) -> impl Iterator<Item = u32> {
-        self.index.all_segments()
+        self.index().all_segments()
     }
 
     /// One segment as an Automerge document (a very large one, as several), which any Automerge library opens.
@@ -511,7 +527,7 @@ impl<S: Store> Ledger<S> {
     /// # Errors
     /// [`ReplicaError`] if the library fails.
     pub fn export(&self, segment: u32) -> Result<Vec<Vec<u8>>, ReplicaError> {
-        Replica::new().export(&self.index, segment)
+        Replica::new().export(self.index(), segment)
     }
 
     /// The heads of the newest segment as an Automerge document: equal on members whose newest segments hold the same
@@ -521,7 +537,7 @@ impl<S: Store> Ledger<S> {
     /// [`ReplicaError`] if the library makes none.
     pub fn replica_heads(&self) -> Result<Vec<[u8; 32]>, ReplicaError> {
         let mut replica = Replica::new();
-        replica.update(&self.index, &[])?;
+        replica.update(self.index(), &[])?;
         Ok(replica.heads())
     }
 
@@ -533,22 +549,21 @@ impl<S: Store> Ledger<S> {
 
     fn empty(store: S, network: NetworkId, box_secret: BoxSecret) -> Self {
         Self {
+            graph: Graph::stored_in(store.reader()),
             store,
             network,
-            graph: Graph::new(),
             gate: Gate::new(),
             parking: Parking::new(),
             damaged: BTreeSet::new(),
             keys: KeyRing::new(),
             offer_keys: KeyRing::new(),
             box_secret,
-            opened: Vec::new(),
-            sealed: BTreeMap::new(),
+            sealed: BTreeSet::new(),
+            sifted: 0,
             tried: 0,
             carriers: Vec::new(),
             noted: 0,
             increment: Increment::new(),
-            index: Index::new(),
             rates: BTreeMap::new(),
         }
     }
@@ -556,7 +571,7 @@ impl<S: Store> Ledger<S> {
     /// Takes what keys the events hold for this device.
     fn learn(&mut self) -> Vec<EpochKey> {
         for idx in self.graph.indices().skip(self.noted) {
-            if carries_keys(self.graph.event(idx).act()) {
+            if self.graph.kind(idx).carries_keys() {
                 self.carriers.push(idx);
             }
         }
@@ -565,65 +580,58 @@ impl<S: Store> Ledger<S> {
         self.keys.learn(events, Some(&self.box_secret))
     }
 
-    /// Opens what can be opened and folds what that or new events can change.
+    /// Folds what new events, or keys, can change.
     fn refold(&mut self) {
         let mut readable = Vec::new();
         if self.tried != self.keys.len() {
-            let keys = &self.keys;
-            let mut opener = seal::Opener::new(keys);
-            for (_, events) in self
-                .sealed
-                .extract_if(.., |epoch, _| keys.get(epoch).is_some())
-            {
-                for idx in &events {
-                    self.opened[idx.0 as usize] = opener.open(self.graph.event(*idx));
-                }
-                readable.extend(events);
+            for key in self.keys.iter() {
+                let epoch = of_epoch(&key.id());
+                let waiting = (epoch, Idx(0))..=(epoch, Idx(u32::MAX));
+                let opens = self.sealed.extract_if(waiting, |_| true);
+                readable.extend(opens.map(|(_, idx)| idx));
             }
             self.tried = self.keys.len();
         }
-        let mut opener = seal::Opener::new(&self.keys);
-        for idx in self.graph.indices().skip(self.opened.len()) {
-            let event = self.graph.event(idx);
-            let opened = opener.open(event);
-            if opened == Opened::Pending {
-                self.sealed
-                    .entry(event.header().epoch)
-                    .or_default()
-                    .insert(idx);
+        for idx in self.graph.indices().skip(self.sifted) {
+            if self.graph.is_sealed(idx) {
+                let epoch = self.graph.event(idx).header().epoch;
+                if self.keys.get(&epoch).is_none() {
+                    self.sealed.insert((of_epoch(&epoch), idx));
+                }
             }
-            self.opened.push(opened);
         }
-        self.increment.update(&self.graph, &self.opened, &readable);
+        self.sifted = self.graph.len();
+        self.increment.update(&self.graph, &self.keys, &readable);
         self.open_offers();
-    }
-
-    /// Shows what was inserted after the first `len` events, and is durable, to sync.
-    fn publish(&mut self, len: usize) {
-        let indices = self.graph.indices().skip(len);
-        self.index
-            .extend(indices.map(|idx| self.graph.event(idx).clone()));
     }
 
     /// Takes away what was inserted after the first `len` events.
     fn truncate(&mut self, len: usize) {
-        self.increment.retract(&self.graph, &self.opened, len);
+        self.increment.retract(&self.graph, &self.keys, len);
         self.open_offers();
-        for idx in self.graph.indices().skip(len).rev() {
-            let epoch = self.graph.event(idx).header().epoch;
-            if let Some(events) = self.sealed.get_mut(&epoch) {
-                events.remove(&idx);
-                if events.is_empty() {
-                    self.sealed.remove(&epoch);
-                }
-            }
-            self.carriers.pop_if(|last| *last == idx);
-        }
+        let goes = |idx: &Idx| idx.0 as usize >= len;
+        self.sealed.retain(|(_, idx)| !goes(idx));
+        while self.carriers.pop_if(|last| goes(last)).is_some() {}
         self.noted = self.noted.min(len);
-        self.opened.truncate(len);
+        self.sifted = self.sifted.min(len);
         self.graph.truncate(len);
         self.gate.truncate(len);
     }
+}
+
+/// A stored event, whatever it is stored under.
+fn decoded(row: &Row) -> Result<Event, BadEvent> {
+    // The id is a hash of the bytes, which decoding finds. Bytes under another key are good if their signature is.
+    match Event::decode_unverified(&row.bytes) {
+        Ok(event) if event.id() == row.id => Ok(event),
+        _ => Event::decode(&row.bytes),
+    }
+}
+
+/// What stands for an epoch where there may be very many: whoever makes two alike has broken the hash.
+fn of_epoch(epoch: &EpochId) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *blake3::hash(&epoch.0).as_bytes();
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
 /// Whether an act may bring keys of epochs.

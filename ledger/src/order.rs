@@ -53,7 +53,8 @@ impl Seals {
 }
 
 fn covered(graph: &Graph, event: Idx) -> Option<Arc<Past>> {
-    let Act::Checkpoint(act) = graph.event(event).act() else {
+    let body = graph.event(event);
+    let Act::Checkpoint(act) = body.act() else {
         return None;
     };
     past_of_cut(graph, event, &act.heads)
@@ -77,11 +78,10 @@ pub(crate) fn order(graph: &Graph, seals: &Seals) -> Vec<Idx> {
     let mut keys: Vec<(u32, u32, [u8; 32], Idx)> = graph
         .indices()
         .map(|idx| {
-            let event = graph.event(idx);
             (
                 fixed[idx.0 as usize],
-                event.header().lamport,
-                event.id().0,
+                graph.lamport(idx),
+                graph.id(idx).0,
                 idx,
             )
         })

@@ -3,6 +3,7 @@
 //! *As of an event* is exact: the event and its past, which whoever has the event has too. *As of a time* is testimony:
 //! the events whose own clock said so or earlier, and that follow no event whose clock said later.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use crate::epoch::KeyRing;
@@ -14,27 +15,27 @@ use crate::graph::{Graph, Idx};
 use crate::ids::{EventId, NetworkId};
 use crate::keys::EpochKey;
 use crate::narrow;
-use crate::seal;
-use crate::store::{Store, StoreError};
+use crate::seal::Openings;
+use crate::store::{PAGE, Store, StoreError};
 
 /// Events, what their sealed parts hold, and what they amount to: all that reading a network takes.
 #[derive(Clone, Copy)]
 pub struct Reading<'a> {
     /// The events.
     pub graph: &'a Graph,
-    /// What each of them seals, by [`Idx`].
-    pub opened: &'a [Opened],
+    /// What each of them seals.
+    pub opened: Openings<'a>,
     /// The fold of them.
     pub fold: &'a Fold,
     /// The keys of narrow offers that are here, which a fold does not know.
     pub offer_keys: &'a KeyRing,
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
     /// What an event's sealed part holds.
     #[must_use]
-    pub fn opened(&self, idx: Idx) -> &Opened {
-        self.opened.get(idx.0 as usize).unwrap_or(&Opened::Pending)
+    pub fn opened(&self, idx: Idx) -> Cow<'a, Opened> {
+        self.opened.of(self.graph, idx)
     }
 
     /// The network as it was at an event: that event and its past.
@@ -53,18 +54,28 @@ impl Reading<'_> {
     /// The network as it was at a time, milliseconds since 1970, by what the authors' clocks said.
     #[must_use]
     pub fn at_time(&self, time: u64) -> Book {
-        self.part(|idx| self.graph.event(idx).header().time <= time)
+        self.part(|idx| self.graph.time(idx) <= time)
     }
 
     /// The events for which `keep` holds and that follow none for which it does not.
     fn part(&self, keep: impl Fn(Idx) -> bool) -> Book {
-        let (mut graph, mut opened) = (Graph::new(), Vec::new());
+        let (mut graph, mut given) = (self.graph.part(), Vec::new());
         for idx in self.graph.indices().filter(|idx| keep(*idx)) {
             // Parents have smaller places; one that was left out leaves this out too.
-            if graph.insert(self.graph.event(idx).clone()).is_ok() {
-                opened.push(self.opened(idx).clone());
+            if graph.insert(self.graph.event(idx)).is_ok()
+                && let Openings::Given(_) = self.opened
+            {
+                given.push(self.opened(idx).into_owned());
+            }
+            if graph.len().is_multiple_of(PAGE) {
+                graph.stored();
             }
         }
+        graph.stored();
+        let opened = match self.opened {
+            Openings::Given(_) => Kept::Given(given),
+            Openings::Sealed(keys) => Kept::Sealed(keys.clone()),
+        };
         Book::folded(graph, opened, self.offer_keys.clone())
     }
 }
@@ -72,9 +83,24 @@ impl Reading<'_> {
 /// A network apart from any store: its events, opened as far as can be, and folded.
 pub struct Book {
     graph: Graph,
-    opened: Vec<Opened>,
+    opened: Kept,
     fold: Fold,
     offer_keys: KeyRing,
+}
+
+/// See [`Openings`].
+enum Kept {
+    Given(Vec<Opened>),
+    Sealed(KeyRing),
+}
+
+impl Kept {
+    fn openings(&self) -> Openings<'_> {
+        match self {
+            Self::Given(opened) => Openings::Given(opened),
+            Self::Sealed(keys) => Openings::Sealed(keys),
+        }
+    }
 }
 
 impl Book {
@@ -121,14 +147,15 @@ impl Book {
             ring
         };
         let mut ring = ring_of(epochs);
-        ring.learn(graph.indices().map(|idx| graph.event(idx)), None);
-        let open = |idx| seal::open(graph.event(idx), &ring);
-        let opened = graph.indices().map(open).collect();
-        Self::folded(graph, opened, ring_of(offers))
+        let carriers = graph
+            .indices()
+            .filter(|idx| graph.kind(*idx).carries_keys());
+        ring.learn(carriers.map(|idx| graph.event(idx)), None);
+        Self::folded(graph, Kept::Sealed(ring), ring_of(offers))
     }
 
-    fn folded(graph: Graph, opened: Vec<Opened>, offer_keys: KeyRing) -> Self {
-        let mut fold = fold(&graph, &opened);
+    fn folded(graph: Graph, opened: Kept, offer_keys: KeyRing) -> Self {
+        let mut fold = fold(&graph, opened.openings());
         narrow::open_standing(&mut fold.state, &offer_keys);
         Self {
             graph,
@@ -143,7 +170,7 @@ impl Book {
     pub fn reading(&self) -> Reading<'_> {
         Reading {
             graph: &self.graph,
-            opened: &self.opened,
+            opened: self.opened.openings(),
             fold: &self.fold,
             offer_keys: &self.offer_keys,
         }

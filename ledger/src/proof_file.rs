@@ -267,7 +267,7 @@ fn by_everything(
     }
     let heads: Vec<Idx> = graph.heads().collect();
     let head = match heads[..] {
-        [head] if graph.event(head).id() == file.head => head,
+        [head] if graph.id(head) == file.head => head,
         _ => return Err(BadProof::Gap("not all of it lies in the past of its head")),
     };
     let fold = crate::fold::fold(&graph, &[]);
@@ -317,11 +317,13 @@ fn signed(graph: &Graph, fold: &Fold, idx: Idx) -> Result<Signed, BadProof> {
 
 /// Whose device the author of an event was when it signed, by what counts.
 fn named_before(graph: &Graph, fold: &Fold, idx: Idx) -> Option<UserId> {
-    let author = graph.event(idx).author();
-    let own = named(graph.event(idx).act())
-        .filter(|(_, device)| *device == author && brings_itself(graph.event(idx).act()));
+    let author = graph.author(idx);
+    let event = graph.event(idx);
+    let own =
+        named(event.act()).filter(|(_, device)| *device == author && brings_itself(event.act()));
     own.or_else(|| {
-        let before = graph.indices().filter(|act| graph.precedes(*act, idx));
+        let before = graph.indices().filter(|act| graph.kind(*act).certifies());
+        let before = before.filter(|act| graph.precedes(*act, idx));
         before
             .filter(|act| {
                 fold.verdicts

@@ -87,7 +87,7 @@ impl Replica {
             self.live = None;
             return Ok(());
         };
-        let count = index.segment(newest).count();
+        let count = index.segment_len(newest);
         if count > MAX_DOCUMENT {
             self.live = None;
             return Err(ReplicaError::TooLarge {
@@ -110,7 +110,8 @@ impl Replica {
             }
         }
         self.live = None;
-        self.live = Some(Live::build(newest, index.segment(newest))?);
+        let events: Vec<Event> = index.segment(newest).collect();
+        self.live = Some(Live::build(newest, events.iter())?);
         Ok(())
     }
 
@@ -133,10 +134,10 @@ impl Replica {
     /// # Errors
     /// [`ReplicaError`] if the library fails.
     pub fn export(&self, index: &Index, segment: u32) -> Result<Vec<Vec<u8>>, ReplicaError> {
-        let events: Vec<&Event> = index.segment(segment).collect();
+        let events: Vec<Event> = index.segment(segment).collect();
         // Always built anew, in one order: saved documents of equal segments are then equal to the byte.
-        let save = |part: &[&Event]| {
-            let live = Live::build(segment, part.iter().copied())?;
+        let save = |part: &[Event]| {
+            let live = Live::build(segment, part.iter())?;
             guarded(segment, || Ok(live.document.save()))
         };
         events.chunks(MAX_DOCUMENT).map(save).collect()

@@ -3,11 +3,12 @@
 //! sealed = nonce (24) ‖ XChaCha20-Poly1305(length (2, big-endian) ‖ attributes ‖ zeros up to a bucket) ‖ tag (16), with
 //! the event's header and act as associated data, and the nonce a keyed hash of header, act and plaintext (`padded.rs`).
 
-use chacha20poly1305::XChaCha20Poly1305;
+use std::borrow::Cow;
 
 use crate::epoch::KeyRing;
 use crate::event::attributes::Opened;
 use crate::event::{Act, Attributes, BadEvent, Event, Header, prefix};
+use crate::graph::{Graph, Idx};
 use crate::ids::EpochId;
 use crate::keys::{DeviceSecret, EpochKey};
 use crate::padded::Form;
@@ -83,46 +84,84 @@ pub fn sign(
 /// signed.
 #[must_use]
 pub fn open(event: &Event, keys: &KeyRing) -> Opened {
-    Opener::new(keys).open(event)
+    let sealed = event.sealed();
+    if sealed.is_empty() {
+        return Opened::Nothing;
+    }
+    let Some(cipher) = keys.ready(&event.header().epoch, |key| FORM.cipher(key)) else {
+        return Opened::Pending;
+    };
+    let Some(attributes) = FORM
+        .open_with(cipher, event.associated_data(), sealed)
+        .and_then(|plain| Attributes::decode(event.act(), &plain))
+    else {
+        return Opened::Broken;
+    };
+    if let (Act::Admit(admit), Attributes::Joining(joining)) = (event.act(), &attributes)
+        && joining.digest() != admit.digest
+    {
+        return Opened::Broken;
+    }
+    Opened::Open(attributes)
 }
 
-/// Opens events one after the other: a key is made ready once as long as they are sealed under it.
-pub(crate) struct Opener<'a> {
-    keys: &'a KeyRing,
-    ready: Option<(EpochId, XChaCha20Poly1305)>,
+/// Where a fold finds what events seal.
+#[derive(Debug, Clone, Copy)]
+pub enum Openings<'a> {
+    /// It is given, by [`Idx`]. What it does not cover counts as not open yet.
+    Given(&'a [Opened]),
+    /// The events themselves hold it, and these keys open them.
+    Sealed(&'a KeyRing),
 }
 
-impl<'a> Opener<'a> {
-    pub(crate) fn new(keys: &'a KeyRing) -> Self {
-        Self { keys, ready: None }
+impl<'a> Openings<'a> {
+    /// What an event's sealed part holds.
+    #[must_use]
+    pub fn of(self, graph: &Graph, idx: Idx) -> Cow<'a, Opened> {
+        if !graph.is_sealed(idx) {
+            return Cow::Owned(Opened::Nothing);
+        }
+        match self {
+            Self::Given(opened) => {
+                let opened = opened.get(idx.0 as usize);
+                opened.map_or(Cow::Owned(Opened::Pending), Cow::Borrowed)
+            }
+            Self::Sealed(keys) => Cow::Owned(open(&graph.event(idx), keys)),
+        }
     }
 
-    /// See [`open`].
-    pub(crate) fn open(&mut self, event: &Event) -> Opened {
-        let sealed = event.sealed();
-        if sealed.is_empty() {
-            return Opened::Nothing;
-        }
-        let epoch = event.header().epoch;
-        if self.ready.as_ref().is_none_or(|ready| ready.0 != epoch) {
-            let key = self.keys.get(&epoch);
-            self.ready = key.map(|key| (epoch, FORM.cipher(key)));
-        }
-        let Some((_, cipher)) = &self.ready else {
-            return Opened::Pending;
-        };
-        let Some(attributes) = FORM
-            .open_with(cipher, event.associated_data(), sealed)
-            .and_then(|plain| Attributes::decode(event.act(), &plain))
-        else {
-            return Opened::Broken;
-        };
-        if let (Act::Admit(admit), Attributes::Joining(joining)) = (event.act(), &attributes)
-            && joining.digest() != admit.digest
-        {
-            return Opened::Broken;
-        }
-        Opened::Open(attributes)
+    /// Whether an event's sealed part waits for a key.
+    #[must_use]
+    pub fn is_pending(self, graph: &Graph, idx: Idx) -> bool {
+        graph.is_sealed(idx)
+            && match self {
+                Self::Given(_) => *self.of(graph, idx) == Opened::Pending,
+                Self::Sealed(keys) => keys.get(&graph.event(idx).header().epoch).is_none(),
+            }
+    }
+}
+
+impl<'a> From<&'a [Opened]> for Openings<'a> {
+    fn from(opened: &'a [Opened]) -> Self {
+        Self::Given(opened)
+    }
+}
+
+impl<'a, const N: usize> From<&'a [Opened; N]> for Openings<'a> {
+    fn from(opened: &'a [Opened; N]) -> Self {
+        Self::Given(opened)
+    }
+}
+
+impl<'a> From<&'a Vec<Opened>> for Openings<'a> {
+    fn from(opened: &'a Vec<Opened>) -> Self {
+        Self::Given(opened)
+    }
+}
+
+impl<'a> From<&'a KeyRing> for Openings<'a> {
+    fn from(keys: &'a KeyRing) -> Self {
+        Self::Sealed(keys)
     }
 }
 

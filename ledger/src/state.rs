@@ -18,7 +18,7 @@ use crate::ids::{BoxKey, DeviceId, Digest, EpochId, EventId, InviteKey, NetworkI
 use crate::text::{Label, Note};
 
 pub(crate) use book::{Book, GENESIS};
-pub(crate) use build::{Build, View, opened};
+pub(crate) use build::{Build, View};
 
 /// A member's rank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

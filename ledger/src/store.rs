@@ -4,8 +4,11 @@ pub mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
+use std::sync::Arc;
+
 use crate::event::{Event, id_of};
 use crate::ids::{EventId, NetworkId};
+pub use crate::index::ReadBack;
 use crate::keys::EpochKey;
 
 /// What a store must do. It holds one network's events, and the keys of epochs and narrow offers that this device has.
@@ -21,6 +24,16 @@ pub trait Store {
     /// # Errors
     /// [`StoreError`] if the store cannot be read. A damaged row is no error: [`Row::intact`] tells.
     fn rows(&self) -> Result<Vec<Row>, StoreError>;
+
+    /// Some rows, in the order (lamport, id) as the store believes it: the first, or those behind others. Never more than
+    /// [`PAGE`], so that however many there are, not all need be in memory.
+    ///
+    /// # Errors
+    /// As of [`Self::rows`].
+    fn page(&self, behind: Option<&Place>) -> Result<Page, StoreError>;
+
+    /// Reads events back by their ids, for as long as somebody holds it; none if the store is nothing but memory itself.
+    fn reader(&self) -> Option<Arc<dyn ReadBack>>;
 
     /// Adds events, all of them or none. When this returns they survive a kill and a power cut. An event that is there
     /// already is written anew, which mends a damaged row.
@@ -59,6 +72,22 @@ pub trait Store {
     /// [`StoreError`] if it is not durable.
     fn add_offer_key(&mut self, key: &EpochKey) -> Result<(), StoreError>;
 }
+
+/// The most rows of a page.
+pub const PAGE: usize = 4096;
+
+/// Some rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// They.
+    pub rows: Vec<Row>,
+    /// Behind what the next page begins, if there is one.
+    pub next: Option<Place>,
+}
+
+/// Where a row stands: its lamport and key, as the store believes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place(pub(crate) i64, pub(crate) Vec<u8>);
 
 /// One stored event, as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,6 +142,14 @@ pub enum StoreError {
     Full {
         /// The file.
         place: String,
+    },
+    /// An event that was stored is not there any more, or damaged.
+    #[error(
+        "event {} is stored and cannot be read back: restart meshd, which has members send it again", .id.short()
+    )]
+    Lost {
+        /// The event.
+        id: EventId,
     },
     /// Anything else.
     #[error("{place}: {what}")]

@@ -16,12 +16,12 @@
 //! may cost.
 
 mod cells;
-mod index;
 mod message;
+mod table;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-pub use index::Index;
+pub use crate::index::Index;
 pub use message::{
     BadMessage, MAX_BITS, MAX_FETCH, MAX_FRAME, MAX_SHORTS, MAX_TABLE, Message, SEGMENT,
     SegmentDigest, ShortId,
@@ -197,7 +197,7 @@ impl Sync {
             unacknowledged: self.unacknowledged,
             ..Self::default()
         };
-        index.table(round)
+        table::table(index, round)
     }
 
     fn table(
@@ -329,6 +329,7 @@ impl Sync {
             while bytes < CHUNK
                 && let Some(id) = self.queue.pop_front()
             {
+                // One that cannot be read back is not sent; the ledger tells why.
                 if let Some(event) = index.get(&id) {
                     bytes += event.bytes().len();
                     chunk.push(event.bytes().to_vec());

@@ -228,7 +228,7 @@ fn a_member_who_floods_costs_bounded_memory_and_nobody_else_anything() {
 fn sessions(index: &Index) {
     let mut sync = Sync::new();
     let mut sent = 0;
-    let all: Vec<EventId> = index.events().map(Event::id).collect();
+    let all: Vec<EventId> = index.events().map(|event| event.id()).collect();
     for round in 1..300 {
         let table = Message::Table {
             round,

@@ -115,7 +115,7 @@ impl Replica {
         let mut readable = Vec::new();
         for idx in self.graph.indices() {
             if self.opened[idx.0 as usize] == Opened::Pending && self.dice.percent(share) {
-                self.opened[idx.0 as usize] = open(self.graph.event(idx));
+                self.opened[idx.0 as usize] = open(&self.graph.event(idx));
                 readable.push(idx);
             }
         }

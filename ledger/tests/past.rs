@@ -22,7 +22,7 @@ fn reading<'a>(world: &'a World, fold: &'a Fold) -> Reading<'a> {
     Reading {
         offer_keys: &NONE,
         graph: &world.graph,
-        opened: &world.opened,
+        opened: (&world.opened).into(),
         fold,
     }
 }

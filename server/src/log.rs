@@ -238,7 +238,7 @@ impl Log {
     }
 
     /// The events at these positions.
-    pub fn events(&self, positions: Range<usize>) -> impl Iterator<Item = &Event> {
+    pub fn events(&self, positions: Range<usize>) -> impl Iterator<Item = Event> {
         let end = positions.end.min(self.graph.len());
         self.graph
             .indices()

@@ -225,11 +225,11 @@ impl Store {
     ///
     /// # Errors
     /// If they are not, and nothing changed.
-    pub fn append<'a>(
+    pub fn append(
         &self,
         network: &NetworkId,
         from: u64,
-        events: impl Iterator<Item = &'a Event>,
+        events: impl Iterator<Item = Event>,
         turnover: &Turnover,
     ) -> Result<(), StoreError> {
         self.write(|transaction| {

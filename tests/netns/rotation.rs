@@ -199,7 +199,7 @@ fn a_device_that_a_rotation_did_not_know_asks_a_member_for_the_key() {
     // From a member and not from an event: none holds a box for her.
     assert_eq!(all_rotations(&carol).len(), 1);
     let mut ring = KeyRing::new();
-    ring.learn(events(&carol).iter(), Some(&box_secret(&carol)));
+    ring.learn(events(&carol).into_iter(), Some(&box_secret(&carol)));
     assert!(ring.get(&epoch).is_none());
     let _ = carol.mesh(&["share", "22/tcp", "--to", "all"]).ok();
     let last = events(&carol).pop().unwrap();
@@ -263,7 +263,7 @@ fn all_keys(host: &Host, events: &[Event]) -> KeyRing {
     for key in store.epoch_keys().unwrap() {
         ring.insert(key);
     }
-    ring.learn(events.iter(), Some(&box_secret(host)));
+    ring.learn(events.iter().cloned(), Some(&box_secret(host)));
     ring
 }
 

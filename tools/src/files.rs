@@ -33,10 +33,7 @@ impl Copy {
     fn of(reading: Reading<'_>) -> Self {
         let (graph, fold) = (reading.graph, reading.fold);
         let id = fold.authority.network;
-        let mut events: Vec<Event> = graph
-            .indices()
-            .map(|idx| graph.event(idx).clone())
-            .collect();
+        let mut events: Vec<Event> = graph.indices().map(|idx| graph.event(idx)).collect();
         events.sort_by_key(|event| (event.header().lamport, event.id()));
         let name = fold.state.name.as_ref();
         Self {

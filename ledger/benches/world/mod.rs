@@ -86,7 +86,7 @@ impl World {
             ledger.author(&devices[0], act, attributes, NOW).unwrap();
         }
         let network = ledger.network();
-        let mut events: Vec<Event> = ledger.index().events().cloned().collect();
+        let mut events: Vec<Event> = ledger.index().events().collect();
         let last = events.last().unwrap().clone();
         let heard = (last.header().lamport, last.id());
         let mut tips = vec![Tip { own: None, heard }; devices.len()];

@@ -27,17 +27,15 @@ static EVENTS: LazyLock<Vec<Event>> = LazyLock::new(|| {
 static KNOWN: LazyLock<BTreeSet<EventId>> =
     LazyLock::new(|| EVENTS.iter().map(Event::id).collect());
 /// What each side knows at first, by the rest that its events leave: all but every third, and all but every fifth.
-static HERE: LazyLock<Vec<Index>> = LazyLock::new(|| parts(3, 0));
-static THERE: LazyLock<Vec<Index>> = LazyLock::new(|| parts(5, 1));
+static HERE: LazyLock<Vec<Vec<Event>>> = LazyLock::new(|| parts(3, 0));
+static THERE: LazyLock<Vec<Vec<Event>>> = LazyLock::new(|| parts(5, 1));
 
-/// The indices of those who lack every n-th event, from each place on, but have the first ones.
-fn parts(n: usize, first: usize) -> Vec<Index> {
+/// What those have who lack every n-th event, from each place on, but have the first ones.
+fn parts(n: usize, first: usize) -> Vec<Vec<Event>> {
     let part = |lacks: usize| {
-        let mut index = Index::new();
         let events = EVENTS.iter().enumerate();
         let has = events.filter(|(at, _)| at % n != lacks || *at < first);
-        index.extend(has.map(|(_, event)| event.clone()));
-        index
+        has.map(|(_, event)| event.clone()).collect()
     };
     (0..n).map(part).collect()
 }
@@ -49,9 +47,11 @@ struct Side {
 }
 
 impl Side {
-    fn new(parts: &[Index], seed: u8) -> Self {
+    fn new(parts: &[Vec<Event>], seed: u8) -> Self {
+        let mut index = Index::new();
+        index.extend(parts[usize::from(seed) % parts.len()].iter().cloned());
         Self {
-            index: parts[usize::from(seed) % parts.len()].clone(),
+            index,
             sync: Sync::new(),
             inbox: VecDeque::new(),
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::proof::{Proof, mutual};
 use crate::event::Act;
+use crate::event::act::Kind;
 use crate::graph::{Graph, Idx};
 use crate::ids::{DeviceId, UserId};
 
@@ -95,13 +96,17 @@ impl Cast {
 
     /// Enters the next event of the graph.
     pub(crate) fn enter(&mut self, graph: &Graph, idx: Idx, touch: &mut Touch) {
-        let act = graph.event(idx).act();
         if graph.position(idx) == 0 {
-            let author = self.add_device(graph.event(idx).author());
+            let author = self.add_device(graph.author(idx));
             self.lanes.push(author);
         }
         let author = self.lanes[graph.lane(idx)];
         self.authors.push(author);
+        if matches!(graph.kind(idx), Kind::Private | Kind::Merge) {
+            return;
+        }
+        let event = graph.event(idx);
+        let act = event.act();
         if let Some((user, device)) = named(act) {
             let (proof, device) = (graph.proof(idx), self.add_device(device));
             if !matches!(proof, Proof::Fails(_)) {
@@ -161,7 +166,11 @@ impl Cast {
         if graph.position(idx) == 0 {
             self.lanes.pop();
         }
-        let act = graph.event(idx).act();
+        if matches!(graph.kind(idx), Kind::Private | Kind::Merge) {
+            return;
+        }
+        let event = graph.event(idx);
+        let act = event.act();
         // An event is the last in every list it stands in, but for those by rank.
         let last = |list: &mut Vec<Idx>| list.pop_if(|last| *last == idx).is_some();
         for list in [&mut self.grants, &mut self.removals, &mut self.successions] {
@@ -202,7 +211,7 @@ impl Cast {
 
     fn add_power(&mut self, graph: &Graph, author: D, idx: Idx) {
         self.power[author.0 as usize].push(idx);
-        let rank = |idx: Idx| (graph.event(idx).header().lamport, graph.event(idx).id());
+        let rank = |idx: Idx| graph.rank(idx);
         for user in &self.users_of[author.0 as usize] {
             let acts = &mut self.power_of[user.0 as usize];
             let at = match acts.last() {
@@ -254,7 +263,7 @@ impl Cast {
             pair.certificates.push(idx);
         }
         self.arrivals[device.0 as usize].push(idx);
-        if !matches!(graph.event(idx).act(), Act::DeviceAdd(_)) {
+        if graph.kind(idx) != Kind::DeviceAdd {
             self.admissions[user.0 as usize].push(idx);
         }
     }
@@ -390,8 +399,5 @@ fn named(act: &Act) -> Option<(UserId, DeviceId)> {
 
 /// Sorts by (lamport, id), which extends the causal order.
 pub(crate) fn sort_by_rank(graph: &Graph, events: &mut [Idx]) {
-    events.sort_unstable_by_key(|idx| {
-        let event = graph.event(*idx);
-        (event.header().lamport, event.id())
-    });
+    events.sort_unstable_by_key(|idx| graph.rank(*idx));
 }

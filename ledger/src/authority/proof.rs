@@ -99,7 +99,8 @@ fn redeemed(
     else {
         return Proof::Certified("the redemption");
     };
-    let Act::Invite(invite) = graph.event(invite).act() else {
+    let event = graph.event(invite);
+    let Act::Invite(invite) = event.act() else {
         return Proof::Certified("the redemption");
     };
     let message = redemption_message(
@@ -137,6 +138,7 @@ fn consenting<'a>(
     graph
         .indices()
         .take(before.0 as usize)
+        .filter(|idx| graph.kind(*idx).certifies())
         .filter_map(move |idx| Some((idx, mutual(graph.event(idx).act())?)))
         .filter(move |(idx, (_, named))| named == device && graph.precedes(*idx, before))
         .filter(move |(idx, _)| graph.proof(*idx) == Proof::Holds)

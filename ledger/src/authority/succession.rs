@@ -62,7 +62,8 @@ pub(crate) fn line(
     let Some(genesis) = graph.indices().next() else {
         return (line, reasons);
     };
-    let Act::Genesis(act) = graph.event(genesis).act() else {
+    let first = graph.event(genesis);
+    let Act::Genesis(act) = first.act() else {
         return (line, reasons);
     };
     line.push(OwnerTerm {
@@ -78,7 +79,7 @@ pub(crate) fn line(
             .filter(|idx| term.starts.iter().any(|start| graph.precedes(*start, *idx)))
             .filter(|idx| {
                 succession(graph, *idx).is_some_and(|act| {
-                    let message = succession_message(&graph.event(*idx).network(), act);
+                    let message = succession_message(&graph.event(*idx).network(), &act);
                     term.recovery
                         .verifies(Domain::Succession, &message, &act.by_recovery)
                 })
@@ -90,7 +91,7 @@ pub(crate) fn line(
         let Some(act) = won.first().and_then(|idx| succession(graph, *idx)) else {
             break;
         };
-        let by = graph.event(won[0]).id();
+        let by = graph.id(won[0]);
         for loser in signed.iter().filter(|idx| !won.contains(idx)) {
             reasons.insert(*loser, Reason::RivalSuccession { by });
         }
@@ -108,9 +109,9 @@ pub(crate) fn line(
     (line, reasons)
 }
 
-fn succession(graph: &Graph, idx: Idx) -> Option<&OwnerSet> {
+fn succession(graph: &Graph, idx: Idx) -> Option<OwnerSet> {
     match graph.event(idx).act() {
-        Act::OwnerSet(act) => Some(act),
+        Act::OwnerSet(act) => Some(act.clone()),
         _ => None,
     }
 }
@@ -120,8 +121,8 @@ fn well_formed(graph: &Graph, idx: Idx) -> Result<Past, Reason> {
         Proof::Fails(what) | Proof::Certified(what) => return Err(Reason::Unproven(what)),
         _ => {}
     }
-    let cut = succession(graph, idx).map(|act| act.cut.as_slice());
-    past_of_cut(graph, idx, cut.unwrap_or_default()).ok_or(Reason::CutOutside)
+    let cut = succession(graph, idx).map(|act| act.cut);
+    past_of_cut(graph, idx, &cut.unwrap_or_default()).ok_or(Reason::CutOutside)
 }
 
 /// The past of some heads, if all lie in the past of an event.
@@ -181,7 +182,7 @@ fn choose(
     let support: Vec<usize> = ballot.support.iter().map(BTreeSet::len).collect();
     ballots.push(ballot);
     let best = (0..groups.len()).min_by_key(|n| {
-        let id = graph.event(groups[*n][0]).id();
+        let id = graph.id(groups[*n][0]);
         (std::cmp::Reverse(support[*n]), id)
     })?;
     Some(groups.swap_remove(best))

@@ -14,7 +14,7 @@ use super::cast::{Cast, D, U, sort_by_rank};
 use super::proof::Proof;
 use super::removals::{Removal, Removals, Scope};
 use super::succession::{self, Ballot, OwnerTerm};
-use crate::event::Act;
+use crate::event::act::Kind;
 use crate::graph::{Graph, Idx};
 use crate::ids::{RecoveryKey, UserId};
 use crate::verdict::Reason;
@@ -301,7 +301,7 @@ impl<'a> Terms<'a> {
             {
                 return Err(Reason::TargetRemoved {
                     who: user.into(),
-                    by: graph.event(removal.event()).id(),
+                    by: graph.id(removal.event()),
                 });
             }
         }
@@ -338,7 +338,7 @@ impl<'a> Terms<'a> {
             if !removal.binds(term.rank) || removal.covers(graph, event) {
                 continue;
             }
-            let by = graph.event(removal.event()).id();
+            let by = graph.id(removal.event());
             match scope {
                 Scope::User(_) if !term.knows(graph, removal) => {
                     return Err(Reason::UserRemoved {
@@ -363,7 +363,7 @@ impl<'a> Terms<'a> {
                 if !removal.covers(graph, event) {
                     return Err(Reason::TermEnded {
                         who: who.into(),
-                        by: graph.event(removal.event()).id(),
+                        by: graph.id(removal.event()),
                     });
                 }
             }
@@ -401,7 +401,7 @@ impl<'a> Terms<'a> {
 }
 
 fn graph_removal(graph: &Graph, event: Idx) -> bool {
-    matches!(graph.event(event).act(), Act::Remove(_))
+    graph.kind(event) == Kind::Remove
 }
 
 fn unproven(graph: &Graph, event: Idx) -> Reason {

@@ -22,7 +22,7 @@ use super::proof::Proof;
 use super::removals::{Removal, Scope};
 use super::terms::Terms;
 use crate::event::Act;
-use crate::event::act::EpochRotate;
+use crate::event::act::{EpochRotate, Kind};
 use crate::graph::{Graph, Idx};
 use crate::ids::{BoxKey, EventId};
 use crate::order::Seals;
@@ -89,17 +89,18 @@ pub(crate) type Unknown<'a> = RefCell<BTreeMap<(U, D, Idx), Vec<(Scope, &'a Remo
 
 impl<'a> Walk<'a> {
     fn id(&self, idx: Idx) -> EventId {
-        self.graph.event(idx).id()
+        self.graph.id(idx)
     }
 
     /// Takes an event's turn. What it changes among members and devices stands in the roll's effects.
     pub(crate) fn step(&mut self, idx: Idx) -> Result<Option<Standing>, Reason> {
         self.now.event = idx;
         self.roll.effects.clear();
-        if let Act::Private = self.graph.event(idx).act() {
-            return self.private(idx).map(Some);
+        match self.graph.kind(idx) {
+            Kind::Private => self.private(idx).map(Some),
+            Kind::Merge => self.speakers(idx).map(|_| None),
+            _ => self.act(idx).map(|()| None),
         }
-        self.act(idx).map(|()| None)
     }
 
     /// For whom the author of a private event speaks.

@@ -47,6 +47,62 @@ pub enum Act {
     Merge,
 }
 
+/// Which act, without what it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Kind {
+    Genesis,
+    Invite,
+    InviteClose,
+    Admit,
+    DeviceAdd,
+    Grant,
+    Remove,
+    OwnerSet,
+    Private,
+    EpochRotate,
+    EpochKeys,
+    Checkpoint,
+    Merge,
+}
+
+impl Kind {
+    /// A word for it, as the log shows it. What has attributes only is `private`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Genesis => "genesis",
+            Self::Invite => "invite",
+            Self::InviteClose => "invite.close",
+            Self::Admit => "admit",
+            Self::DeviceAdd => "device.add",
+            Self::Grant => "grant",
+            Self::Remove => "remove",
+            Self::OwnerSet => "owner.set",
+            Self::Private => "private",
+            Self::EpochRotate => "epoch.rotate",
+            Self::EpochKeys => "epoch.keys",
+            Self::Checkpoint => "checkpoint",
+            Self::Merge => "merge",
+        }
+    }
+
+    /// Whether such an act may bring keys of epochs.
+    #[must_use]
+    pub fn carries_keys(self) -> bool {
+        matches!(self, Self::EpochRotate | Self::EpochKeys)
+    }
+
+    /// Whether such an act carries a certificate: it says that a device is a user's.
+    #[must_use]
+    pub fn certifies(self) -> bool {
+        matches!(
+            self,
+            Self::Genesis | Self::Admit | Self::DeviceAdd | Self::OwnerSet
+        )
+    }
+}
+
 /// See [`Act::Genesis`]. Sealed: [`super::attributes::Founding`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Genesis {
@@ -335,24 +391,30 @@ impl Act {
         "merge",
     ];
 
+    /// Which act it is.
+    #[must_use]
+    pub fn variant(&self) -> Kind {
+        match self {
+            Self::Genesis(_) => Kind::Genesis,
+            Self::Invite(_) => Kind::Invite,
+            Self::InviteClose(_) => Kind::InviteClose,
+            Self::Admit(_) => Kind::Admit,
+            Self::DeviceAdd(_) => Kind::DeviceAdd,
+            Self::Grant(_) => Kind::Grant,
+            Self::Remove(_) => Kind::Remove,
+            Self::OwnerSet(_) => Kind::OwnerSet,
+            Self::Private => Kind::Private,
+            Self::EpochRotate(_) => Kind::EpochRotate,
+            Self::EpochKeys(_) => Kind::EpochKeys,
+            Self::Checkpoint(_) => Kind::Checkpoint,
+            Self::Merge => Kind::Merge,
+        }
+    }
+
     /// A word for the kind, as the log shows it. What has attributes only is `private`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Genesis(_) => "genesis",
-            Self::Invite(_) => "invite",
-            Self::InviteClose(_) => "invite.close",
-            Self::Admit(_) => "admit",
-            Self::DeviceAdd(_) => "device.add",
-            Self::Grant(_) => "grant",
-            Self::Remove(_) => "remove",
-            Self::OwnerSet(_) => "owner.set",
-            Self::Private => "private",
-            Self::EpochRotate(_) => "epoch.rotate",
-            Self::EpochKeys(_) => "epoch.keys",
-            Self::Checkpoint(_) => "checkpoint",
-            Self::Merge => "merge",
-        }
+        self.variant().word()
     }
 
     /// Whether such an event has sealed attributes: always, never, or (`None`) as it likes.

@@ -14,7 +14,7 @@ const NOTHING: u32 = 0;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Root {
     node: u32,
-    height: u32,
+    height: u8,
 }
 
 impl Root {
@@ -24,7 +24,7 @@ impl Root {
     };
 }
 
-/// What one parent knows: a tree, and itself in its own lane.
+/// What one parent knows: a tree, and so many of a lane, which is no news if it is none.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Known {
     pub(super) root: Root,
@@ -63,11 +63,15 @@ impl Marks {
 
     /// The count of a lane.
     pub(super) fn count(&self, root: Root, lane: u32) -> u32 {
-        if lane.checked_shr(BITS * (root.height + 1)).unwrap_or(0) != 0 {
+        if lane
+            .checked_shr(BITS * (u32::from(root.height) + 1))
+            .unwrap_or(0)
+            != 0
+        {
             return 0;
         }
         let mut node = root.node;
-        for level in (0..=root.height).rev() {
+        for level in (0..=u32::from(root.height)).rev() {
             node = self.nodes[node as usize][slot(lane, level)];
         }
         node
@@ -76,14 +80,17 @@ impl Marks {
     /// A tree that counts what any of these counts, and of each so many of a lane. Whatever of it is there already is shared;
     /// nothing is made that the tree does not need.
     pub(super) fn past(&mut self, of: &[Known]) -> Root {
-        let tall = |known: &Known| known.root.height.max(height_for(known.lane));
-        let height = of.iter().map(tall).max().unwrap_or(0);
+        let raises = |known: &&Known| known.count > 0;
+        let tall = |known: &Known| height_for(known.lane);
+        let heights = of.iter().filter(raises).map(tall);
+        let heights = heights.chain(of.iter().map(|known| known.root.height));
+        let height = heights.max().unwrap_or(0);
         let mut trees: Vec<Root> = of.iter().map(|known| known.root).collect();
         trees.retain(|root| root.node != NOTHING);
         trees.sort_unstable();
         trees.dedup();
-        let mut raised: Vec<(u32, u32)> =
-            of.iter().map(|known| (known.lane, known.count)).collect();
+        let raised = of.iter().filter(raises);
+        let mut raised: Vec<(u32, u32)> = raised.map(|known| (known.lane, known.count)).collect();
         raised.sort_unstable();
         Root {
             node: self.merge(height, &trees, &raised),
@@ -92,7 +99,7 @@ impl Marks {
     }
 
     /// The node of a level that counts what those trees do, and no less than that of those lanes, which all lie below it.
-    fn merge(&mut self, level: u32, trees: &[Root], raised: &[(u32, u32)]) -> u32 {
+    fn merge(&mut self, level: u8, trees: &[Root], raised: &[(u32, u32)]) -> u32 {
         match trees {
             [] if raised.is_empty() => return NOTHING,
             [one] if raised.is_empty() && one.height == level => return one.node,
@@ -101,7 +108,7 @@ impl Marks {
         let mut merged = [NOTHING; FAN];
         let mut rest = raised;
         for (at, below) in merged.iter_mut().enumerate() {
-            let here = rest.partition_point(|(lane, _)| slot(*lane, level) == at);
+            let here = rest.partition_point(|(lane, _)| slot(*lane, u32::from(level)) == at);
             let (mine, others) = rest.split_at(here);
             rest = others;
             if level == 0 {
@@ -152,12 +159,12 @@ impl Marks {
         self.spread_node(root.node, root.height, 0, list);
     }
 
-    fn spread_node(&self, node: u32, level: u32, first: usize, list: &mut Vec<u32>) {
+    fn spread_node(&self, node: u32, level: u8, first: usize, list: &mut Vec<u32>) {
         if node == NOTHING {
             return;
         }
         for (at, below) in self.nodes[node as usize].iter().enumerate() {
-            let lane = first + (at << (BITS * level));
+            let lane = first + (at << (BITS * u32::from(level)));
             if level > 0 {
                 self.spread_node(*below, level - 1, lane, list);
             } else if *below > 0 {
@@ -176,8 +183,8 @@ impl Marks {
 }
 
 /// The height of a tree that holds a lane.
-fn height_for(lane: u32) -> u32 {
-    (u32::BITS - lane.leading_zeros()).div_ceil(BITS).max(1) - 1
+fn height_for(lane: u32) -> u8 {
+    ((u32::BITS - lane.leading_zeros()).div_ceil(BITS).max(1) - 1) as u8
 }
 
 fn slot(lane: u32, level: u32) -> usize {

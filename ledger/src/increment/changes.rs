@@ -112,7 +112,7 @@ impl<'a> Changes<'a> {
             |seals: &Seals| -> BTreeSet<Idx> { seals.list.iter().map(|seal| seal.event).collect() };
         let changed = &events(before) ^ &events(after);
         for seal in &changed {
-            let time = self.graph.event(*seal).header().time;
+            let time = self.graph.time(*seal);
             for invite in self.cast.redemptions.keys() {
                 if let Act::Invite(act) = self.graph.event(*invite).act()
                     && time > act.expires
@@ -252,8 +252,7 @@ fn behind(graph: &Graph, cast: &Cast, event: Idx, device: D) -> impl Iterator<It
 }
 
 pub(super) fn rank(graph: &Graph, idx: Idx) -> Rank {
-    let event = graph.event(idx);
-    (event.header().lamport, event.id())
+    graph.rank(idx)
 }
 
 /// What lies between what two lists begin with and what they end with alike.

@@ -2,8 +2,8 @@
 
 use super::changes::readers;
 use crate::authority::walk::{Entry, Walk};
-use crate::event::attributes::Opened;
 use crate::graph::Idx;
+use crate::seal::Openings;
 use crate::state::{Book, Build};
 use crate::timeline::{Mark, Stale};
 use crate::verdict::Reason;
@@ -13,7 +13,7 @@ pub(super) struct Replay<'a> {
     pub(super) walk: Walk<'a>,
     /// None for the fold of acts alone.
     pub(super) book: Option<&'a mut Book>,
-    pub(super) attributes: &'a [Opened],
+    pub(super) attributes: Openings<'a>,
     /// By [`Idx`].
     pub(super) journal: &'a mut Vec<Box<[Mark]>>,
 }

@@ -96,7 +96,7 @@ impl<S: Store> Ledger<S> {
     ) -> Result<Vec<Event>, AuthorError> {
         let events = self.draft(device, act, attributes, now)?;
         self.store.append(&events)?;
-        self.publish(self.graph.len() - events.len());
+        self.graph.stored();
         if carries_keys(act) {
             let learnt = self.learn();
             // A key that is not stored is learnt again from the same events, so a failure costs nothing here.
@@ -147,16 +147,13 @@ impl<S: Store> Ledger<S> {
         let seq = self.graph.next_seq(&author, &parents);
         let lamport = 1 + parents
             .iter()
-            .map(|idx| self.graph.event(*idx).header().lamport)
+            .map(|idx| self.graph.lamport(*idx))
             .max()
             .ok_or(AuthorError::Empty)?;
         if lamport >= MAX_LAMPORT || seq >= MAX_LAMPORT {
             return Err(AuthorError::Full);
         }
-        let mut parents: Vec<EventId> = parents
-            .iter()
-            .map(|idx| self.graph.event(*idx).id())
-            .collect();
+        let mut parents: Vec<EventId> = parents.iter().map(|idx| self.graph.id(*idx)).collect();
         parents.sort_unstable();
         let header = Header {
             network: self.network,
@@ -193,9 +190,7 @@ fn must_cover(act: &Act) -> bool {
 pub(super) fn parents(graph: &Graph, device: &DeviceId) -> (Vec<Idx>, bool) {
     let mut tips: BTreeMap<DeviceId, Vec<Idx>> = BTreeMap::new();
     for head in graph.heads() {
-        tips.entry(graph.event(head).author())
-            .or_default()
-            .push(head);
+        tips.entry(graph.author(head)).or_default().push(head);
     }
     tips.remove(device);
     let own = own_tip(graph, device);
@@ -203,10 +198,7 @@ pub(super) fn parents(graph: &Graph, device: &DeviceId) -> (Vec<Idx>, bool) {
         .into_iter()
         .filter_map(|(device, tips)| smaller_branch(graph, &device, &tips))
         .collect();
-    heads.sort_by_key(|idx| {
-        let event = graph.event(*idx);
-        std::cmp::Reverse((event.header().lamport, event.id()))
-    });
+    heads.sort_by_key(|idx| std::cmp::Reverse(graph.rank(*idx)));
     let room = MAX_PARENTS - usize::from(own.is_some());
     let all = heads.len() <= room;
     heads.truncate(room);
@@ -244,9 +236,9 @@ fn smaller_branch(graph: &Graph, device: &DeviceId, tips: &[Idx]) -> Option<Idx>
             .by_author(device)
             .filter(|idx| graph.within(*idx, &past))
         {
-            let event = graph.event(idx);
-            let least = chain.entry(event.header().seq).or_insert(event.id());
-            *least = event.id().min(*least);
+            let id = graph.id(idx);
+            let least = chain.entry(graph.seq(idx)).or_insert(id);
+            *least = id.min(*least);
         }
         chain
     };

@@ -1,11 +1,9 @@
 //! Checkpoints: sealing the order of what this ledger holds.
 
 use super::{AuthorError, Ledger};
-use crate::event::act::Checkpoint;
-use crate::event::attributes::Opened;
+use crate::event::act::{Checkpoint, Kind};
 use crate::event::{Act, Event};
-use crate::fold::fold;
-use crate::graph::{Graph, Idx, Past};
+use crate::graph::Idx;
 use crate::keys::DeviceSecret;
 use crate::store::Store;
 
@@ -22,11 +20,11 @@ impl<S: Store> Ledger<S> {
     /// What no accepted checkpoint covers. Looks at those events alone.
     #[must_use]
     pub fn unsealed(&self) -> Unsealed {
-        let time = |idx: Idx| self.graph.event(idx).header().time;
+        let time = |idx: Idx| self.graph.time(idx);
         let genesis = self.graph.indices().next();
         let waits = |idx: &Idx| {
-            let act = self.graph.event(*idx).act();
-            !matches!(act, Act::Checkpoint(_) | Act::Merge)
+            let kind = self.graph.kind(*idx);
+            !matches!(kind, Kind::Checkpoint | Kind::Merge)
         };
         Unsealed {
             events: self.increment.unsealed().filter(waits).count() as u64,
@@ -62,17 +60,15 @@ impl<S: Store> Ledger<S> {
             }
             self.author(device, Act::Merge, None, now)?;
         };
-        let past = self.graph.past_of(&heads);
-        let count = past.total();
+        let count = self.graph.past_of(&heads).total();
         let (authority, state) = if count == self.graph.len() as u64 {
             (self.authority_hash(), self.state_hash())
         } else {
-            self.hashes_of(&past)
+            let book = self.reading().at_events(&heads);
+            let fold = book.reading().fold;
+            (fold.authority.hash(), fold.state.hash())
         };
-        let mut heads: Vec<_> = heads
-            .iter()
-            .map(|idx| self.graph.event(*idx).id())
-            .collect();
+        let mut heads: Vec<_> = heads.iter().map(|idx| self.graph.id(*idx)).collect();
         heads.sort_unstable();
         let act = Act::Checkpoint(Checkpoint {
             heads,
@@ -81,20 +77,5 @@ impl<S: Store> Ledger<S> {
             count,
         });
         self.author(device, act, None, now)
-    }
-
-    /// The hashes of the folds of a part of the events.
-    fn hashes_of(&self, past: &Past) -> (crate::ids::Digest, crate::ids::Digest) {
-        let mut part = Graph::new();
-        let mut opened: Vec<Opened> = Vec::new();
-        let inside = |idx: &Idx| self.graph.within(*idx, past);
-        for idx in self.graph.indices().filter(inside) {
-            // Its parents are inside too, and before it.
-            if part.insert(self.graph.event(idx).clone()).is_ok() {
-                opened.push(self.opened(idx).clone());
-            }
-        }
-        let fold = fold(&part, &opened);
-        (fold.authority.hash(), fold.state.hash())
     }
 }

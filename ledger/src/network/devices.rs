@@ -57,7 +57,7 @@ impl<S: Store> Ledger<S> {
         }
         ledger.keep(&events).map_err(JoinError::from)?;
         let known = ledger.state().devices.get(&device);
-        if let Some(known) = known.and_then(|known| ledger.event(&known.event)).cloned() {
+        if let Some(known) = known.and_then(|known| ledger.event(&known.event)) {
             return Ok((ledger, known));
         }
         let act = Act::DeviceAdd(DeviceAdd {
@@ -108,12 +108,9 @@ impl<S: Store> Ledger<S> {
         let last = |idx: &&Idx| !kept.iter().any(|other| graph.precedes(**idx, *other));
         let mut heads: Vec<Idx> = kept.iter().filter(last).copied().collect();
         // Of a device that forked more often than a cut has room for, the least is left standing that can be.
-        heads.sort_by_key(|idx| {
-            let event = graph.event(*idx);
-            (event.header().lamport, event.id())
-        });
+        heads.sort_by_key(|idx| graph.rank(*idx));
         heads.truncate(MAX_CUT);
-        let mut heads: Vec<EventId> = heads.into_iter().map(|idx| graph.event(idx).id()).collect();
+        let mut heads: Vec<EventId> = heads.into_iter().map(|idx| graph.id(idx)).collect();
         if heads.is_empty() {
             let known = self.state().devices.get(device);
             heads.extend(known.map(|known| known.event));
@@ -171,7 +168,7 @@ impl<S: Store> Ledger<S> {
         let keys: Vec<EpochKey> = self.keys.iter().cloned().collect();
         self.store.add_epoch_keys(&keys)?;
         self.store.append(events)?;
-        self.publish(0);
+        self.graph.stored();
         Ok(())
     }
 }

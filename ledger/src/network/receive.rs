@@ -37,12 +37,17 @@ impl<S: Store> Ledger<S> {
         batch: &[Vec<u8>],
         now: u64,
     ) -> Result<Receipt, StoreError> {
+        self.whole()?;
         let mut receipt = Receipt::default();
-        let mut ready = Vec::new();
+        let (mut ready, mut mends) = (Vec::new(), Vec::new());
         for bytes in batch {
             let id = id_of(bytes);
             if self.graph.find(&id).is_some() {
                 receipt.known += 1;
+                // A row that was damaged since it was read: these are its bytes, by their hash.
+                if self.damaged.contains(&id) {
+                    mends.extend(Event::decode_unverified(bytes));
+                }
                 continue;
             }
             if let Some(why) = self.parking.refusal(&id) {
@@ -88,6 +93,12 @@ impl<S: Store> Ledger<S> {
                 Err(why) => self.refuse(id, why, &mut receipt),
             }
         }
+        if !mends.is_empty() {
+            self.store.append(&mends)?;
+            self.damaged
+                .retain(|id| !mends.iter().any(|event| event.id() == *id));
+            receipt.mended = mends.iter().map(Event::id).collect();
+        }
         receipt.missing = self.missing();
         if added.is_empty() {
             return Ok(receipt);
@@ -124,7 +135,8 @@ impl<S: Store> Ledger<S> {
             let _ = self.store.add_epoch_keys(&learnt);
         }
         self.refold();
-        self.publish(before);
+        self.graph.stored();
+        self.whole()?;
         Ok(receipt)
     }
 

@@ -206,7 +206,7 @@ fn sync(a: &mut Peer, b: &mut Peer) {
 }
 
 fn folded(ledger: &Ledger<MemoryStore>) {
-    let full = crate::fold::fold(&ledger.graph, &ledger.opened);
+    let full = crate::fold::fold(&ledger.graph, &ledger.keys);
     let mut state = ledger.state().clone();
     state.offers.retain(|_, standing| !standing.narrow);
     assert_eq!(state, full.state);

@@ -44,7 +44,7 @@ impl Consequences {
     pub fn between(graph: &Graph, before: &Fold, after: &Fold, now: u64) -> Self {
         let mut found = Self::default();
         for idx in &after.order {
-            let id = graph.event(*idx).id();
+            let id = graph.id(*idx);
             let counted = before.verdicts.get(idx.0 as usize).map(Verdict::counts);
             match (counted, verdict(after, *idx)) {
                 (Some(true), Some(Verdict::Void(reason))) => found.void.push((id, reason.clone())),

@@ -1,6 +1,7 @@
 //! `mesh log verify`: every stored event anew, as if it came from outside, and what all of them amount to.
 
 use super::Ledger;
+use crate::event::act::Kind;
 use crate::event::{Act, BadEvent, Event};
 use crate::fold::Fold;
 use crate::gate::{Gate, Passage, Refusal};
@@ -112,13 +113,10 @@ fn checkpoint(all: Reading<'_>) -> (Option<EventId>, Option<Fault>) {
         .graph
         .indices()
         .filter(counts)
-        .map(|idx| all.graph.event(idx))
-        .filter_map(|event| match event.act() {
-            Act::Checkpoint(act) => Some((event.header().lamport, event.id(), act)),
-            _ => None,
-        })
-        .max_by_key(|(lamport, id, _)| (*lamport, *id));
-    let Some((_, id, act)) = newest else {
+        .filter(|idx| all.graph.kind(*idx) == Kind::Checkpoint)
+        .max_by_key(|idx| all.graph.rank(*idx))
+        .map(|idx| all.graph.event(idx));
+    let Some(Act::Checkpoint(act)) = newest.as_ref().map(Event::act) else {
         return (None, None);
     };
     let heads: Vec<Idx> = act
@@ -137,7 +135,7 @@ fn checkpoint(all: Reading<'_>) -> (Option<EventId>, Option<Fault>) {
     } else {
         None
     };
-    (Some(id), misstated)
+    (newest.map(|event| event.id()), misstated)
 }
 
 impl<S: Store> Ledger<S> {
@@ -161,8 +159,8 @@ impl<S: Store> Ledger<S> {
             .filter(|(_, fault)| matches!(fault, Fault::Damaged | Fault::Bad(_)));
         let (mut held, mut lost) = (Vec::new(), Vec::new());
         for (id, _) in damaged {
-            match self.event(id) {
-                Some(event) => held.push(event.clone()),
+            match self.index().held(id) {
+                Some(event) => held.push(event),
                 None => lost.push(*id),
             }
         }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{BadProof, Claim, MAX_CHAIN, ProofFile, named, verify};
+use crate::event::Act;
 use crate::event::act::succession_message;
-use crate::event::{Act, Event};
 use crate::fold::Fold;
 use crate::graph::{Graph, Idx};
 use crate::ids::{DeviceId, EventId, UserId};
@@ -65,7 +65,7 @@ pub fn prove(
         None => at,
     };
     if head != at && !graph.precedes(at, head) {
-        return Err(CannotProve::NotKnown(graph.event(head).id()));
+        return Err(CannotProve::NotKnown(graph.id(head)));
     }
     let chosen: BTreeSet<Idx> = if whole {
         let all = graph.indices();
@@ -86,7 +86,7 @@ pub fn prove(
     let file = ProofFile {
         claim,
         fact,
-        head: graph.event(head).id(),
+        head: graph.id(head),
         events: chosen
             .iter()
             .map(|idx| graph.event(*idx).bytes().to_vec())
@@ -99,7 +99,7 @@ pub fn prove(
 
 fn newest_by_an_admin(graph: &Graph, fold: &Fold, fact: Idx) -> Option<Idx> {
     let by_an_admin = |idx: &Idx| {
-        let device = fold.authority.devices.get(&graph.event(*idx).author());
+        let device = fold.authority.devices.get(&graph.author(*idx));
         device.is_some_and(|device| fold.authority.is_admin(&device.user))
     };
     graph
@@ -111,10 +111,7 @@ fn newest_by_an_admin(graph: &Graph, fold: &Fold, fact: Idx) -> Option<Idx> {
                 .is_some_and(Verdict::counts)
         })
         .filter(by_an_admin)
-        .max_by_key(|idx| {
-            let event = graph.event(*idx);
-            (event.header().lamport, event.id())
-        })
+        .max_by_key(|idx| graph.rank(*idx))
 }
 
 struct Chain<'a> {
@@ -206,11 +203,11 @@ impl Chain<'_> {
         };
         self.graph
             .indices()
-            .filter(|idx| gives(self.graph.event(*idx)))
+            .filter(|idx| self.graph.kind(*idx).certifies())
             .filter(|idx| self.graph.precedes(*idx, before))
             .filter(counts)
             .filter(is)
-            .max_by_key(|idx| self.graph.event(*idx).header().lamport)
+            .max_by_key(|idx| self.graph.lamport(*idx))
     }
 
     fn naming(&self, before: Idx, device: &DeviceId) -> Option<Idx> {
@@ -245,7 +242,8 @@ impl Chain<'_> {
             if idx == to {
                 break;
             }
-            let parents = self.graph.event(idx).header().parents.iter();
+            let event = self.graph.event(idx);
+            let parents = event.header().parents.iter();
             for parent in parents.filter_map(|id| self.graph.find(id)) {
                 let leads = parent == to || self.graph.precedes(to, parent);
                 let there = self.chosen.contains(&parent);
@@ -264,10 +262,8 @@ impl Chain<'_> {
         let mut at = to;
         self.chosen.insert(at);
         while at != from {
-            at = *came.get(&at).ok_or_else(|| {
-                let event: &Event = self.graph.event(to);
-                CannotProve::NotKnown(event.id())
-            })?;
+            let known = || CannotProve::NotKnown(self.graph.id(to));
+            at = *came.get(&at).ok_or_else(known)?;
             self.chosen.insert(at);
         }
         if self.chosen.len() > MAX_CHAIN {
@@ -275,8 +271,4 @@ impl Chain<'_> {
         }
         Ok(())
     }
-}
-
-fn gives(event: &Event) -> bool {
-    named(event.act()).is_some()
 }

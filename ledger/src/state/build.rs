@@ -3,13 +3,17 @@
 mod registers;
 mod view;
 
+use std::borrow::Cow;
+
 use super::book::{Book, Home, Person, Shown};
 use crate::authority::cast::Cast;
 use crate::authority::walk::{Effect, Standing};
 use crate::event::Act;
+use crate::event::act::Kind;
 use crate::event::attributes::{Attributes, Joining, Opened};
 use crate::graph::{Graph, Idx};
 use crate::ids::{DeviceId, UserId};
+use crate::seal::Openings;
 use crate::timeline::Step;
 use crate::verdict::Reason;
 pub(crate) use view::View;
@@ -18,17 +22,9 @@ pub(crate) use view::View;
 pub(crate) struct Build<'a, 's> {
     pub(crate) graph: &'a Graph,
     pub(crate) cast: &'a Cast,
-    pub(crate) opened: &'a [Opened],
+    pub(crate) opened: Openings<'a>,
     pub(crate) book: &'a mut Book,
     pub(crate) now: &'a mut Step<'s>,
-}
-
-/// What an event's sealed part holds. What `opened` does not cover counts as not open yet.
-pub(crate) fn opened<'a>(graph: &Graph, opened: &'a [Opened], idx: Idx) -> &'a Opened {
-    if graph.event(idx).sealed().is_empty() {
-        return &Opened::Nothing;
-    }
-    opened.get(idx.0 as usize).unwrap_or(&Opened::Pending)
 }
 
 impl<'a> Build<'a, '_> {
@@ -56,17 +52,20 @@ impl<'a> Build<'a, '_> {
         Ok(())
     }
 
-    fn opened(&self, idx: Idx) -> &'a Opened {
-        opened(self.graph, self.opened, idx)
+    fn opened(&self, idx: Idx) -> Cow<'a, Opened> {
+        self.opened.of(self.graph, idx)
     }
 
     /// Takes what the attributes of a genesis or an invite say.
     fn found(&mut self, idx: Idx) {
-        match (self.graph.event(idx).act(), self.opened(idx)) {
-            (Act::Genesis(_), Opened::Open(Attributes::Founding(founding))) => {
+        if !matches!(self.graph.kind(idx), Kind::Genesis | Kind::Invite) {
+            return;
+        }
+        match (self.graph.kind(idx), &*self.opened(idx)) {
+            (Kind::Genesis, Opened::Open(Attributes::Founding(founding))) => {
                 self.book.found(founding.name.clone(), founding.subnet);
             }
-            (Act::Invite(_), Opened::Open(Attributes::Invitation(_))) => {
+            (Kind::Invite, Opened::Open(Attributes::Invitation(_))) => {
                 self.book.invitations.write(self.now, &idx, Some(()));
             }
             _ => {}
@@ -79,7 +78,7 @@ impl<'a> Build<'a, '_> {
                 let invitations = &mut self.book.invitations;
                 let tags = invite
                     .filter(|invite| invitations.read(self.now, invite).is_some())
-                    .and_then(|invite| match self.opened(invite) {
+                    .and_then(|invite| match &*self.opened(invite) {
                         Opened::Open(Attributes::Invitation(invitation)) => {
                             Some(invitation.tags.iter().cloned().collect())
                         }
@@ -121,18 +120,18 @@ impl<'a> Build<'a, '_> {
 
     /// What a new device shows: its attributes; or, if they are void or there are none, a name made of its key.
     fn arrives(&mut self, idx: Idx, device: DeviceId) -> Option<Shown> {
-        if *self.opened(idx) == Opened::Pending {
+        if self.opened.is_pending(self.graph, idx) {
             return None;
         }
         let joining = self.joining(idx);
-        let host = match joining {
+        let host = match &joining {
             Some(Joining { host, .. }) => self.book.claim_host(self.now, host),
             None => {
                 let host = format!("device-{}", device.short()).parse().ok()?;
                 self.book.claim_host(self.now, &host)
             }
         };
-        let address = joining.and_then(|joining| joining.address);
+        let address = joining.as_ref().and_then(|joining| joining.address);
         Some(Shown {
             host,
             v4: self.book.claim_address(self.now, address),
@@ -141,10 +140,10 @@ impl<'a> Build<'a, '_> {
     }
 
     /// What a device says of itself in the event that brought it, if that is open and what the joiner signed.
-    fn joining(&self, idx: Idx) -> Option<&'a Joining> {
-        match (self.graph.event(idx).act(), self.opened(idx)) {
+    fn joining(&self, idx: Idx) -> Option<Joining> {
+        match (self.graph.event(idx).act(), self.opened(idx).into_owned()) {
             (Act::Genesis(_), Opened::Open(Attributes::Founding(founding))) => {
-                Some(&founding.joining)
+                Some(founding.joining)
             }
             (Act::Admit(act), Opened::Open(Attributes::Joining(joining))) => {
                 Some(joining).filter(|joining| joining.digest() == act.digest)
@@ -156,11 +155,11 @@ impl<'a> Build<'a, '_> {
 
     /// Calls a user who came without a device of its own, as one whose device is another's too.
     fn call_somehow(&mut self, idx: Idx, user: UserId) {
-        if *self.opened(idx) == Opened::Pending {
+        if self.opened.is_pending(self.graph, idx) {
             return;
         }
         let wanted = match self.joining(idx) {
-            Some(joining) => Some(joining.host.clone()),
+            Some(joining) => Some(joining.host),
             None => format!("user-{}", user.short()).parse().ok(),
         };
         if let Some(wanted) = wanted {

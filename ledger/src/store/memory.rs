@@ -1,8 +1,10 @@
 //! A store in memory, for tests and for looking at a ledger without keeping it.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
 
-use super::{Row, Store, StoreError};
+use super::{PAGE, Page, Place, ReadBack, Row, Store, StoreError};
 use crate::event::{Act, Event};
 use crate::ids::{EventId, NetworkId};
 use crate::keys::EpochKey;
@@ -65,11 +67,29 @@ impl Store for MemoryStore {
     }
 
     fn rows(&self) -> Result<Vec<Row>, StoreError> {
-        let row = |((_, id), bytes): (&(u32, EventId), &Vec<u8>)| Row {
-            id: *id,
-            bytes: bytes.clone(),
-        };
         Ok(self.events.iter().map(row).collect())
+    }
+
+    fn page(&self, behind: Option<&Place>) -> Result<Page, StoreError> {
+        let from = match behind {
+            Some(Place(lamport, id)) => {
+                let id = EventId(id.as_slice().try_into().unwrap_or([0xff; 32]));
+                Bound::Excluded((u32::try_from(*lamport).unwrap_or(u32::MAX), id))
+            }
+            None => Bound::Unbounded,
+        };
+        let mut rest = self.events.range((from, Bound::Unbounded));
+        let rows: Vec<Row> = rest.by_ref().take(PAGE).map(row).collect();
+        let last = || {
+            let (lamport, id) = self.events.range((from, Bound::Unbounded)).nth(PAGE - 1)?.0;
+            Some(Place(i64::from(*lamport), id.0.to_vec()))
+        };
+        let next = rest.next().and_then(|_| last());
+        Ok(Page { rows, next })
+    }
+
+    fn reader(&self) -> Option<Arc<dyn ReadBack>> {
+        None
     }
 
     fn append(&mut self, events: &[Event]) -> Result<(), StoreError> {
@@ -114,5 +134,12 @@ impl Store for MemoryStore {
             self.offer_keys.push(key.clone());
         }
         Ok(())
+    }
+}
+
+fn row(((_, id), bytes): (&(u32, EventId), &Vec<u8>)) -> Row {
+    Row {
+        id: *id,
+        bytes: bytes.clone(),
     }
 }

@@ -4,12 +4,14 @@
 //! value)` with the schema's version and the network. Write-ahead log, `synchronous=FULL`: what a call acknowledged is on
 //! the disk. No secret but these keys is stored here.
 
+use std::ops::DerefMut;
 use std::path::Path;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
-use super::{Row, Store, StoreError};
+use super::{PAGE, Page, Place, ReadBack, Row, Store, StoreError};
 use crate::event::{Act, Event};
 use crate::ids::{EventId, NetworkId};
 use crate::keys::EpochKey;
@@ -30,8 +32,46 @@ const TABLES: &str = "
 /// A store in a file.
 #[derive(Debug)]
 pub struct SqliteStore {
-    connection: Connection,
+    connection: Shared,
     place: String,
+}
+
+/// The connection, which whoever reads events back uses too.
+#[derive(Debug, Clone)]
+#[expect(
+    clippy::disallowed_types,
+    reason = "a connection may go to another thread and not be used by two at once"
+)]
+struct Shared(Arc<std::sync::Mutex<Connection>>);
+
+impl Shared {
+    fn new(connection: Connection) -> Self {
+        Self(Arc::new(connection.into()))
+    }
+
+    /// Nothing that is done with it leaves it half changed: a transaction that is not committed is rolled back.
+    fn get(&self) -> impl DerefMut<Target = Connection> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads events back.
+struct Reader {
+    connection: Shared,
+    place: String,
+}
+
+impl ReadBack for Reader {
+    fn read_back(&self, id: &EventId) -> Result<Option<Vec<u8>>, StoreError> {
+        let connection = self.connection.get();
+        connection
+            .prepare_cached("SELECT bytes FROM event WHERE id = ?1")
+            .and_then(|mut statement| {
+                let row = statement.query_row(params![id.0.as_slice()], |row| row.get(0));
+                row.optional()
+            })
+            .map_err(|error| store_error(&self.place, &error))
+    }
 }
 
 impl SqliteStore {
@@ -71,6 +111,7 @@ impl SqliteStore {
             let what = "it holds no network".to_owned();
             return Err(StoreError::Damaged { place, what });
         }
+        let connection = Shared::new(connection);
         Ok(Self { connection, place })
     }
 
@@ -95,6 +136,7 @@ impl SqliteStore {
                 connection.execute_batch("COMMIT")
             })
             .map_err(error)?;
+        let connection = Shared::new(connection);
         Ok(Self { connection, place })
     }
 
@@ -104,7 +146,8 @@ impl SqliteStore {
 
     fn keys(&self, query: &str) -> Result<Vec<EpochKey>, StoreError> {
         let read = || {
-            let mut statement = self.connection.prepare(query)?;
+            let connection = self.connection.get();
+            let mut statement = connection.prepare(query)?;
             let keys = statement.query_map([], |row| row.get::<_, [u8; 32]>(0))?;
             keys.map(|key| key.map(EpochKey::from_bytes))
                 .collect::<rusqlite::Result<Vec<_>>>()
@@ -119,8 +162,8 @@ impl SqliteStore {
         let place = &self.place;
         let error = |error: rusqlite::Error| store_error(place, &error);
         // Dropped without a commit, a transaction rolls back.
-        let transaction = self
-            .connection
+        let mut connection = self.connection.get();
+        let transaction = connection
             .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
             .map_err(error)?;
         write(&transaction).map_err(error)?;
@@ -131,6 +174,7 @@ impl SqliteStore {
 impl Store for SqliteStore {
     fn network(&self) -> Result<Option<NetworkId>, StoreError> {
         self.connection
+            .get()
             .query_row("SELECT value FROM meta WHERE key = 'network'", [], |row| {
                 row.get::<_, [u8; 32]>(0)
             })
@@ -142,23 +186,41 @@ impl Store for SqliteStore {
     fn rows(&self) -> Result<Vec<Row>, StoreError> {
         let read = || {
             // As they lie, and sorted here: looking each up by the index costs twice as much.
-            let mut statement = self
-                .connection
-                .prepare("SELECT id, lamport, bytes FROM event")?;
-            let rows = statement.query_map([], |row| {
-                let id = row.get_ref(0)?.as_blob()?;
-                // A key of another length is damage too; filled up, it names no event whose bytes are here.
-                let mut key = [0; 32];
-                key.iter_mut().zip(id).for_each(|(to, from)| *to = *from);
-                let id = EventId(key);
-                let bytes = row.get(2)?;
-                Ok((row.get::<_, i64>(1)?, Row { id, bytes }))
-            })?;
+            let connection = self.connection.get();
+            let mut statement = connection.prepare("SELECT lamport, id, bytes FROM event")?;
+            let rows = statement.query_map([], row)?;
             rows.collect::<rusqlite::Result<Vec<_>>>()
         };
         let mut rows = read().map_err(|error| self.error(&error))?;
-        rows.sort_by_key(|(lamport, row)| (*lamport, row.id));
+        rows.sort_by_key(|(place, row)| (place.0, row.id));
         Ok(rows.into_iter().map(|(_, row)| row).collect())
+    }
+
+    fn page(&self, behind: Option<&Place>) -> Result<Page, StoreError> {
+        let read = || {
+            let connection = self.connection.get();
+            let mut statement = connection.prepare_cached(
+                "SELECT lamport, id, bytes FROM event WHERE (lamport, id) > (?1, ?2)
+                 ORDER BY lamport, id LIMIT ?3",
+            )?;
+            let first = Place(i64::MIN, Vec::new());
+            let Place(lamport, id) = behind.unwrap_or(&first);
+            let rows = statement.query_map(params![lamport, id, PAGE as u32], row)?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        let (mut places, rows): (Vec<_>, Vec<_>) = read()
+            .map_err(|error| self.error(&error))?
+            .into_iter()
+            .unzip();
+        let next = places.pop().filter(|_| rows.len() == PAGE);
+        Ok(Page { rows, next })
+    }
+
+    fn reader(&self) -> Option<Arc<dyn ReadBack>> {
+        Some(Arc::new(Reader {
+            connection: self.connection.clone(),
+            place: self.place.clone(),
+        }))
     }
 
     fn append(&mut self, events: &[Event]) -> Result<(), StoreError> {
@@ -203,6 +265,17 @@ impl Store for SqliteStore {
             Ok(())
         })
     }
+}
+
+/// A row, and where it stands.
+fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<(Place, Row)> {
+    let (lamport, id) = (row.get(0)?, row.get_ref(1)?.as_blob()?);
+    // A key of another length is damage too; filled up, it names no event whose bytes are here.
+    let mut key = [0; 32];
+    key.iter_mut().zip(id).for_each(|(to, from)| *to = *from);
+    let place = Place(lamport, id.to_vec());
+    let (id, bytes) = (EventId(key), row.get(2)?);
+    Ok((place, Row { id, bytes }))
 }
 
 /// Whether the tables are there, in a version that this release reads.
@@ -343,6 +416,7 @@ mod tests {
         store.append(&[event(1), event(2)]).unwrap();
         store
             .connection
+            .get()
             .execute("UPDATE event SET bytes = zeroblob(9) WHERE lamport = 1", [])
             .unwrap();
         let damaged = |store: &SqliteStore| -> Vec<_> {
@@ -376,6 +450,7 @@ mod tests {
         let store = SqliteStore::open(&path).unwrap();
         store
             .connection
+            .get()
             .execute(
                 "UPDATE meta SET value = ?1 WHERE key = 'schema'",
                 params![7u32.to_be_bytes().as_slice()],
@@ -449,7 +524,11 @@ mod tests {
         let folder = folder();
         let path = folder.path().join("net.db");
         let holder = SqliteStore::open(&path).unwrap();
-        holder.connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+        holder
+            .connection
+            .get()
+            .execute_batch("BEGIN IMMEDIATE")
+            .unwrap();
         let mut other = SqliteStore::open_waiting(&path, Duration::ZERO).unwrap();
         assert!(matches!(
             other.append(&[event(1)]).unwrap_err(),

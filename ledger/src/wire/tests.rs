@@ -97,7 +97,7 @@ impl Replica {
     }
 
     fn ids(&self) -> Vec<EventId> {
-        self.index.events().map(Event::id).collect()
+        self.index.events().map(|event| event.id()).collect()
     }
 }
 

@@ -21,11 +21,11 @@ fn one_by_one(world: &World, late: &[EventId], last: impl Fn(&dyn Fn(EventId) ->
         .map(|idx| world.graph.event(idx))
         .collect();
     let arrives = |replica: &mut Replica, n: usize| {
-        replica.insert(events[n]);
+        replica.insert(&events[n]);
         replica.opened[n] = if late.contains(&events[n].id()) {
             Opened::Pending
         } else {
-            open(events[n])
+            open(&events[n])
         };
         replica.update(&[]);
     };
@@ -34,7 +34,7 @@ fn one_by_one(world: &World, late: &[EventId], last: impl Fn(&dyn Fn(EventId) ->
     }
     for id in &late {
         let idx = replica.graph.find(id).unwrap();
-        replica.opened[idx.0 as usize] = open(world.graph.event(idx));
+        replica.opened[idx.0 as usize] = open(&world.graph.event(idx));
         replica.update(&[idx]);
     }
     let counts = |replica: &Replica, id: EventId| {
@@ -272,7 +272,7 @@ fn a_checkpoint_seals_the_branch_of_a_forked_device_that_it_covers_and_no_other(
     let left = rename(&mut world, &mut side, "left");
     let right = rename(&mut world, &mut away, "right");
     let further = rename(&mut world, &mut away, "further");
-    let header = |id| world.graph.event(world.idx(id)).header();
+    let header = |id| world.graph.event(world.idx(id)).header().clone();
     assert_eq!(header(left).seq, header(right).seq, "a fork");
     let called = |world: &World| world.state().members[&bob.id()].name.to_string();
     assert_eq!(called(&world), "left", "it has the greatest lamport");

@@ -33,7 +33,7 @@ fn main() {
     let fold = fold(&graph, &opened);
     let reading = Reading {
         graph: &graph,
-        opened: &opened,
+        opened: (&opened).into(),
         fold: &fold,
         offer_keys: &KeyRing::new(),
     };
@@ -110,8 +110,8 @@ fn history(count: usize) -> (Graph, Vec<Opened>) {
     };
     let (ledger, _) = Ledger::found(MemoryStore::new(), args).unwrap();
     let genesis = ledger.graph().indices().next().unwrap();
-    let mut last = ledger.graph().event(genesis).clone();
-    let mut opened = vec![ledger.opened(genesis).clone()];
+    let mut last = ledger.graph().event(genesis);
+    let mut opened = vec![ledger.opened(genesis)];
     let mut graph = Graph::new();
     graph.insert(last.clone()).unwrap();
     for n in 0..count as u32 {

@@ -168,11 +168,11 @@ fn check_length(length: usize) -> Result<u32, BadFrame> {
 
 /// Splits events into frames that are small enough, in order.
 #[must_use]
-pub fn event_frames<'a>(events: impl IntoIterator<Item = &'a [u8]>) -> Vec<Frame> {
+pub fn event_frames(events: impl IntoIterator<Item = Vec<u8>>) -> Vec<Frame> {
     let mut frames = Vec::new();
     let mut batch = Vec::new();
     for event in events {
-        batch.push(event.to_vec());
+        batch.push(event);
         if batch.len() == MAX_EVENTS {
             frames.push(Frame::Events(std::mem::take(&mut batch)));
         }
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_frame_of_events_at_the_limits_fits() {
-        let frames = event_frames(std::iter::repeat_n([7; 4096].as_slice(), MAX_EVENTS + 1));
+        let frames = event_frames(std::iter::repeat_n(vec![7; 4096], MAX_EVENTS + 1));
         assert_eq!(frames.len(), 2);
         assert!(frames.iter().all(|frame| frame.encode().is_ok()));
     }

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mesh_ledger::event::Act;
-use mesh_ledger::event::act::{KeyBox, Target};
+use mesh_ledger::event::act::{KeyBox, Kind, Target};
 use mesh_ledger::fold::Fold;
 use mesh_ledger::graph::{Graph, Idx};
 use mesh_ledger::ids::{BoxKey, DeviceId, EpochId, EventId};
@@ -76,11 +76,14 @@ impl Debts {
         if open.is_empty() || !self.admissions.iter().any(may_read) {
             return BTreeSet::new();
         }
-        open.iter().map(|idx| graph.event(*idx).id()).collect()
+        open.iter().map(|idx| graph.id(*idx)).collect()
     }
 
     fn read_on(&mut self, graph: &Graph) {
         for event in graph.indices().skip(self.read) {
+            if matches!(graph.kind(event), Kind::Private | Kind::Merge) {
+                continue;
+            }
             match graph.event(event).act() {
                 Act::OwnerSet(_) => self.endings.push(event),
                 Act::Remove(act) if matches!(act.target, Target::Term { .. }) => {
@@ -106,10 +109,10 @@ impl Debts {
 
     /// Whether the epoch that a rotation began was handed to a device in a box.
     fn has_box(&self, graph: &Graph, rotation: Idx, key: &BoxKey) -> bool {
-        let of = |idx: Idx| -> Option<(EpochId, &[KeyBox])> {
+        let of = |idx: Idx| -> Option<(EpochId, Vec<KeyBox>)> {
             match graph.event(idx).act() {
-                Act::EpochRotate(act) => Some((act.epoch, &act.boxes)),
-                Act::EpochKeys(act) => Some((act.epoch, &act.boxes)),
+                Act::EpochRotate(act) => Some((act.epoch, act.boxes.clone())),
+                Act::EpochKeys(act) => Some((act.epoch, act.boxes.clone())),
                 _ => None,
             }
         };

@@ -235,7 +235,7 @@ pub(crate) fn all(world: &World) -> Vec<Vec<u8>> {
     world
         .graph
         .indices()
-        .map(|idx| bytes(world.graph.event(idx)))
+        .map(|idx| bytes(&world.graph.event(idx)))
         .collect()
 }
 

@@ -76,7 +76,7 @@ impl History {
         Self {
             network,
             ticket,
-            events: ledger.index().events().cloned().collect(),
+            events: ledger.index().events().collect(),
             user: user.public().to_string(),
         }
     }

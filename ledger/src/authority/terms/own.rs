@@ -7,7 +7,7 @@ use crate::authority::cast::{D, U, sort_by_rank};
 use crate::authority::removals::{Removal, Scope};
 use crate::authority::succession::past_of_cut;
 use crate::event::Act;
-use crate::event::act::{Remove, Target};
+use crate::event::act::{Kind, Remove, Target};
 use crate::graph::{Idx, Past};
 use crate::ids::EventId;
 use crate::verdict::Reason;
@@ -47,7 +47,11 @@ impl Terms<'_> {
         }
         let cast = self.cast;
         for idx in cast.power_of(user).iter().copied() {
-            let Act::Remove(act) = self.graph.event(idx).act() else {
+            if self.graph.kind(idx) != Kind::Remove {
+                continue;
+            }
+            let event = self.graph.event(idx);
+            let Act::Remove(act) = event.act() else {
                 continue;
             };
             let device = self.cast.author(idx);
@@ -85,7 +89,8 @@ impl Terms<'_> {
     /// A removal that a user key signed. Whoever carries it, what counts is the signature; so it must bring its own cut,
     /// or carrying it again from another place would mean something else.
     pub(super) fn by_own_key(&self, user: U, idx: Idx) -> Result<(D, Vec<EventId>), Reason> {
-        let Act::Remove(act) = self.graph.event(idx).act() else {
+        let event = self.graph.event(idx);
+        let Act::Remove(act) = event.act() else {
             return Err(Reason::NeedsUserKey);
         };
         let (Target::Device(device), Some(heads)) = (act.target, &act.cut) else {
@@ -120,7 +125,7 @@ impl Terms<'_> {
                 return Err(Reason::DeviceRemoved {
                     who: self.cast.user_id(user).into(),
                     device: self.cast.device_id(device),
-                    by: graph.event(removal.event()).id(),
+                    by: graph.id(removal.event()),
                 });
             }
         }
@@ -140,7 +145,7 @@ impl Terms<'_> {
             None => Ok(()),
             Some(removal) => Err(Reason::UserRemoved {
                 who: self.cast.user_id(user).into(),
-                by: graph.event(removal.event()).id(),
+                by: graph.id(removal.event()),
             }),
         }
     }

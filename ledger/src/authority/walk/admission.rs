@@ -65,7 +65,8 @@ impl Walk<'_> {
             .roll
             .issued(invite)
             .ok_or(Reason::InviteVoid { invite: id })?;
-        let Act::Invite(terms) = self.graph.event(invite).act() else {
+        let event = self.graph.event(invite);
+        let Act::Invite(terms) = event.act() else {
             return Err(Reason::UnknownInvite { invite: id });
         };
         if matches!(terms.kind, InviteKind::Direct(named) if named != act.user) {
@@ -99,8 +100,7 @@ impl Walk<'_> {
             return Err(Reason::InviteExpired { invite: id });
         }
         if let Some(seal) = self.seals.list.iter().find(|seal| {
-            self.graph.event(seal.event).header().time > terms.expires
-                && !self.graph.precedes(idx, seal.event)
+            self.graph.time(seal.event) > terms.expires && !self.graph.precedes(idx, seal.event)
         }) {
             return Err(Reason::InviteSealed {
                 invite: id,
@@ -112,15 +112,16 @@ impl Walk<'_> {
 
     fn use_invite(&mut self, idx: Idx, invite: Idx) -> Result<(), Reason> {
         let graph = self.graph;
-        let Act::Invite(terms) = graph.event(invite).act() else {
+        let event = graph.event(invite);
+        let Act::Invite(terms) = event.act() else {
             return Ok(());
         };
         let uses = self.roll.uses.read(&mut self.now, &invite);
         let uses = uses.copied().unwrap_or_default();
         if uses.count >= terms.max_uses {
             return Err(Reason::InviteUsedUp {
-                invite: graph.event(invite).id(),
-                by: uses.last.map(|last| graph.event(last).id()),
+                invite: graph.id(invite),
+                by: uses.last.map(|last| graph.id(last)),
             });
         }
         let uses = Uses {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::authority::cast::Cast;
 use crate::authority::terms::Terms;
 use crate::event::Act;
+use crate::event::act::Kind;
 use crate::graph::{Graph, Idx};
 use crate::ids::EventId;
 use crate::verdict::Reason;
@@ -20,7 +21,8 @@ impl Closings {
     pub(crate) fn of(graph: &Graph, cast: &Cast, terms: &Terms<'_>) -> Self {
         let mut all = Self::default();
         for idx in cast.closings.iter().copied() {
-            let Act::InviteClose(act) = graph.event(idx).act() else {
+            let event = graph.event(idx);
+            let Act::InviteClose(act) = event.act() else {
                 continue;
             };
             match closes(graph, terms, idx, act.invite) {
@@ -31,7 +33,8 @@ impl Closings {
             }
         }
         for idx in cast.removals.iter().copied() {
-            let Act::Remove(act) = graph.event(idx).act() else {
+            let event = graph.event(idx);
+            let Act::Remove(act) = event.act() else {
                 continue;
             };
             if act.closes.is_empty() {
@@ -72,8 +75,7 @@ impl Closings {
 /// The invite with an id, if it lies in the past of an event.
 pub(super) fn invite_before(graph: &Graph, id: EventId, event: Idx) -> Option<Idx> {
     let invite = graph.find(&id)?;
-    (graph.precedes(invite, event) && matches!(graph.event(invite).act(), Act::Invite(_)))
-        .then_some(invite)
+    (graph.precedes(invite, event) && graph.kind(invite) == Kind::Invite).then_some(invite)
 }
 
 fn closes(graph: &Graph, terms: &Terms<'_>, idx: Idx, id: EventId) -> Result<Idx, Reason> {

@@ -92,7 +92,8 @@ impl Walk<'_> {
 
     fn issued(&self, invite: Idx) -> Option<IssuedInvite> {
         let issued = self.roll.issued(invite)?;
-        let Act::Invite(act) = self.graph.event(invite).act() else {
+        let event = self.graph.event(invite);
+        let Act::Invite(act) = event.act() else {
             return None;
         };
         let closed: Option<EventId> = self

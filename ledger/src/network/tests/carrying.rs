@@ -5,7 +5,7 @@ use crate::carry::{Carried, Carry, Kind, Since, after, heads};
 use crate::mirror::letter::{Way, open, seal};
 
 fn events(peer: &mut Peer) -> Vec<Event> {
-    peer.ledger().index().events().cloned().collect()
+    peer.ledger().index().events().collect()
 }
 
 fn bytes(events: &[Event]) -> Vec<Vec<u8>> {

@@ -12,7 +12,8 @@ use crate::verdict::Reason;
 impl Build<'_, '_> {
     /// Writes registers. The writes of one event stand or fall together.
     pub(super) fn private(&mut self, idx: Idx, standing: Standing) -> Result<(), Reason> {
-        let writes = match self.opened(idx) {
+        let opened = self.opened(idx);
+        let writes = match &*opened {
             Opened::Pending => return Ok(()),
             Opened::Open(Attributes::Writes(writes)) => writes,
             _ => return Err(Reason::Unreadable),
@@ -27,7 +28,7 @@ impl Build<'_, '_> {
     }
 
     fn permit(&mut self, idx: Idx, standing: Standing, write: &Write) -> Result<(), Reason> {
-        let author = self.graph.event(idx).author();
+        let author = self.graph.author(idx);
         let user = self.cast.user_id(standing.user);
         let itself = |device: &DeviceId, verb| {
             if *device == author {

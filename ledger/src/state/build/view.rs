@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::opened;
 use crate::authority::cast::Cast;
 use crate::authority::walk::{Touched, set};
 use crate::authority::{Authority, Seniority};
 use crate::event::attributes::{Attributes, NarrowOffer, Offer, Opened, Write};
 use crate::graph::{Graph, Idx};
 use crate::ids::{DeviceId, EventId, UserId};
+use crate::seal::Openings;
 use crate::state::book::{Book, Entries, Place};
 use crate::state::{Device, Member, Rank, StandingInvite, StandingNarrow, StandingOffer, State};
 
@@ -16,14 +16,14 @@ use crate::state::{Device, Member, Rank, StandingInvite, StandingNarrow, Standin
 pub(crate) struct View<'a> {
     pub(crate) graph: &'a Graph,
     pub(crate) cast: &'a Cast,
-    pub(crate) opened: &'a [Opened],
+    pub(crate) opened: Openings<'a>,
     pub(crate) book: &'a Book,
 }
 
 /// What stands in a slot.
-enum Standing<'a> {
-    Plain(&'a Offer),
-    Narrow(&'a NarrowOffer),
+enum Standing {
+    Plain(Offer),
+    Narrow(NarrowOffer),
 }
 
 impl<'a> View<'a> {
@@ -82,16 +82,15 @@ impl<'a> View<'a> {
         }
         let mut sealed = Vec::new();
         for place in offers {
-            let offer = self.offer(state, authority, place);
+            let (offer, narrow) = self.offered(state, authority, place);
             set(&mut state.offers, place, offer);
-            let narrow = self.narrow(state, authority, place);
             if narrow.is_some() {
                 sealed.push(place);
             }
             set(&mut state.narrow, place, narrow);
         }
         for invite in touched.invites.union(&invitations) {
-            let id = self.graph.event(*invite).id();
+            let id = self.graph.id(*invite);
             let shown = self.invite(authority, *invite, id);
             set(&mut state.invites, id, shown);
         }
@@ -187,41 +186,48 @@ impl<'a> View<'a> {
             joined: self
                 .graph
                 .find(&live.event)
-                .map_or(0, |idx| self.graph.event(idx).header().lamport),
+                .map_or(0, |idx| self.graph.lamport(idx)),
         })
     }
 
-    fn offer(&self, state: &State, authority: &Authority, place: Place) -> Option<StandingOffer> {
-        let (Standing::Plain(offer), event) = self.standing(state, place)? else {
-            return None;
-        };
-        Some(StandingOffer {
-            offer: offer.clone(),
-            event,
-            approved: !offer.what.asks_approval() || self.approved(authority, place, &event),
-            narrow: false,
-        })
-    }
-
-    fn narrow(&self, state: &State, authority: &Authority, place: Place) -> Option<StandingNarrow> {
-        let (Standing::Narrow(offer), event) = self.standing(state, place)? else {
-            return None;
-        };
-        Some(StandingNarrow {
-            offer: offer.clone(),
-            event,
-            approved: self.approved(authority, place, &event),
-        })
+    fn offered(
+        &self,
+        state: &State,
+        authority: &Authority,
+        place: Place,
+    ) -> (Option<StandingOffer>, Option<StandingNarrow>) {
+        let approved = |event| self.approved(authority, place, event);
+        match self.standing(state, place) {
+            None => (None, None),
+            Some((Standing::Plain(offer), event)) => {
+                let standing = StandingOffer {
+                    approved: !offer.what.asks_approval() || approved(&event),
+                    offer,
+                    event,
+                    narrow: false,
+                };
+                (Some(standing), None)
+            }
+            Some((Standing::Narrow(offer), event)) => {
+                let standing = StandingNarrow {
+                    approved: approved(&event),
+                    offer,
+                    event,
+                };
+                (None, Some(standing))
+            }
+        }
     }
 
     /// What stands in a slot of a device that is there, and by which event.
-    fn standing(&self, state: &State, place: Place) -> Option<(Standing<'a>, EventId)> {
+    fn standing(&self, state: &State, place: Place) -> Option<(Standing, EventId)> {
         state.devices.get(&place.0)?;
         let (idx, offered) = self.book.offers.last(&place)?;
         if self.since(place.0)? != offered.since {
             return None;
         }
-        let Opened::Open(Attributes::Writes(writes)) = opened(self.graph, self.opened, idx) else {
+        let opened = self.opened.of(self.graph, idx);
+        let Opened::Open(Attributes::Writes(writes)) = &*opened else {
             return None;
         };
         let standing = writes.iter().rev().find_map(|write| match write {
@@ -229,15 +235,15 @@ impl<'a> View<'a> {
                 device,
                 slot,
                 offer,
-            } if (*device, *slot) == place => offer.as_ref().map(Standing::Plain),
+            } if (*device, *slot) == place => offer.clone().map(Standing::Plain),
             Write::Narrow {
                 device,
                 slot,
                 offer,
-            } if (*device, *slot) == place => Some(Standing::Narrow(offer)),
+            } if (*device, *slot) == place => Some(Standing::Narrow(offer.clone())),
             _ => None,
         });
-        Some((standing?, self.graph.event(idx).id()))
+        Some((standing?, self.graph.id(idx)))
     }
 
     /// By which event a device came that is there.
@@ -256,8 +262,8 @@ impl<'a> View<'a> {
 
     fn invite(&self, authority: &Authority, invite: Idx, id: EventId) -> Option<StandingInvite> {
         self.book.invitations.now(&invite)?;
-        let opened = opened(self.graph, self.opened, invite);
-        let Opened::Open(Attributes::Invitation(invitation)) = opened else {
+        let opened = self.opened.of(self.graph, invite);
+        let Opened::Open(Attributes::Invitation(invitation)) = &*opened else {
             return None;
         };
         let issued = authority.invites.get(&id)?;

@@ -82,7 +82,7 @@ impl<'a> Filter<'a> {
             && self.is_early_enough(idx)
             && self.by.as_ref().is_none_or(|by| self.is_by(idx, by))
             && self.kind.as_ref().is_none_or(|kind| {
-                self.reading.graph.event(idx).act().kind() == kind
+                self.reading.graph.kind(idx).word() == kind
                     || topics(self.reading, self.names, idx).contains(&kind.as_str())
                     || (kind == VOID && self.is_void(idx))
             })
@@ -102,7 +102,7 @@ impl<'a> Filter<'a> {
         match self.since {
             None => true,
             Some(Bound::Event(event)) => graph.precedes(event, idx),
-            Some(Bound::Time(time)) => graph.event(idx).header().time >= time,
+            Some(Bound::Time(time)) => graph.time(idx) >= time,
         }
     }
 
@@ -111,12 +111,12 @@ impl<'a> Filter<'a> {
         match self.until {
             None => true,
             Some(Bound::Event(event)) => idx == event || graph.precedes(idx, event),
-            Some(Bound::Time(time)) => graph.event(idx).header().time <= time,
+            Some(Bound::Time(time)) => graph.time(idx) <= time,
         }
     }
 
     fn is_by(&self, idx: Idx, by: &Found) -> bool {
-        let author = self.reading.graph.event(idx).author();
+        let author = self.reading.graph.author(idx);
         let user = self.names.user_of(&author);
         by.iter().any(|(who, device)| match device {
             Some(device) => *device == author,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mesh_ledger::event::act::{InviteKind, Target};
+use mesh_ledger::event::act::{InviteKind, Kind, Target};
 use mesh_ledger::event::attributes::{
     Attributes, Audience, NarrowOffer, Offer, Opened, Protocol, Service, Write,
 };
@@ -52,6 +52,9 @@ pub fn page(reading: Reading<'_>, names: &Names, keep: impl Fn(Idx) -> bool, lim
 
 /// Finer words for what an event does than its kind.
 pub(super) fn topics(reading: Reading<'_>, names: &Names, idx: Idx) -> Vec<&'static str> {
+    if reading.graph.kind(idx) == Kind::Merge {
+        return Vec::new();
+    }
     let event = reading.graph.event(idx);
     if let Act::Remove(act) = event.act() {
         return vec![match &act.target {
@@ -107,17 +110,20 @@ fn topic(write: &Write) -> &'static str {
 }
 
 /// What an event writes into registers, as far as it is open.
-pub(super) fn writes(reading: Reading<'_>, idx: Idx) -> &[Write] {
-    match reading.opened.get(idx.0 as usize) {
-        Some(Opened::Open(Attributes::Writes(writes))) => writes,
-        _ => &[],
+pub(super) fn writes(reading: Reading<'_>, idx: Idx) -> Vec<Write> {
+    if reading.graph.kind(idx) != Kind::Private {
+        return Vec::new();
+    }
+    match reading.opened(idx).into_owned() {
+        Opened::Open(Attributes::Writes(writes)) => writes,
+        _ => Vec::new(),
     }
 }
 
 /// Whoever puts events into words.
 pub(super) struct Scribe<'a> {
     /// What each device offered in each slot by the place in the order that is being told.
-    offered: BTreeMap<(DeviceId, u32), &'a Service>,
+    offered: BTreeMap<(DeviceId, u32), Service>,
     reading: Reading<'a>,
     names: &'a Names,
 }
@@ -155,7 +161,7 @@ impl<'a> Scribe<'a> {
             },
             topics: topics.into_iter().map(str::to_owned).collect(),
             about: self.about(idx),
-            text: self.text(event, self.reading.opened(idx)),
+            text: self.text(&event, &self.reading.opened(idx)),
             parents: header.parents.iter().map(EventId::to_string).collect(),
         }
     }
@@ -190,15 +196,15 @@ impl<'a> Scribe<'a> {
     /// Notes what an event offers, for the one that withdraws it.
     pub(super) fn remember(&mut self, idx: Idx) {
         let reading: Reading<'a> = self.reading;
-        let author = reading.graph.event(idx).author();
+        let author = reading.graph.author(idx);
         for write in writes(reading, idx) {
             let (place, what) = match write {
                 Write::Offer {
                     device,
                     slot,
                     offer: Some(offer),
-                } => ((*device, *slot), Some(&offer.what)),
-                Write::Narrow { device, slot, .. } => ((*device, *slot), None),
+                } => ((device, slot), Some(offer.what)),
+                Write::Narrow { device, slot, .. } => ((device, slot), None),
                 _ => continue,
             };
             if place.0 != author {

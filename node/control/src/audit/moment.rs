@@ -33,9 +33,8 @@ pub fn book(reading: Reading<'_>, moment: &Moment) -> Result<(Book, AsOf), Error
     let (book, event, time_ms) = match moment {
         Moment::Event(text) => {
             let idx = find(reading, text)?;
-            let event = reading.graph.event(idx);
-            let named = Some(event_ref(&event.id()));
-            (reading.at_event(idx), named, event.header().time)
+            let named = Some(event_ref(&reading.graph.id(idx)));
+            (reading.at_event(idx), named, reading.graph.time(idx))
         }
         Moment::TimeMs(time) => (reading.at_time(*time), None, *time),
     };
@@ -62,7 +61,7 @@ pub fn cursor(reading: Reading<'_>, turns: u64) -> Cursor {
     Cursor {
         heads: heads
             .into_iter()
-            .map(|idx| reading.graph.event(idx).id().to_string())
+            .map(|idx| reading.graph.id(idx).to_string())
             .collect(),
         turns,
     }

@@ -35,10 +35,11 @@ impl Names {
                 .verdicts
                 .get(idx.0 as usize)
                 .is_some_and(mesh_ledger::verdict::Verdict::counts);
-            let opened = opened.get(idx.0 as usize);
-            if let Some((device, user, host)) =
-                opened.and_then(|opened| arrival(graph.event(*idx), opened))
-            {
+            if !graph.kind(*idx).certifies() {
+                continue;
+            }
+            let opened = opened.of(graph, *idx);
+            if let Some((device, user, host)) = arrival(&graph.event(*idx), &opened) {
                 let known = names.devices.contains_key(&device);
                 // A void admission names somebody only as long as no better one does.
                 if counts || !known {

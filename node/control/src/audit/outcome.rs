@@ -25,12 +25,7 @@ pub fn consequences(reading: Reading<'_>, found: &Consequences) -> View {
     let listed = || found.void.iter().take(MOST);
     let ids: BTreeSet<EventId> = listed().map(|(id, _)| *id).collect();
     let graph = reading.graph;
-    let told = page(
-        reading,
-        &names,
-        |idx| ids.contains(&graph.event(idx).id()),
-        MOST,
-    );
+    let told = page(reading, &names, |idx| ids.contains(&graph.id(idx)), MOST);
     let told = told.entries.into_iter();
     let mut told: BTreeMap<String, LogEntry> =
         told.map(|entry| (entry.event.id.clone(), entry)).collect();

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mesh_ledger::authority::Seniority;
+use mesh_ledger::event::act::Kind;
 use mesh_ledger::event::attributes::Opened;
 use mesh_ledger::event::{Act, Event};
 use mesh_ledger::graph::Idx;
@@ -35,7 +36,7 @@ pub fn show(
         .map(|device| names.device(device));
     let mut have: Vec<String> = have.collect();
     have.sort();
-    let sealed = match reading.opened(idx) {
+    let sealed = match *reading.opened(idx) {
         Opened::Nothing => Sealed::Nothing,
         Opened::Pending => Sealed::Pending,
         Opened::Broken => Sealed::Broken,
@@ -90,7 +91,7 @@ fn wrote_after(reading: Reading<'_>, device: &DeviceId, idx: Idx) -> bool {
 /// The event that began the most senior term the author held when it wrote, as far as it could know.
 fn office(reading: Reading<'_>, names: &Names, idx: Idx) -> Option<EventId> {
     let graph = reading.graph;
-    let user = names.user_of(&graph.event(idx).author())?;
+    let user = names.user_of(&graph.author(idx))?;
     let terms = reading.fold.authority.terms.iter();
     terms
         .filter(|(_, term)| term.holder == user)
@@ -127,6 +128,7 @@ fn checkpoint(reading: Reading<'_>, idx: Idx) -> Option<EventRef> {
     };
     graph
         .indices()
+        .filter(|at| graph.kind(*at) == Kind::Checkpoint)
         .filter(|at| {
             let counts = reading
                 .fold
@@ -135,9 +137,9 @@ fn checkpoint(reading: Reading<'_>, idx: Idx) -> Option<EventRef> {
                 .is_some_and(Verdict::counts);
             counts && matches!(graph.event(*at).act(), Act::Checkpoint(act) if covers(&act.heads))
         })
-        .map(|at| graph.event(at))
-        .min_by_key(|event| (event.header().lamport, event.id()))
-        .map(|event| event_ref(&event.id()))
+        .map(|at| (graph.lamport(at), graph.id(at)))
+        .min()
+        .map(|(_, id)| event_ref(&id))
 }
 
 /// What made an event void, then what gave that its force: reasons as long as they lead to other void events, then the

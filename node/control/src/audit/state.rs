@@ -148,7 +148,7 @@ impl Viewer<'_> {
                     let lamport = self
                         .graph
                         .find(&grant)
-                        .map_or(u32::MAX, |idx| self.graph.event(idx).header().lamport);
+                        .map_or(u32::MAX, |idx| self.graph.lamport(idx));
                     Some((Some((lamport, grant)), self.member(member)))
                 }
                 Rank::Member => None,
@@ -261,7 +261,7 @@ impl Viewer<'_> {
         let since = self
             .graph
             .find(&standing.event)
-            .map_or(0, |idx| self.graph.event(idx).header().time);
+            .map_or(0, |idx| self.graph.time(idx));
         Some(OfferView {
             event: event_ref(&standing.event),
             device: self.device_name(device),
@@ -316,10 +316,7 @@ impl Viewer<'_> {
 
     /// An invite.
     pub fn invite(&self, id: &EventId, invite: &StandingInvite) -> InviteView {
-        let made = self
-            .graph
-            .find(id)
-            .map_or(0, |idx| self.graph.event(idx).header().time);
+        let made = self.graph.find(id).map_or(0, |idx| self.graph.time(idx));
         let state = if invite.closed.is_some() {
             InviteState::Revoked
         } else if invite.used >= invite.max_uses {

@@ -393,7 +393,7 @@ impl Session {
                     witness.begin_anew();
                 }
                 self.phase = Phase::Introducing;
-                self.queue = index.events().map(place).collect();
+                self.queue = index.places().collect();
                 Ok(())
             }
             Standing::Live | Standing::Joiner { .. } => Err(End::Protocol),
@@ -418,15 +418,15 @@ impl Session {
         let mut bodies = Vec::new();
         let mut bodied = BTreeSet::new();
         for (id, event) in ids.iter().zip(events) {
-            if index.get(id).is_none() && id_of(&event) == *id {
+            if index.find(id).is_none() && id_of(&event) == *id {
                 bodied.insert(*id);
                 bodies.push(event);
             }
         }
         let first = usize::try_from(before).unwrap_or(usize::MAX);
         for id in witness.ids().get(first..).unwrap_or_default() {
-            match index.get(id) {
-                Some(event) => drop(self.queue.remove(&place(event))),
+            match index.place(id) {
+                Some(place) => drop(self.queue.remove(&place)),
                 None if !bodied.contains(id) => drop(self.wanted.insert(*id)),
                 None => {}
             }
@@ -513,8 +513,7 @@ impl Session {
     fn requeue(&mut self, ids: &[EventId], index: &Index) {
         let refused = &self.refused;
         let again = ids.iter().filter(|id| !refused.contains(id));
-        self.queue
-            .extend(again.filter_map(|id| index.get(id)).map(place));
+        self.queue.extend(again.filter_map(|id| index.place(id)));
     }
 
     /// Asks the next thing, if nothing is asked.
@@ -553,12 +552,11 @@ impl Session {
         }
         if !self.compared {
             self.compared = true;
-            let lacks = |event: &&Event| !witness.has(&event.id());
-            let lacked = index.events().filter(lacks).map(place);
+            let lacked = index.places().filter(|(_, id)| !witness.has(id));
             self.queue = lacked
                 .filter(|(_, id)| !self.refused.contains(id))
                 .collect();
-            let unknown = witness.ids().iter().filter(|id| index.get(id).is_none());
+            let unknown = witness.ids().iter().filter(|id| index.find(id).is_none());
             self.wanted.extend(unknown.copied());
         }
         self.push(index, now)
@@ -588,8 +586,8 @@ impl Session {
     }
 
     fn fetch(&mut self, index: &Index) -> Option<(Ask, Request)> {
-        self.wanted.retain(|id| index.get(id).is_none());
-        self.omitted.retain(|id| index.get(id).is_none());
+        self.wanted.retain(|id| index.find(id).is_none());
+        self.omitted.retain(|id| index.find(id).is_none());
         let ids: Vec<EventId> = match self.omitted.pop_first() {
             Some(id) => vec![id],
             None => {
@@ -617,10 +615,6 @@ impl Session {
             effects.push(Effect::End(end));
         }
     }
-}
-
-fn place(event: &Event) -> (u32, EventId) {
-    (event.header().lamport, event.id())
 }
 
 fn checked(tip: Result<bool, BadTip>) -> Result<(), End> {

@@ -56,7 +56,7 @@ impl Net {
                 let rank = match member.rank {
                     Rank::Owner => None,
                     Rank::Admin { grant } => {
-                        let lamport = graph.event(graph.find(&grant)?).header().lamport;
+                        let lamport = graph.lamport(graph.find(&grant)?);
                         Some((lamport, grant))
                     }
                     Rank::Member => return None,

@@ -452,7 +452,7 @@ impl Node {
                 net.ledger
                     .index()
                     .events()
-                    .map(mesh_ledger::event::Event::bytes),
+                    .map(|event| event.bytes().to_vec()),
             ));
             networks.push(handover::Network {
                 network: net.id,

@@ -287,7 +287,7 @@ impl Node {
                 net.ledger
                     .index()
                     .events()
-                    .map(mesh_ledger::event::Event::bytes),
+                    .map(|event| event.bytes().to_vec()),
             ) {
                 linked.link.send(frame);
             }

@@ -313,7 +313,7 @@ impl Node {
         };
         let count = net.ledger.graph().len() as u64;
         let admit = net.ledger.event(&answer.admit);
-        let sponsor = admit.map_or(net.my_device(), mesh_ledger::event::Event::author);
+        let sponsor = admit.map_or(net.my_device(), |admit| admit.author());
         let by = net.state().member_of(&sponsor);
         info!(network = %net.name(), events = count, "joined");
         Ok(Reply::Joined(reply::Joined {

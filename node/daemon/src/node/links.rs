@@ -166,10 +166,9 @@ impl Node {
                 debug!(?peer, "does not know this device yet");
                 // What it does not know yet is among the latest.
                 let known = net.ledger.graph().len().saturating_sub(MAX_INTRODUCTION);
-                let events = net.ledger.index().events().skip(known);
+                let events = net.ledger.index().events_behind(known);
                 let events = events.map(|event| event.bytes().to_vec());
-                let events: Vec<Vec<u8>> = events.collect();
-                tokio::spawn(wire.introduce(event_frames(events.iter().map(Vec::as_slice))));
+                tokio::spawn(wire.introduce(event_frames(events)));
                 net.dialler.failed(&peer, Some(now), now);
             }
             Ok(Greeting::Removed(events)) => {
@@ -464,11 +463,10 @@ fn removal<S: Store>(ledger: &Ledger<S>, device: &DeviceId) -> Vec<Frame> {
         .and_then(|removal| graph.find(removal));
     let Some(by) = by else { return Vec::new() };
     let past = graph.past_of(&[by]);
-    let events: Vec<Vec<u8>> = graph
+    let events = graph
         .indices()
         .filter(|idx| graph.within(*idx, &past))
         .take(MAX_INTRODUCTION)
-        .map(|idx| graph.event(idx).bytes().to_vec())
-        .collect();
-    event_frames(events.iter().map(Vec::as_slice))
+        .map(|idx| graph.event(idx).bytes().to_vec());
+    event_frames(events)
 }

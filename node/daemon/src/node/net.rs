@@ -254,7 +254,7 @@ impl Net {
     pub(crate) fn take_news(&mut self) -> Vec<Event> {
         let graph = self.ledger.graph();
         let news = (self.announced..graph.len())
-            .map(|n| graph.event(Idx(n as u32)).clone())
+            .map(|n| graph.event(Idx(n as u32)))
             .collect();
         self.announced = graph.len();
         news

@@ -29,7 +29,7 @@ impl Net {
             return;
         }
         let graph = self.ledger.graph();
-        let author = |event| graph.find(event).map(|idx| graph.event(idx).author());
+        let author = |event| graph.find(event).map(|idx| graph.author(idx));
         let authors: BTreeSet<DeviceId> = unanswered.iter().filter_map(author).collect();
         let mut devices: Vec<(Option<u32>, DeviceId)> = self
             .ledger
@@ -38,7 +38,7 @@ impl Net {
             .iter()
             .map(|(id, device)| {
                 let admitted = graph.find(&device.event);
-                (admitted.map(|idx| graph.event(idx).header().lamport), *id)
+                (admitted.map(|idx| graph.lamport(idx)), *id)
             })
             .collect();
         devices.sort_unstable();

@@ -41,7 +41,7 @@ impl Turns {
                         self.latest.pop_front();
                         self.first += 1;
                     }
-                    self.latest.push_back(graph.event(idx).id());
+                    self.latest.push_back(graph.id(idx));
                 }
                 Some(_) => {}
             }

@@ -59,7 +59,7 @@ pub(super) async fn run(args: Args, context: &mut Context) -> Result<(), Error> 
             .export(&index, segment)
             .map_err(|error| Error::new(Code::Failed, error.to_string()))?;
         let alone = parts.len() == 1;
-        let mut left = index.segment(segment).count();
+        let mut left = index.segment_len(segment);
         for (part, bytes) in parts.iter().enumerate() {
             let file = if alone {
                 format!("segment-{segment:07}.automerge")

@@ -43,7 +43,7 @@ fn events(count: usize) -> Vec<Event> {
             .author(&device, Act::Private, Some(attributes), 1)
             .unwrap();
     }
-    ledger.index().events().cloned().collect()
+    ledger.index().events().collect()
 }
 
 fn index(events: &[Event]) -> Index {
@@ -199,7 +199,7 @@ fn talk(
 }
 
 fn ids(index: &Index) -> BTreeSet<EventId> {
-    index.events().map(Event::id).collect()
+    index.places().map(|(_, id)| id).collect()
 }
 
 fn at(server: &Server) -> BTreeSet<EventId> {

@@ -34,9 +34,9 @@ impl Node {
             if bytes > PAGE {
                 break;
             }
-            let event = graph.event(idx).bytes();
+            let event = graph.event(idx).bytes().to_vec();
             bytes += event.len();
-            events.push(Bytes(event.to_vec()));
+            events.push(Bytes(event));
         }
         let next = call.from.saturating_add(events.len() as u64);
         Ok(Reply::Events(reply::Events {

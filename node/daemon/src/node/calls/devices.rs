@@ -83,7 +83,7 @@ impl Node {
         }
         let since = match &call.since {
             Some(text) => {
-                let found = net.ledger.find(text).map(mesh_ledger::event::Event::id);
+                let found = net.ledger.find(text).map(|event| event.id());
                 let found = found.map_err(|error| Error::new(Code::NotFound, error.to_string()));
                 Some(found.map_err(|error| error.hint("mesh log --by NAME"))?)
             }
@@ -139,10 +139,7 @@ impl Node {
         let invites = net.state().invites.iter();
         let live: Vec<EventId> = invites
             .filter(|(event, invite)| {
-                let by = net
-                    .ledger
-                    .event(event)
-                    .map(mesh_ledger::event::Event::author);
+                let by = net.ledger.event(event).map(|event| event.author());
                 by == Some(*device)
                     && invite.closed.is_none()
                     && invite.expires > now

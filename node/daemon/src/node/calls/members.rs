@@ -93,6 +93,6 @@ pub(super) fn voids(net: &Net) -> BTreeSet<EventId> {
     graph
         .indices()
         .filter(void)
-        .map(|idx| graph.event(idx).id())
+        .map(|idx| graph.id(idx))
         .collect()
 }

@@ -438,6 +438,9 @@ fn former(net: &Net, names: &Names, user: &UserId) -> Option<(EventId, Option<Us
     let (graph, fold) = (net.ledger.graph(), net.ledger.fold());
     fold.order.iter().rev().find_map(|idx| {
         let counts = net.ledger.verdict(*idx).is_some_and(|it| it.counts());
+        if !graph.kind(*idx).certifies() {
+            return None;
+        }
         let event = graph.event(*idx);
         let by = match event.act() {
             Act::Admit(act) if act.user == *user => names.user_of(&event.author()),
