@@ -11,4 +11,5 @@ pub mod machine;
 pub mod resolver;
 pub mod socket;
 pub mod tun;
+pub mod uapi;
 pub mod watch;
