@@ -87,6 +87,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let peer = Peer {
         key: PublicKey::from(&StaticSecret::from([other; 32])),
         carrier: Some(carrier),
+        preshared_key: None,
     };
     tunnel.publish(&Table {
         rules,

@@ -204,6 +204,11 @@ impl Arena {
         self.spans.is_empty()
     }
 
+    /// The bytes of all messages.
+    pub(crate) fn bytes(&self) -> usize {
+        self.used
+    }
+
     /// The messages so far.
     pub(crate) fn batch(&self) -> SealedBatch<'_> {
         SealedBatch {

@@ -61,7 +61,7 @@ impl Inward {
         let mut turn = shared.turn(slot, &mut self.arena, &mut self.events);
         turn.from = from;
         let now = turn.now;
-        let (mut used, mut bytes) = (0, 0);
+        let (mut used, mut bytes, mut wire) = (0, 0, 0);
         let mut state = slot.lock();
         for message in messages {
             if state.cut {
@@ -84,9 +84,15 @@ impl Inward {
                 break;
             };
             let state = &mut *state;
-            let Opened::Packet(length) = state.open(&mut turn, message, room) else {
-                continue;
+            let length = match state.open(&mut turn, message, room) {
+                Opened::Failed => continue,
+                Opened::Nothing => {
+                    wire += message.len();
+                    continue;
+                }
+                Opened::Packet(length) => length,
             };
+            wire += message.len();
             let Some(inner) = room.get(..length) else {
                 continue;
             };
@@ -116,6 +122,9 @@ impl Inward {
         }
         let carrier = state.carrier.clone();
         drop(state);
+        if wire > 0 {
+            slot.counters.wire_received(wire);
+        }
         Shared::send(slot, carrier.as_ref(), &mut self.arena);
         if let Some(packets) = self.buffers.get_mut(..used)
             && used > 0

@@ -31,6 +31,7 @@ mod shared;
 pub mod table;
 mod timer;
 mod tunnel;
+pub mod uapi;
 pub mod udp;
 
 pub use self::carrier::{Carrier, SealedBatch};

@@ -15,6 +15,7 @@ use mesh_core::filter::{Bucket, PeerFilter};
 use mesh_core::peer::PeerId;
 use mesh_core::plan::PeerPolicy;
 use x25519_dalek::PublicKey;
+use zeroize::Zeroizing;
 
 use self::counters::Counters;
 use crate::carrier::{Arena, Carrier};
@@ -81,6 +82,8 @@ pub(crate) struct State {
 #[derive(Clone)]
 pub(crate) struct Keys {
     pub(crate) own: Arc<Own>,
+    /// A secret that both sides mix into their handshakes.
+    pub(crate) preshared: Option<Arc<Zeroizing<[u8; 32]>>>,
     pub(crate) peer: PublicKey,
 }
 
@@ -210,6 +213,8 @@ impl Slot {
             rx_packets: load(&self.counters.rx_packets),
             tx_bytes: load(&self.counters.tx_bytes),
             tx_packets: load(&self.counters.tx_packets),
+            wire_rx_bytes: load(&self.counters.wire_rx_bytes),
+            wire_tx_bytes: load(&self.counters.wire_tx_bytes),
             last_handshake: self.lock().established.map(|at| now.saturating_sub(at)),
             dropped: Dropped::all()
                 .filter_map(|reason| {
@@ -292,14 +297,19 @@ impl State {
         }
     }
 
-    /// The peer's key in force.
-    pub(crate) fn peer_key(&self) -> PublicKey {
-        self.keys.peer
+    /// The keys in force, but for this device's own.
+    pub(crate) fn keys_with(&self, own: Arc<Own>) -> Keys {
+        Keys {
+            own,
+            ..self.keys.clone()
+        }
     }
 
     /// Whether these are the keys in force.
-    pub(crate) fn has_keys(&self, own: &Arc<Own>, peer: &PublicKey) -> bool {
-        Arc::ptr_eq(&self.keys.own, own) && self.keys.peer == *peer
+    pub(crate) fn has_keys(&self, keys: &Keys) -> bool {
+        Arc::ptr_eq(&self.keys.own, &keys.own)
+            && self.keys.peer == keys.peer
+            && self.keys.preshared == keys.preshared
     }
 
     /// Opens data that is addressed to the session under the keys before these.
@@ -451,7 +461,7 @@ impl State {
             let tunn = Tunn::new(
                 self.keys.own.secret.clone(),
                 self.keys.peer,
-                None,
+                self.keys.preshared.as_ref().map(|key| ***key),
                 None,
                 index.number(),
                 Some(self.keys.own.unlimited.clone()),

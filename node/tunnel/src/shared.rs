@@ -106,9 +106,11 @@ impl Shared {
         }
         let count = arena.len();
         match carrier {
-            Some(carrier) => slot
-                .counters
-                .drop(Dropped::CarrierFull, carrier.send(arena.batch()).min(count)),
+            Some(carrier) => {
+                slot.counters.wire_sent(arena.bytes());
+                let dropped = carrier.send(arena.batch()).min(count);
+                slot.counters.drop(Dropped::CarrierFull, dropped);
+            }
             None => slot.counters.drop(Dropped::NoCarrier, count),
         }
         arena.clear();

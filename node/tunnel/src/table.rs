@@ -10,6 +10,7 @@ use mesh_core::filter::Reason;
 use mesh_core::peer::PeerId;
 use mesh_core::plan::Ruleset;
 use x25519_dalek::PublicKey;
+use zeroize::Zeroizing;
 
 use crate::carrier::Carrier;
 
@@ -32,6 +33,8 @@ pub struct Peer {
     pub key: PublicKey,
     /// The way to it; `None` while there is none.
     pub carrier: Option<Arc<dyn Carrier>>,
+    /// A secret that both sides mix into their handshakes, if they have one.
+    pub preshared_key: Option<Arc<Zeroizing<[u8; 32]>>>,
 }
 
 impl fmt::Debug for Table {
@@ -81,6 +84,11 @@ pub struct PeerStats {
     pub tx_bytes: u64,
     /// Inner packets sealed and handed to the carrier.
     pub tx_packets: u64,
+    /// Bytes of WireGuard messages that came from the peer and opened, as `wg` counts them: with what WireGuard adds to each
+    /// packet, handshakes, keepalives, and packets that the filter then dropped.
+    pub wire_rx_bytes: u64,
+    /// Bytes of WireGuard messages handed to the carrier, likewise.
+    pub wire_tx_bytes: u64,
     /// How long ago the last handshake was completed; `None` before the first.
     pub last_handshake: Option<Duration>,
     /// Packets that went no further, by reason; only reasons that occurred.

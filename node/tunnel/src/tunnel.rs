@@ -12,7 +12,7 @@ use x25519_dalek::StaticSecret;
 use crate::carrier::{Arena, Carrier};
 use crate::device::Device;
 use crate::own::Own;
-use crate::peer::{Keys, Slot};
+use crate::peer::{Keys, Slot, State, Turn};
 use crate::shared::{Shared, Snapshot};
 use crate::table::{Event, PeerStats, Table};
 use crate::{inward, outward, timer};
@@ -104,6 +104,7 @@ impl Tunnel {
             };
             let keys = Keys {
                 own: own.clone(),
+                preshared: peer.preshared_key.clone(),
                 peer: peer.key,
             };
             let slot = match old.peer(id) {
@@ -111,7 +112,7 @@ impl Tunnel {
                     kept.insert(*id);
                     let mut state = slot.lock();
                     state.policy = policy.clone();
-                    if !state.has_keys(&keys.own, &keys.peer) {
+                    if !state.has_keys(&keys) {
                         changed.push((slot.clone(), keys));
                     }
                     slot.clone()
@@ -150,10 +151,7 @@ impl Tunnel {
         let own = Arc::new(Own::new(key));
         self.shared.own.store(own.clone());
         let snapshot = self.shared.snapshot.load_full();
-        let keys = |slot: &Arc<Slot>| Keys {
-            own: own.clone(),
-            peer: slot.lock().peer_key(),
-        };
+        let keys = |slot: &Arc<Slot>| slot.lock().keys_with(own.clone());
         let slots = snapshot.slots.iter();
         self.rekey(slots.map(|slot| (slot.clone(), keys(slot))).collect());
     }
@@ -205,6 +203,18 @@ impl Tunnel {
         }
     }
 
+    /// Sends the peer a packet without contents, if there is a way to it; without a session that begins one.
+    pub fn keepalive(&self, peer: &PeerId) {
+        if let Some(slot) = self.shared.snapshot.load().peer(peer) {
+            self.act(slot, |state, turn| {
+                if state.carrier.is_some() {
+                    state.seal(turn, &[]);
+                }
+                state.carrier.clone()
+            });
+        }
+    }
+
     /// Ends the threads and waits for them. Nothing passes afterwards.
     pub fn stop(&self) {
         *self
@@ -226,27 +236,38 @@ impl Tunnel {
 
     /// Begins sessions under new keys.
     fn rekey(&self, slots: Vec<(Arc<Slot>, Keys)>) {
-        let (mut arena, mut events) = (Arena::default(), Vec::new());
         for (slot, keys) in slots {
-            let mut state = slot.lock();
-            state.rekey(&mut self.shared.turn(&slot, &mut arena, &mut events), keys);
-            let carrier = state.carrier.clone();
-            drop(state);
-            Shared::send(&slot, carrier.as_ref(), &mut arena);
+            self.act(&slot, |state, turn| {
+                state.rekey(turn, keys);
+                state.carrier.clone()
+            });
         }
-        self.shared.tell(&mut events);
     }
 
     /// Sends what waited for a carrier.
     fn resume(&self, slots: impl IntoIterator<Item = Arc<Slot>>) {
-        let (mut arena, mut events) = (Arena::default(), Vec::new());
         for slot in slots {
-            let mut state = slot.lock();
-            state.resume(&mut self.shared.turn(&slot, &mut arena, &mut events));
-            let carrier = state.carrier.clone();
-            drop(state);
-            Shared::send(&slot, carrier.as_ref(), &mut arena);
+            self.act(&slot, |state, turn| {
+                state.resume(turn);
+                state.carrier.clone()
+            });
         }
+    }
+
+    /// Does something with a peer, and sends what comes of it over the carrier that it names.
+    fn act(
+        &self,
+        slot: &Slot,
+        what: impl FnOnce(&mut State, &mut Turn<'_>) -> Option<Arc<dyn Carrier>>,
+    ) {
+        let (mut arena, mut events) = (Arena::default(), Vec::new());
+        let mut state = slot.lock();
+        let carrier = what(
+            &mut state,
+            &mut self.shared.turn(slot, &mut arena, &mut events),
+        );
+        drop(state);
+        Shared::send(slot, carrier.as_ref(), &mut arena);
         self.shared.tell(&mut events);
     }
 }

@@ -7,6 +7,8 @@
 mod lab;
 #[path = "namespaces/stock.rs"]
 mod stock;
+#[path = "namespaces/wg.rs"]
+mod wg;
 mod world;
 
 use std::collections::BTreeMap;
@@ -208,6 +210,7 @@ impl Host {
             Peer {
                 key: other.key,
                 carrier: Some(carrier),
+                preshared_key: None,
             },
         );
         self.table

@@ -41,6 +41,27 @@ fn packets_pass_both_ways_and_are_counted() {
 }
 
 #[test]
+fn bytes_on_the_wire_are_counted_as_wg_counts_them() {
+    let pair = Pair::new();
+    for id in 0..10 {
+        pair.ping(id);
+    }
+    pair.a
+        .hears(|event| *event == Event::HandshakeDone(pair.b.id));
+    // An initiation, a keepalive, and ten packets of 28 bytes in 32; a response.
+    let (sent, answered) = (148 + 32 + 10 * (32 + 32), 92);
+    let (a, b) = (pair.a.tunnel.stats(), pair.b.tunnel.stats());
+    assert_eq!((a[0].wire_tx_bytes, a[0].wire_rx_bytes), (sent, answered));
+    assert_eq!((b[0].wire_tx_bytes, b[0].wire_rx_bytes), (answered, sent));
+    // What does not open does not count.
+    pair.b
+        .tunnel
+        .receive(&pair.a.id, vec![Bytes::from_static(&[4; 64])]);
+    pair.ping(10);
+    assert_eq!(pair.b.tunnel.stats()[0].wire_rx_bytes, sent + 64);
+}
+
+#[test]
 fn packets_of_every_size_arrive_as_they_were() {
     let pair = Pair::new();
     let mut table = pair.b_table();

@@ -242,7 +242,15 @@ impl Node {
                         let carrier = carrier.or_else(|| net.linkless(&peer.id));
                         let key = PublicKey::from(peer.wireguard);
                         let carrier = carrier.map(|carrier| carrier as Arc<dyn Carrier>);
-                        (peer.id, Peer { key, carrier })
+                        let preshared_key = None;
+                        (
+                            peer.id,
+                            Peer {
+                                key,
+                                carrier,
+                                preshared_key,
+                            },
+                        )
                     })
                     .collect(),
             },

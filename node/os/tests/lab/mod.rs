@@ -61,6 +61,15 @@ pub fn hide_nft() {
     }
 }
 
+/// Gives this thread and what it starts from now on, and nobody else, an empty `/run`.
+pub fn own_run() {
+    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS).unwrap();
+    let none: Option<&str> = None;
+    mount(none, "/", none, MsFlags::MS_PRIVATE | MsFlags::MS_REC, none).unwrap();
+    let tmpfs = Some("tmpfs");
+    mount(tmpfs, "/run", tmpfs, MsFlags::empty(), none).unwrap();
+}
+
 /// A runtime on this thread alone, so that all that it opens is in the namespace that the thread is in.
 pub fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()

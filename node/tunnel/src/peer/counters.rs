@@ -10,6 +10,8 @@ pub(crate) struct Counters {
     pub(super) rx_packets: AtomicU64,
     pub(super) tx_bytes: AtomicU64,
     pub(super) tx_packets: AtomicU64,
+    pub(super) wire_rx_bytes: AtomicU64,
+    pub(super) wire_tx_bytes: AtomicU64,
     pub(super) dropped: [AtomicU64; Dropped::COUNT],
 }
 
@@ -20,6 +22,8 @@ impl Default for Counters {
             rx_packets: AtomicU64::new(0),
             tx_bytes: AtomicU64::new(0),
             tx_packets: AtomicU64::new(0),
+            wire_rx_bytes: AtomicU64::new(0),
+            wire_tx_bytes: AtomicU64::new(0),
             dropped: [const { AtomicU64::new(0) }; Dropped::COUNT],
         }
     }
@@ -29,6 +33,18 @@ impl Counters {
     pub(crate) fn received(&self, packets: usize, bytes: usize) {
         self.rx_packets.fetch_add(packets as u64, Ordering::Relaxed);
         self.rx_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// WireGuard messages that opened, handshakes and keepalives among them.
+    pub(crate) fn wire_received(&self, bytes: usize) {
+        self.wire_rx_bytes
+            .fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// WireGuard messages of whatever kind.
+    pub(crate) fn wire_sent(&self, bytes: usize) {
+        self.wire_tx_bytes
+            .fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn drop(&self, reason: Dropped, count: usize) {

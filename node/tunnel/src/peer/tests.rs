@@ -176,6 +176,7 @@ impl World {
         let policy = rules.for_peer(&world_id()).unwrap();
         let keys = Keys {
             own: Arc::new(Own::new(StaticSecret::from([1; 32]))),
+            preshared: None,
             peer: PublicKey::from(&StaticSecret::from([2; 32])),
         };
         Self {

@@ -36,6 +36,7 @@ fn a_stock_wireguard_shakes_hands_and_moves_data_both_ways_whoever_begins() {
     let peer = Peer {
         key: PublicKey::from(&StaticSecret::from([STOCK; 32])),
         carrier: Some(udp.carrier("192.168.7.2:51900".parse().unwrap(), 1452)),
+        preshared_key: None,
     };
     let id = PeerId([STOCK; 32]);
     ours.table.peers.insert(id, peer);

@@ -173,6 +173,7 @@ impl Node {
                 Peer {
                     key: other.key,
                     carrier,
+                    preshared_key: None,
                 },
             )]),
         }
