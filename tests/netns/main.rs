@@ -35,4 +35,5 @@ mod share;
 mod split;
 mod spoof;
 mod tongue;
+mod wg;
 mod world;

@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use mesh_os::dirs::Dirs;
-use mesh_os::{machine, resolver, tun};
+use mesh_os::{machine, resolver, tun, uapi};
 use serde::Deserialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
@@ -201,6 +201,14 @@ async fn serve(dirs: Dirs, taste: Taste, machine: machine::Options) -> Result<()
             left.join(" ")
         ),
         Err(error) => warn!("something that a killed daemon left could not be removed: {error}"),
+    }
+    match uapi::sweep(&dirs.wireguard) {
+        Ok(left) if left.is_empty() => {}
+        Ok(left) => info!(
+            "removed sockets that a killed daemon left: {}",
+            left.join(" ")
+        ),
+        Err(error) => warn!("{}: {error}", dirs.wireguard.display()),
     }
     let identity = Identity::load(&dirs.state).map_err(Failure::from_error)?;
     let endpoint = Endpoint::bind(&identity.device.seed(), taste.port)

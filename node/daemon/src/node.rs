@@ -21,6 +21,7 @@ mod servers;
 mod spread;
 mod transfer;
 mod turns;
+mod uapi;
 mod ways;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -42,9 +43,10 @@ use mesh_ledger::keys::UserSecret;
 use mesh_os::dirs::Dirs;
 use mesh_os::machine;
 use mesh_tunnel::Tunnel;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tracing::{info, warn};
+use zeroize::Zeroizing;
 
 use crate::clock::steady;
 use crate::discovery::{Discovery, Seen};
@@ -112,6 +114,12 @@ pub(crate) enum Event {
     Import(Box<import::Import>),
     /// Something about the ways to peers past their links.
     Ways(Told),
+    /// `wg` asks about a network's interface.
+    Wg(
+        NetworkId,
+        Zeroizing<Vec<u8>>,
+        oneshot::Sender<mesh_os::uapi::Answer>,
+    ),
     /// The machine's interfaces or addresses changed.
     Machine,
     /// Stop.
@@ -338,6 +346,10 @@ impl Node {
             Event::Entered(outcome) => self.entered(*outcome).await,
             Event::Import(import) => self.imports.push_back(*import),
             Event::Ways(told) => self.way_told(told),
+            // Who asked may have gone.
+            Event::Wg(network, request, respond) => {
+                drop(respond.send(self.answer_wg(&network, &request)));
+            }
             Event::Machine => self.machine_changed().await,
             Event::Stop => {}
         }

@@ -5,6 +5,7 @@
 //! | settings | `/etc/mesh` | `DIR/etc/mesh` | 0755 |
 //! | state: keys, stores | `/var/lib/mesh` | `DIR/var/lib/mesh` | 0700 |
 //! | sockets, journals | `/run/mesh` | `DIR/run/mesh` | 0755 |
+//! | sockets for `wg` | `/var/run/wireguard` | `DIR/var/run/wireguard` | 0700 |
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -14,7 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use zeroize::Zeroizing;
 
-/// The three folders of one daemon.
+/// The folders of one daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dirs {
     /// Settings.
@@ -23,6 +24,8 @@ pub struct Dirs {
     pub state: PathBuf,
     /// What need not survive a reboot.
     pub run: PathBuf,
+    /// The sockets by which `wg` asks about interfaces, which looks nowhere else. [`crate::uapi`] makes it when it needs it.
+    pub wireguard: PathBuf,
 }
 
 /// Why a folder or file cannot be used.
@@ -114,6 +117,7 @@ impl Dirs {
             etc: root.join("etc/mesh"),
             state: root.join("var/lib/mesh"),
             run: root.join("run/mesh"),
+            wireguard: root.join("var/run/wireguard"),
         }
     }
 

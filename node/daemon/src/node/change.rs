@@ -71,6 +71,7 @@ impl Node {
         }
         info!(network = %net.name(), interface = net.applied.as_ref().map(machine::Applied::interface), "up");
         net.next_beacon = steady();
+        self.serve_wg(id);
         self.settle(id).await;
         Ok(())
     }
@@ -116,6 +117,7 @@ impl Node {
         let Some(net) = self.nets.get_mut(&id) else {
             return Ok(());
         };
+        net.wg = None;
         net.attached = None;
         net.linkless.clear();
         if let Some(ways) = &self.ways {

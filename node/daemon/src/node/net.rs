@@ -73,6 +73,8 @@ pub(crate) struct Net {
     pub(crate) tunnel: SharedTunnel,
     /// What lets the tunnel have what arrives at the sockets.
     pub(crate) attached: Option<Attached>,
+    /// Where `wg` asks about its interface.
+    pub(crate) wg: Option<mesh_os::uapi::Server>,
     /// The ways to its peers past their links.
     pub(crate) ways: BTreeMap<PeerId, Arc<Way>>,
     /// What carries to peers that have a way and no link.
@@ -176,6 +178,7 @@ impl Net {
             applied: None,
             tunnel: Arc::new(ArcSwapOption::empty()),
             attached: None,
+            wg: None,
             ways: BTreeMap::new(),
             linkless: BTreeMap::new(),
             links: BTreeMap::new(),
