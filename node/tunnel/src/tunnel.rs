@@ -196,6 +196,18 @@ impl Tunnel {
             .collect()
     }
 
+    /// The peers whose packets passed, either way, since this was last asked, in the order of their ids. Costs the packet
+    /// threads and whoever asks next to nothing, so that it can be asked often, of many peers. There is one asker.
+    #[must_use]
+    pub fn take_active(&self) -> Vec<PeerId> {
+        let snapshot = self.shared.snapshot.load();
+        let slots = snapshot.slots.iter();
+        slots
+            .filter(|slot| slot.counters.was_active())
+            .map(|slot| slot.id)
+            .collect()
+    }
+
     /// Forgets the session with a peer; the next packet makes a new one. For when handshakes keep failing.
     pub fn reset(&self, peer: &PeerId) {
         if let Some(slot) = self.shared.snapshot.load().peer(peer) {

@@ -41,6 +41,29 @@ fn packets_pass_both_ways_and_are_counted() {
 }
 
 #[test]
+fn whose_packets_passed_is_told_once_and_handshakes_do_not_count() {
+    let pair = Pair::new();
+    assert_eq!(pair.a.tunnel.take_active(), []);
+    pair.ping(1);
+    assert_eq!(pair.a.tunnel.take_active(), [pair.b.id]);
+    assert_eq!(pair.b.tunnel.take_active(), [pair.a.id]);
+    assert_eq!(pair.b.tunnel.take_active(), []);
+    let before = pair.a.tunnel.stats();
+    // A's own handshake and keepalives pass and are no packets.
+    pair.a.tunnel.reset(&pair.b.id);
+    pair.a
+        .hears(|event| *event == Event::HandshakeDone(pair.b.id));
+    pair.a.tunnel.keepalive(&pair.b.id);
+    pair.a
+        .hears(|event| *event == Event::HandshakeDone(pair.b.id));
+    assert!(pair.a.tunnel.stats()[0].wire_tx_bytes > before[0].wire_tx_bytes);
+    assert_eq!(pair.a.tunnel.take_active(), []);
+    pair.ping(2);
+    assert_eq!(pair.a.tunnel.take_active(), [pair.b.id]);
+    assert_eq!(pair.b.tunnel.take_active(), [pair.a.id]);
+}
+
+#[test]
 fn bytes_on_the_wire_are_counted_as_wg_counts_them() {
     let pair = Pair::new();
     for id in 0..10 {

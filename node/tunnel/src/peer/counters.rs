@@ -1,6 +1,6 @@
 //! The counters of one peer.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::table::Dropped;
 
@@ -12,6 +12,8 @@ pub(crate) struct Counters {
     pub(super) tx_packets: AtomicU64,
     pub(super) wire_rx_bytes: AtomicU64,
     pub(super) wire_tx_bytes: AtomicU64,
+    /// Whether packets passed since this was last asked.
+    active: AtomicBool,
     pub(super) dropped: [AtomicU64; Dropped::COUNT],
 }
 
@@ -24,6 +26,7 @@ impl Default for Counters {
             tx_packets: AtomicU64::new(0),
             wire_rx_bytes: AtomicU64::new(0),
             wire_tx_bytes: AtomicU64::new(0),
+            active: AtomicBool::new(false),
             dropped: [const { AtomicU64::new(0) }; Dropped::COUNT],
         }
     }
@@ -33,6 +36,7 @@ impl Counters {
     pub(crate) fn received(&self, packets: usize, bytes: usize) {
         self.rx_packets.fetch_add(packets as u64, Ordering::Relaxed);
         self.rx_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.act();
     }
 
     /// WireGuard messages that opened, handshakes and keepalives among them.
@@ -47,6 +51,12 @@ impl Counters {
             .fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
+    /// Whether packets passed since this was last asked.
+    pub(crate) fn was_active(&self) -> bool {
+        // Most peers are idle: their flag is only read.
+        self.active.load(Ordering::Relaxed) && self.active.swap(false, Ordering::Relaxed)
+    }
+
     pub(crate) fn drop(&self, reason: Dropped, count: usize) {
         if count > 0
             && let Some(counter) = self.dropped.get(reason.place())
@@ -58,5 +68,12 @@ impl Counters {
     pub(super) fn sent(&self, bytes: usize) {
         self.tx_packets.fetch_add(1, Ordering::Relaxed);
         self.tx_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.act();
+    }
+
+    fn act(&self) {
+        if !self.active.load(Ordering::Relaxed) {
+            self.active.store(true, Ordering::Relaxed);
+        }
     }
 }
