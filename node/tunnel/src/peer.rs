@@ -72,10 +72,19 @@ pub(crate) struct State {
     /// We answered an initiation; the first message that opens completes the handshake.
     answered: bool,
     established: Option<Duration>,
+    pace: Pace,
     /// Limits the handshakes that come over a link; those from a socket are limited by their source.
     handshakes: Bucket,
     /// When it was last told that this peer was heard on a socket.
     heard: Option<Duration>,
+}
+
+/// How fast packets go to the peer.
+#[derive(Default)]
+struct Pace {
+    /// Packets sealed up to the last tick, and when that was.
+    until: (u64, Duration),
+    per_second: u64,
 }
 
 /// The keys of both sides.
@@ -152,6 +161,7 @@ impl Slot {
                 told: None,
                 answered: false,
                 established: None,
+                pace: Pace::default(),
                 handshakes: Bucket::new(LINK_HANDSHAKES, LINK_HANDSHAKES),
                 heard: None,
             }),
@@ -297,6 +307,11 @@ impl State {
         }
     }
 
+    /// How many packets a second go to the peer, lately.
+    pub(crate) fn pace(&self) -> u64 {
+        self.pace.per_second
+    }
+
     /// The keys in force, but for this device's own.
     pub(crate) fn keys_with(&self, own: Arc<Own>) -> Keys {
         Keys {
@@ -310,6 +325,16 @@ impl State {
         Arc::ptr_eq(&self.keys.own, &keys.own)
             && self.keys.peer == keys.peer
             && self.keys.preshared == keys.preshared
+    }
+
+    /// Begins a handshake in good time, if there is a session: the next one is to have counters of its own. Whether it did.
+    pub(crate) fn renew(&mut self, turn: &mut Turn<'_>) -> bool {
+        let session = self.session.as_ref();
+        let live = session.is_some_and(|one| one.tunn.time_since_last_handshake().is_some());
+        if live && self.former.is_none() {
+            self.initiate(turn, true);
+        }
+        !turn.arena.is_empty()
     }
 
     /// Opens data that is addressed to the session under the keys before these.
@@ -402,6 +427,8 @@ impl State {
     /// WireGuard's timers.
     pub(crate) fn tick(&mut self, turn: &mut Turn<'_>) {
         let (slot, now) = (turn.slot, turn.now);
+        self.pace
+            .tick(slot.counters.tx_packets.load(Ordering::Relaxed), now);
         while self
             .waiting
             .front()
@@ -537,6 +564,15 @@ impl State {
             turn.slot.counters.sent(length - OVERHEAD);
         }
         turn.arena.commit(length);
+    }
+}
+
+impl Pace {
+    fn tick(&mut self, packets: u64, now: Duration) {
+        let (before, at) = std::mem::replace(&mut self.until, (packets, now));
+        let millis = now.saturating_sub(at).as_millis().max(1);
+        let per_second = u128::from(packets.saturating_sub(before)) * 1000 / millis;
+        self.per_second = u64::try_from(per_second).unwrap_or(u64::MAX);
     }
 }
 

@@ -227,6 +227,33 @@ impl Tunnel {
         }
     }
 
+    /// How many packets a second go to the peer, by the last quarter of a second.
+    #[must_use]
+    pub fn pace(&self, peer: &PeerId) -> u64 {
+        let snapshot = self.shared.snapshot.load();
+        snapshot.peer(peer).map_or(0, |slot| slot.lock().pace())
+    }
+
+    /// Begins a handshake with the peer over this carrier, while packets go on over the one it has: for before it gets this
+    /// one. False if there is no session to follow, and so nothing to wait for; else [`Event::HandshakeDone`] tells when
+    /// packets are sealed by the new one.
+    ///
+    /// A way that is faster than the one before overtakes what is under way on that. Whoever opens the packets takes those
+    /// that come late only up to 1,024 places behind the newest, *of one session*: a new session before the change keeps
+    /// those of the old one good.
+    #[must_use]
+    pub fn renew(&self, peer: &PeerId, carrier: &Arc<dyn Carrier>) -> bool {
+        let snapshot = self.shared.snapshot.load();
+        snapshot.peer(peer).is_some_and(|slot| {
+            let mut begun = false;
+            self.act(slot, |state, turn| {
+                begun = state.renew(turn);
+                Some(carrier.clone())
+            });
+            begun
+        })
+    }
+
     /// Ends the threads and waits for them. Nothing passes afterwards.
     pub fn stop(&self) {
         *self

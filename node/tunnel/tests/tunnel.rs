@@ -5,8 +5,8 @@
 mod world;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -293,6 +293,79 @@ fn loss_repetition_and_disorder_on_the_wire_do_no_harm() {
     *pair.a_to_b.mischief.lock().unwrap() = None;
     pair.ping(1000);
     assert_eq!(pair.b.dropped(Dropped::Unopened), 200, "the repeated ones");
+}
+
+#[test]
+fn a_faster_way_overtakes_and_loses_what_is_under_way_unless_a_new_session_comes_first() {
+    // So many packets are under way on the slower one when packets take the faster one.
+    for (under_way, renewed, loses) in [
+        (1000, false, false),
+        (1500, false, true),
+        (1500, true, false),
+    ] {
+        let pair = Pair::new();
+        pair.ping(0);
+        pair.a
+            .hears(|event| *event == Event::HandshakeDone(pair.b.id));
+        let held = Arc::new(Mutex::new(Vec::new()));
+        let (fast, holds) = (pair.a.wire_to(&pair.b), held.clone());
+        *pair.a_to_b.mischief.lock().unwrap() = Some(Arc::new(move |messages| {
+            holds.lock().unwrap().extend(messages);
+            vec![]
+        }));
+        for id in 0..under_way {
+            pair.a.sends(echo(pair.a.address, pair.b.address, id));
+        }
+        pair.a.memory.settled();
+        let late = std::mem::take(&mut *held.lock().unwrap());
+        assert_eq!(late.len(), usize::from(under_way));
+        let fast: Arc<dyn Carrier> = fast;
+        if renewed {
+            assert!(pair.a.tunnel.renew(&pair.b.id, &fast));
+            pair.a
+                .hears(|event| *event == Event::HandshakeDone(pair.b.id));
+        }
+        pair.a.tunnel.set_carrier(&pair.b.id, Some(fast));
+        // From now on both ways deliver at the same pace.
+        for (id, message) in (under_way..).zip(late) {
+            pair.a.sends(echo(pair.a.address, pair.b.address, id));
+            pair.a.memory.settled();
+            pair.b.tunnel.receive(&pair.a.id, vec![message]);
+        }
+        let all = 1 + 2 * u64::from(under_way);
+        let (mut got, mut lost) = (0, 0);
+        while got + lost < all {
+            got = pair.b.tunnel.stats()[0].rx_packets;
+            lost = pair.b.dropped(Dropped::Unopened);
+            std::thread::yield_now();
+        }
+        assert_eq!(lost > 0, loses, "{under_way}, {renewed}: {lost} lost");
+        assert!(!loses || lost > 1400, "nearly all: {lost}");
+    }
+}
+
+#[test]
+fn both_sides_may_renew_at_once_and_none_without_a_session() {
+    let pair = Pair::new();
+    let carriers: [Arc<dyn Carrier>; 2] = [pair.a_to_b.clone(), pair.b_to_a.clone()];
+    assert!(!pair.a.tunnel.renew(&pair.b.id, &carriers[0]));
+    assert!(!pair.a.tunnel.renew(&pair.a.id, &carriers[0]), "no peer");
+    pair.ping(1);
+    let done = |node: &world::Node| drop(node.hears(|e| matches!(e, Event::HandshakeDone(_))));
+    done(&pair.a);
+    done(&pair.b);
+    for id in 2..5 {
+        assert!(pair.a.tunnel.renew(&pair.b.id, &carriers[0]));
+        assert!(pair.b.tunnel.renew(&pair.a.id, &carriers[1]));
+        done(&pair.a);
+        done(&pair.b);
+        pair.ping(id);
+        let back = echo(pair.b.address, pair.a.address, id);
+        pair.b.sends(back.clone());
+        assert_eq!(pair.a.gets(), back);
+    }
+    assert_eq!(pair.a.dropped(Dropped::Unopened), 0);
+    assert_eq!(pair.b.dropped(Dropped::Unopened), 0);
 }
 
 #[test]

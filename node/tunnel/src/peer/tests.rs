@@ -129,6 +129,26 @@ fn a_peer_that_is_heard_on_a_socket_is_told_once_a_second_and_only_for_what_open
     assert!(hear(3, &messages[3], Some(address)));
 }
 
+#[test]
+fn the_pace_is_that_of_the_last_quarter_of_a_second() {
+    let world = World::new();
+    let slot = &world.slot;
+    let mut pace = Pace::default();
+    let mut at = |millis, packets| {
+        for _ in 0..packets {
+            slot.counters.sent(100);
+        }
+        let sent = slot.stats(Duration::ZERO).tx_packets;
+        pace.tick(sent, Duration::from_millis(millis));
+        pace.per_second
+    };
+    assert_eq!(at(250, 0), 0);
+    assert_eq!(at(500, 1000), 4000);
+    assert_eq!(at(1000, 1000), 2000, "a late tick");
+    assert_eq!(at(1250, 0), 0);
+    assert_eq!(at(1250, 3), 3000, "no time has passed");
+}
+
 struct Nowhere;
 
 /// Counts what it is given to send.
