@@ -17,6 +17,10 @@ const MAX_PAIRS: usize = MAX_CANDIDATES + 8;
 const FLOWS: Duration = Duration::from_secs(10);
 /// How often a peer may have this device begin a burst.
 const CALLS_EVERY: Duration = Duration::from_secs(2);
+/// What a question to an address that does not answer costs of what may be asked in vain, and how much that is at most. Two
+/// dozen addresses may be asked for a burst; who has them asked on and on gets four questions a second.
+const VAIN: Duration = Duration::from_millis(250);
+const VAIN_MOST: Duration = VAIN.saturating_mul(24 * 26);
 /// How much quicker an address of the same kind must be to take over.
 const QUICKER: Duration = Duration::from_millis(5);
 
@@ -42,6 +46,8 @@ pub(super) struct Agent {
     called: Option<Duration>,
     /// The number of the last question.
     count: u64,
+    /// When all that was asked in vain is made up for.
+    vain: Duration,
     seen: Replay,
     /// The choice that was told last.
     told: Option<Choice>,
@@ -74,6 +80,7 @@ impl Agent {
             owed: None,
             called: None,
             count: 0,
+            vain: Duration::ZERO,
             seen: Replay::default(),
             told: None,
             restarted: false,
@@ -98,6 +105,7 @@ impl Agent {
 
     /// This device is reached elsewhere, or reaches others otherwise.
     pub(super) fn moved(&mut self, now: Duration) {
+        self.vain = Duration::ZERO;
         if self.awake(now) {
             self.pairs.iter_mut().for_each(Pair::doubt);
             self.begin(now, true);
@@ -223,6 +231,9 @@ impl Agent {
                 {
                     let nonce = random();
                     self.count += 1;
+                    if !pair.confirmed() {
+                        self.vain = self.vain.max(now) + VAIN;
+                    }
                     let length = pair.ask(nonce, now);
                     let question = Probe {
                         tag,
@@ -394,8 +405,12 @@ impl Agent {
     fn due(&self, place: usize) -> Option<Duration> {
         self.peer_tag?;
         let pair = self.pairs.get(place)?;
+        let vain = match pair.confirmed() {
+            true => Duration::ZERO,
+            false => self.vain.saturating_sub(VAIN_MOST),
+        };
         let Some(asked) = pair.asked else {
-            return Some(Duration::ZERO);
+            return Some(vain);
         };
         let chosen = self.chosen == Some(pair.candidate.address);
         let flows = self
@@ -417,7 +432,7 @@ impl Agent {
         } else {
             return None;
         };
-        Some(asked + pause)
+        Some((asked + pause).max(vain))
     }
 
     fn choice(&self) -> Option<Choice> {

@@ -1,6 +1,6 @@
 //! The paths to all peers of all networks of this device.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -84,6 +84,47 @@ pub struct Paths {
     own: Own,
     agents: BTreeMap<Who, Agent>,
     tags: BTreeMap<u64, Who>,
+    due: Due,
+}
+
+/// When each agent has something to do: a thousand peers at rest cost nothing when one has.
+#[derive(Default)]
+struct Due {
+    /// Something happened to them since they were polled.
+    touched: BTreeSet<Who>,
+    of: BTreeMap<Who, Duration>,
+    sorted: BTreeSet<(Duration, Who)>,
+}
+
+impl Due {
+    fn set(&mut self, who: Who, at: Option<Duration>) {
+        let before = match at {
+            Some(at) => {
+                self.sorted.insert((at, who));
+                self.of.insert(who, at)
+            }
+            None => self.of.remove(&who),
+        };
+        if let Some(before) = before.filter(|before| Some(*before) != at) {
+            self.sorted.remove(&(before, who));
+        }
+    }
+
+    fn first(&self) -> Option<Duration> {
+        self.sorted.first().map(|(at, _)| *at)
+    }
+
+    /// Those that are due, who are due no longer.
+    fn take(&mut self, now: Duration) -> BTreeSet<Who> {
+        let mut due = std::mem::take(&mut self.touched);
+        while let Some((at, who)) = self.sorted.first().copied()
+            && at <= now
+        {
+            self.set(who, None);
+            due.insert(who);
+        }
+        due
+    }
 }
 
 impl Paths {
@@ -97,6 +138,7 @@ impl Paths {
             None => {
                 self.tags.insert(tag, who);
                 self.agents.insert(who, Agent::new(keys, tag));
+                self.due.touched.insert(who);
             }
         }
     }
@@ -107,39 +149,49 @@ impl Paths {
             .retain(|who, _| who.network != *network || keep(&who.peer));
         let agents = &self.agents;
         self.tags.retain(|_, who| agents.contains_key(who));
+        let gone = self.due.of.keys().filter(|who| !agents.contains_key(who));
+        for who in gone.copied().collect::<Vec<_>>() {
+            self.due.set(who, None);
+        }
+    }
+
+    fn agent(&mut self, who: &Who) -> Option<&mut Agent> {
+        let agent = self.agents.get_mut(who)?;
+        self.due.touched.insert(*who);
+        Some(agent)
     }
 
     /// The peer's control link has come up, or is another.
     pub fn linked(&mut self, who: &Who, now: Duration) {
-        if let Some(agent) = self.agents.get_mut(who) {
+        if let Some(agent) = self.agent(who) {
             agent.linked(now);
         }
     }
 
     /// The peer's control link is gone. What is chosen stays as long as it works.
     pub fn unlinked(&mut self, who: &Who) {
-        if let Some(agent) = self.agents.get_mut(who) {
+        if let Some(agent) = self.agent(who) {
             agent.linked = false;
         }
     }
 
     /// Packets flow between this device and the peer.
     pub fn traffic(&mut self, who: &Who, now: Duration) {
-        if let Some(agent) = self.agents.get_mut(who) {
+        if let Some(agent) = self.agent(who) {
             agent.traffic(now);
         }
     }
 
     /// A packet of the peer's, which opened, came from an address.
     pub fn heard(&mut self, who: &Who, from: SocketAddr) {
-        if let Some(agent) = self.agents.get_mut(who) {
+        if let Some(agent) = self.agent(who) {
             agent.heard(from);
         }
     }
 
     /// The peer's word over the control link.
     pub fn call(&mut self, who: &Who, call: Call, now: Duration) {
-        if let Some(agent) = self.agents.get_mut(who) {
+        if let Some(agent) = self.agent(who) {
             agent.call(call, now);
         }
     }
@@ -162,6 +214,7 @@ impl Paths {
         for agent in self.agents.values_mut() {
             agent.moved(now);
         }
+        self.due.touched.extend(self.agents.keys());
     }
 
     /// A server or a peer saw this device come from an address.
@@ -194,6 +247,7 @@ impl Paths {
             }
         };
         let (answer, seen) = agent.probe(probe, &keys, from, now);
+        self.due.touched.insert(who);
         if let Some(seen) = seen
             && self.own.seen(Seen::Peer(who.peer), seen, now)
         {
@@ -205,17 +259,25 @@ impl Paths {
 
     /// What is due. `random` gives numbers that nobody can guess.
     pub fn poll(&mut self, now: Duration, mut random: impl FnMut() -> u64) -> Vec<Action> {
+        let due = self.due.take(now);
+        if due.is_empty() {
+            return Vec::new();
+        }
         let own: Vec<Candidate> = self.own.candidates(now);
         let mut actions = Vec::new();
-        for (who, agent) in &mut self.agents {
+        for who in due {
+            let Some(agent) = self.agents.get_mut(&who) else {
+                continue;
+            };
             for out in agent.poll(&own, now, &mut random) {
                 actions.push(match out {
                     Out::Send(to, datagram) => Action::Send(to, datagram),
-                    Out::Call(call) => Action::Call(*who, call),
-                    Out::Chosen(choice) => Action::Chosen(*who, choice),
-                    Out::Restarted => Action::Restarted(*who),
+                    Out::Call(call) => Action::Call(who, call),
+                    Out::Chosen(choice) => Action::Chosen(who, choice),
+                    Out::Restarted => Action::Restarted(who),
                 });
             }
+            self.due.set(who, agent.next(now));
         }
         actions
     }
@@ -223,10 +285,11 @@ impl Paths {
     /// When [`Self::poll`] is due next.
     #[must_use]
     pub fn next(&self, now: Duration) -> Option<Duration> {
-        self.agents
-            .values()
-            .filter_map(|agent| agent.next(now))
-            .min()
+        if self.due.touched.is_empty() {
+            self.due.first()
+        } else {
+            Some(now)
+        }
     }
 
     /// What is known of the ways to a peer.

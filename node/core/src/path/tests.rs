@@ -291,6 +291,79 @@ fn the_addresses_that_a_peer_names_are_bounded_and_leave_out_what_is_no_address(
     );
 }
 
+#[test]
+fn who_names_ever_new_addresses_that_do_not_answer_has_few_of_them_asked() {
+    let mut paths = Paths::default();
+    paths.add(who(2), keys(1), 7);
+    let (mut now, mut asked) = (1000 * SECOND, 0);
+    let minutes = 10;
+    for round in 0..minutes * 30u16 {
+        let victim = |n| Candidate {
+            address: ([203, 0, 113, n], 1000 + round).into(),
+            kind: Kind::Reflexive,
+        };
+        let call = Call {
+            tag: 5,
+            wanted: true,
+            candidates: (1..=16).map(victim).collect(),
+        };
+        paths.call(&who(2), call, now);
+        let next = now + 2 * SECOND;
+        while let Some(due) = paths.next(now).filter(|due| *due < next) {
+            now = due.max(now);
+            let sends = paths.poll(now, || 3).into_iter();
+            asked += sends.filter(|it| matches!(it, Action::Send(..))).count();
+        }
+        now = next;
+    }
+    let (at_once, minute) = (24 * 26, 4 * 60);
+    assert!(
+        asked > at_once,
+        "{asked}: a peer that means it is asked still"
+    );
+    assert!(asked <= at_once + usize::from(minutes) * minute, "{asked}");
+}
+
+#[test]
+fn the_key_before_a_new_one_is_worth_nothing_once_the_peer_has_the_new_one() {
+    let (mut ours, mut theirs) = (Paths::default(), Paths::default());
+    ours.add(who(2), keys(1), 7);
+    theirs.add(who(1), keys(2), 8);
+    let (at, now) = ("192.0.2.7:9".parse().unwrap(), 1000 * SECOND);
+    let call = |tag| Call {
+        tag,
+        wanted: true,
+        candidates: vec![Candidate {
+            address: at,
+            kind: Kind::Interface,
+        }],
+    };
+    let ask = |theirs: &mut Paths, now| {
+        theirs.call(&who(1), call(7), now);
+        let sent = theirs.poll(now, || 3).into_iter();
+        let mut questions = sent.filter_map(|action| match action {
+            Action::Send(_, datagram) => Some(datagram),
+            _ => None,
+        });
+        questions.next().unwrap()
+    };
+    ours.call(&who(2), call(8), now);
+    let new = |n: u8| ProbeKeys::new(&[8; 32], &NetworkId([1; 32]), &[n; 32], &[3 - n; 32]);
+    ours.add(who(2), new(1), 9);
+    let old = ask(&mut theirs, now);
+    assert!(ours.receive(at, &old, now).is_some(), "it may not know yet");
+    let later = ask(&mut theirs, now + SECOND);
+    theirs.add(who(1), new(2), 9);
+    let fresh = ask(&mut theirs, now + 2 * SECOND);
+    assert!(ours.receive(at, &fresh, now).is_some());
+    assert!(ours.receive(at, &later, now).is_none());
+}
+
+/// What device 1 or 2 proves its probes with to the other.
+fn keys(n: u8) -> ProbeKeys {
+    ProbeKeys::new(&[9; 32], &NetworkId([1; 32]), &[n; 32], &[3 - n; 32])
+}
+
 fn who(peer: u8) -> Who {
     Who {
         network: NetworkId([1; 32]),
