@@ -30,15 +30,24 @@
 //! 8. Without packets for [`REST`], a peer's path is given up and nothing is asked any more: a thousand members cost nothing.
 //!    The control link stays, and the first packet, or the peer's call, begins at 2.
 //!
+//! # Through a member
+//!
+//! A member may offer to forward between others. To the two it forwards between it is one more place at which the other may
+//! be, asked and left as any address is, and worse than each. It does not see what it forwards: packets are WireGuard's,
+//! and a call, when the two have no link to tell it over, is sealed with the key of their probes. So two devices that have
+//! nothing in common but a member that both reach get a path, and a straight one if there can be one, with no server at all.
+//!
 //! # What an attacker can do
 //!
 //! A question is authenticated with a key that only the two devices have, made from their WireGuard keys and the
 //! network; so probing outlives the control link. Whatever is not authentic is not answered. An answer is never longer than
 //! its question. A copied question is answered once at most. A member that names a victim's address as its own makes us send that address a
-//! few dozen short datagrams; it cannot answer in the victim's place, and packets go only to who answered.
+//! few hundred short datagrams, then four a second; it cannot answer in the victim's place, and packets go only to who
+//! answered. A member that forwards can lose or repeat what it is given, which old calls and probes are proof against.
 
 mod agent;
 mod candidate;
+mod letter;
 mod own;
 mod pair;
 mod paths;
@@ -49,7 +58,8 @@ mod tests;
 
 use std::time::Duration;
 
-pub use candidate::{Call, Candidate, Kind, MAX_CANDIDATES};
+pub use candidate::{Call, Candidate, Kind, MAX_CANDIDATES, Place};
+pub use letter::{MARK_CALL, MAX_CALL};
 pub use own::{Mapping, Own, Seen};
 pub use paths::{Action, Choice, PairReport, Paths, Report, Who};
 pub use probe::{MARK_ANSWER, MARK_QUESTION, PROBE, ProbeKeys};

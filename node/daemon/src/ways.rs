@@ -35,6 +35,8 @@ use echoes::Echoes;
 const WAITING: usize = 512;
 /// The longest of them.
 const LONGEST: usize = 1500;
+/// How many of them are taken before what is due is done.
+const AT_ONCE: usize = 64;
 /// How often it is looked whether packets flow.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -145,6 +147,7 @@ impl Ways {
             echoes: Echoes::default(),
             networks: BTreeMap::new(),
             look: Duration::ZERO,
+            chance: Duration::ZERO,
             port: udp.ports(),
         };
         tokio::spawn(task.run(taken, incoming, events, tell));
@@ -243,6 +246,8 @@ struct Task {
     echoes: Echoes,
     networks: BTreeMap<NetworkId, Network>,
     look: Duration,
+    /// When the system is asked for random numbers again, after it had none.
+    chance: Duration,
     port: Vec<u16>,
 }
 
@@ -266,16 +271,22 @@ impl Task {
         events: mpsc::Sender<E>,
         tell: impl Fn(Told) -> E + Send + 'static,
     ) {
+        let mut datagrams = Vec::with_capacity(AT_ONCE);
         loop {
             let now = steady();
-            let due = [self.paths.next(now), self.echoes.next(), self.look_due()];
+            let paths = self.paths.next(now).map(|due| due.max(self.chance));
+            let due = [paths, self.echoes.next(), self.look_due()];
             let due = due.into_iter().flatten().min();
             tokio::select! {
                 order = orders.recv() => match order {
                     Some(order) => self.take(order),
                     None => return,
                 },
-                Some((from, datagram)) = strays.recv() => self.datagram(from, &datagram),
+                1.. = strays.recv_many(&mut datagrams, AT_ONCE) => {
+                    for (from, datagram) in datagrams.drain(..) {
+                        self.datagram(from, &datagram);
+                    }
+                }
                 () = tokio::time::sleep(due.map_or(Duration::from_secs(3600), |due| due.saturating_sub(now))) => {}
             }
             for told in self.on_time() {
@@ -403,12 +414,17 @@ impl Task {
         for (to, question) in self.echoes.due(now) {
             self.udp.send(to, &question);
         }
+        let mut told = Vec::new();
+        let due = self.paths.next(now).map(|due| due.max(self.chance));
+        if due.is_none_or(|due| due > now) {
+            return told;
+        }
         let random = || random::bytes().map(u64::from_be_bytes).ok();
         // Without randomness nothing is asked: a number that can be guessed proves nothing.
         let Some(probe) = random() else {
-            return Vec::new();
+            self.chance = now + LOOK;
+            return told;
         };
-        let mut told = Vec::new();
         for action in self.paths.poll(now, || random().unwrap_or(probe)) {
             match action {
                 Action::Send(to, datagram) => self.udp.send(to, &datagram),

@@ -1,18 +1,27 @@
 //! The path to one peer in one network.
 
-use std::net::SocketAddr;
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use super::candidate::{Call, Candidate, Kind, MAX_CANDIDATES, usable};
+use super::candidate::{Call, Candidate, Kind, MAX_CANDIDATES, Place, usable};
+use super::letter::Letter;
 use super::pair::Pair;
 use super::paths::{Choice, PairReport, Report};
 use super::probe::{Probe, ProbeKeys};
 use super::{
     BURST, BURST_AGAIN, BURST_EVERY, CHECK_BUSY, CHECK_IDLE, CHECK_OTHERS, REST, RETRY, SETTLE,
 };
+use crate::peer::PeerId;
 
 /// The most addresses of a peer: those it names, and those it was heard from.
 const MAX_PAIRS: usize = MAX_CANDIDATES + 8;
+/// The most members that are asked to forward to one peer.
+pub(super) const MAX_RELAYS: usize = 4;
+/// How often a call that is forwarded is repeated until the peer calls.
+const CALL_AGAIN: Duration = Duration::from_secs(1);
+/// How many tags of a peer before its present one are remembered.
+const PAST_TAGS: usize = 16;
 /// How long packets count as flowing.
 const FLOWS: Duration = Duration::from_secs(10);
 /// How often a peer may have this device begin a burst.
@@ -21,6 +30,8 @@ const CALLS_EVERY: Duration = Duration::from_secs(2);
 /// dozen addresses may be asked for a burst; who has them asked on and on gets four questions a second.
 const VAIN: Duration = Duration::from_millis(250);
 const VAIN_MOST: Duration = VAIN.saturating_mul(24 * 26);
+/// What the answer to a question says that came through a member.
+const UNSEEN: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
 /// How much quicker an address of the same kind must be to take over.
 const QUICKER: Duration = Duration::from_millis(5);
 
@@ -35,7 +46,7 @@ pub(super) struct Agent {
     peer_tag: Option<u64>,
     pub(super) linked: bool,
     pairs: Vec<Pair>,
-    chosen: Option<SocketAddr>,
+    chosen: Option<Place>,
     switched: Option<Duration>,
     /// When packets last flowed, or something else asked for a path.
     active: Option<Duration>,
@@ -44,6 +55,16 @@ pub(super) struct Agent {
     /// A call is owed to the peer; whether it is to answer.
     owed: Option<bool>,
     called: Option<Duration>,
+    /// Members that may forward between the two.
+    relays: Vec<PeerId>,
+    /// What is owed goes through them too: the peer's call came so.
+    through: bool,
+    /// When a call was last sent through them, and when the peer last called in whatever way.
+    sent_through: Option<Duration>,
+    heard_call: Option<Duration>,
+    /// The number of the peer's last call that was forwarded, and the tags it had before its present one.
+    letter: u64,
+    past: VecDeque<u64>,
     /// The number of the last question.
     count: u64,
     /// When all that was asked in vain is made up for.
@@ -57,7 +78,7 @@ pub(super) struct Agent {
 
 /// What comes out of the agent.
 pub(super) enum Out {
-    Send(SocketAddr, Vec<u8>),
+    Send(Place, Vec<u8>),
     Call(Call),
     Chosen(Option<Choice>),
     Restarted,
@@ -79,11 +100,35 @@ impl Agent {
             burst: None,
             owed: None,
             called: None,
+            relays: Vec::new(),
+            through: false,
+            sent_through: None,
+            heard_call: None,
+            letter: 0,
+            past: VecDeque::new(),
             count: 0,
             vain: Duration::ZERO,
             seen: Replay::default(),
             told: None,
             restarted: false,
+        }
+    }
+
+    /// What the peer's keys open, and which did.
+    pub(super) fn opened<T>(
+        &mut self,
+        open: impl Fn(&ProbeKeys) -> Option<T>,
+    ) -> Option<(T, ProbeKeys)> {
+        match open(&self.keys) {
+            Some(opened) => {
+                // The peer has the new keys: those before them are worth nothing from now on.
+                self.former = None;
+                Some((opened, self.keys.clone()))
+            }
+            None => {
+                let former = self.former.clone()?;
+                Some((open(&former)?, former))
+            }
         }
     }
 
@@ -119,12 +164,18 @@ impl Agent {
     pub(super) fn call(&mut self, call: Call, now: Duration) {
         if self.peer_tag != Some(call.tag) {
             // It began anew, and remembers neither what was asked nor any session.
-            self.restarted = self.peer_tag.is_some();
-            self.peer_tag = Some(call.tag);
+            if let Some(past) = self.peer_tag.replace(call.tag) {
+                self.restarted = true;
+                self.past.truncate(PAST_TAGS - 1);
+                self.past.push_front(past);
+            }
+            self.letter = 0;
             self.seen = Replay::default();
             self.chosen = None;
             self.pairs.clear();
+            self.ask_relays();
         }
+        self.heard_call = Some(now);
         let told: Vec<Candidate> = call
             .candidates
             .into_iter()
@@ -133,13 +184,15 @@ impl Agent {
             .collect();
         let chosen = self.chosen;
         self.pairs.retain(|pair| {
-            let address = pair.candidate.address;
             pair.confirmed()
-                || Some(address) == chosen
-                || told.iter().any(|candidate| candidate.address == address)
+                || Some(pair.place) == chosen
+                || pair.kind.is_none()
+                || told
+                    .iter()
+                    .any(|candidate| Place::Address(candidate.address) == pair.place)
         });
         for candidate in told {
-            self.learn(candidate);
+            self.learn(candidate.address, candidate.kind);
         }
         let allowed = |called: Duration| now.saturating_sub(called) >= CALLS_EVERY;
         if call.wanted && self.called.is_none_or(allowed) {
@@ -152,13 +205,55 @@ impl Agent {
         }
     }
 
+    /// Takes a call that was forwarded. A copy of an old one has no effect.
+    pub(super) fn letter(&mut self, letter: Letter, now: Duration) {
+        let old = self.peer_tag == Some(letter.call.tag) && letter.count <= self.letter;
+        if old || self.past.contains(&letter.call.tag) {
+            return;
+        }
+        let count = letter.count;
+        self.call(letter.call, now);
+        self.letter = count;
+        self.through = self.owed.is_some();
+    }
+
     /// A packet of the peer's came from there.
     pub(super) fn heard(&mut self, from: SocketAddr) {
         if usable(&from) {
-            self.learn(Candidate {
-                address: from,
-                kind: Kind::Heard,
-            });
+            self.learn(from, Kind::Heard);
+        }
+    }
+
+    /// The members that may forward between the two, the first before the others if they are too many.
+    pub(super) fn relays(&mut self, relays: impl Iterator<Item = PeerId>, now: Duration) {
+        let relays: Vec<PeerId> = relays.take(MAX_RELAYS).collect();
+        if relays == self.relays {
+            return;
+        }
+        let news = relays.iter().any(|relay| !self.relays.contains(relay));
+        self.relays = relays;
+        self.ask_relays();
+        if news && self.awake(now) {
+            self.begin(now, true);
+        }
+    }
+
+    /// Whether this member may forward between the two.
+    pub(super) fn is_relayed_by(&self, relay: &PeerId) -> bool {
+        self.relays.contains(relay)
+    }
+
+    fn ask_relays(&mut self) {
+        let relays = &self.relays;
+        self.pairs.retain(|pair| match pair.place {
+            Place::Address(_) => true,
+            Place::Through(member) => relays.contains(&member),
+        });
+        for relay in &self.relays {
+            let place = Place::Through(*relay);
+            if self.pairs.iter().all(|pair| pair.place != place) {
+                self.pairs.push(Pair::new(place, None));
+            }
         }
     }
 
@@ -168,7 +263,7 @@ impl Agent {
         &mut self,
         probe: Probe,
         keys: &ProbeKeys,
-        from: SocketAddr,
+        from: Place,
         now: Duration,
     ) -> (Option<Vec<u8>>, Option<SocketAddr>) {
         match probe.seen {
@@ -179,19 +274,18 @@ impl Agent {
                 if !self.seen.take(probe.count) {
                     return (None, None);
                 }
-                self.heard(from);
+                if let Place::Address(from) = from {
+                    self.heard(from);
+                }
                 let answer = Probe {
                     tag,
-                    seen: Some(from),
+                    seen: Some(from.address().unwrap_or(UNSEEN)),
                     ..probe
                 };
                 (Some(answer.seal(keys, 0)), None)
             }
             Some(seen) => {
-                let pair = self
-                    .pairs
-                    .iter_mut()
-                    .find(|pair| pair.candidate.address == from);
+                let pair = self.pairs.iter_mut().find(|pair| pair.place == from);
                 let answered = pair.is_some_and(|pair| pair.answer(probe.nonce, now));
                 (None, answered.then_some(seen))
             }
@@ -210,7 +304,7 @@ impl Agent {
         }
         self.pairs.retain(|pair| {
             pair.confirmed()
-                || pair.candidate.kind != Kind::Heard
+                || pair.kind != Some(Kind::Heard)
                 || pair.late().is_some()
                 || pair.asked.is_none()
         });
@@ -219,7 +313,7 @@ impl Agent {
             self.chosen = None;
             self.pairs
                 .iter_mut()
-                .for_each(|pair| *pair = Pair::new(pair.candidate));
+                .for_each(|pair| *pair = Pair::new(pair.place, pair.kind));
         } else {
             self.choose(now);
             self.again(now);
@@ -241,21 +335,28 @@ impl Agent {
                         nonce,
                         seen: None,
                     };
-                    out.push(Out::Send(
-                        pair.candidate.address,
-                        question.seal(&self.keys, length),
-                    ));
+                    out.push(Out::Send(pair.place, question.seal(&self.keys, length)));
                 }
             }
         }
-        if self.linked
+        if self.again_through().is_some_and(|due| now >= due) {
+            self.owed = Some(true);
+        }
+        if self.can_call()
             && let Some(wanted) = self.owed.take()
         {
-            out.push(Out::Call(Call {
+            let call = Call {
                 tag: self.tag,
                 wanted,
                 candidates: own.to_vec(),
-            }));
+            };
+            if !self.linked || self.through {
+                self.through = false;
+                out.extend(self.call_through(call.clone(), now, random));
+            }
+            if self.linked {
+                out.push(Out::Call(call));
+            }
         }
         if std::mem::take(&mut self.restarted) {
             out.push(Out::Restarted);
@@ -270,8 +371,9 @@ impl Agent {
 
     /// When [`Self::poll`] has something to do next.
     pub(super) fn next(&self, now: Duration) -> Option<Duration> {
-        let owed =
-            (self.linked && self.owed.is_some()) || self.told != self.choice() || self.restarted;
+        let owed = (self.can_call() && self.owed.is_some())
+            || self.told != self.choice()
+            || self.restarted;
         if owed {
             return Some(now);
         }
@@ -285,19 +387,20 @@ impl Agent {
         due.chain(late)
             .chain(burst)
             .chain(self.again_at())
+            .chain(self.again_through())
             .chain([rest])
             .min()
     }
 
     pub(super) fn report(&self, now: Duration) -> Report {
         let pairs = self.pairs.iter().map(|pair| PairReport {
-            address: pair.candidate.address,
-            kind: pair.candidate.kind,
+            place: pair.place,
+            kind: pair.kind,
             confirmed: pair.confirmed(),
-            chosen: self.chosen == Some(pair.candidate.address),
+            chosen: self.chosen == Some(pair.place),
             rtt: pair.rtt.filter(|_| pair.confirmed()),
             max_datagram: pair.max_datagram(),
-            measured: pair.confirmed() && !pair.measures(),
+            measured: pair.confirmed() && pair.kind.is_some() && !pair.measures(),
             answered: pair.answered.map(|at| now.saturating_sub(at)),
             asked: pair.asked.is_some(),
         });
@@ -322,26 +425,57 @@ impl Agent {
         self.owed = Some(wanted || self.owed.unwrap_or(false));
     }
 
-    fn learn(&mut self, candidate: Candidate) {
-        let room = self.pairs.len() < MAX_PAIRS;
-        let address = candidate.address;
-        match self
-            .pairs
-            .iter_mut()
-            .find(|pair| pair.candidate.address == address)
-        {
+    fn learn(&mut self, address: SocketAddr, kind: Kind) {
+        let place = Place::Address(address);
+        let addresses = self.pairs.iter().filter(|pair| pair.kind.is_some());
+        let room = addresses.count() < MAX_PAIRS;
+        match self.pairs.iter_mut().find(|pair| pair.place == place) {
             // What the peer itself says of an address tells more than that something came from it.
-            Some(pair) => pair.candidate.kind = pair.candidate.kind.min(candidate.kind),
-            None if room => self.pairs.push(Pair::new(candidate)),
+            Some(pair) => pair.kind = pair.kind.map(|known| known.min(kind)),
+            None if room => self.pairs.push(Pair::new(place, Some(kind))),
             None => {}
         }
+    }
+
+    /// The call, sealed, through every member that forwards.
+    fn call_through(
+        &mut self,
+        call: Call,
+        now: Duration,
+        random: &mut impl FnMut() -> u64,
+    ) -> Vec<Out> {
+        self.sent_through = Some(now);
+        self.count += 1;
+        let letter = Letter {
+            count: self.count,
+            call,
+        };
+        let Some(sealed) = letter.seal(&self.keys, random) else {
+            return Vec::new();
+        };
+        let relays = self.relays.iter();
+        relays
+            .map(|relay| Out::Send(Place::Through(*relay), sealed.clone()))
+            .collect()
+    }
+
+    fn can_call(&self) -> bool {
+        self.linked || !self.relays.is_empty()
+    }
+
+    /// When a call that was forwarded, and may be lost, is repeated.
+    fn again_through(&self) -> Option<Duration> {
+        let (since, sent) = (self.burst?, self.sent_through?);
+        let answered = self.heard_call.is_some_and(|at| at >= since);
+        let alone = !self.linked && !self.relays.is_empty();
+        (alone && !answered && sent >= since).then(|| sent + CALL_AGAIN)
     }
 
     fn choose(&mut self, now: Duration) {
         let current = self
             .pairs
             .iter()
-            .find(|pair| Some(pair.candidate.address) == self.chosen);
+            .find(|pair| Some(pair.place) == self.chosen);
         let current = current.filter(|pair| pair.confirmed());
         let best = self
             .pairs
@@ -371,7 +505,7 @@ impl Agent {
                 return;
             }
         };
-        let next = next.candidate.address;
+        let next = next.place;
         if self.chosen != Some(next) {
             self.chosen = Some(next);
             self.switched = Some(now);
@@ -396,7 +530,7 @@ impl Agent {
     fn again_at(&self) -> Option<Duration> {
         let flowed = self.flowed?;
         let last = self.pairs.iter().filter_map(|pair| pair.asked).max();
-        let idle = self.burst.is_none() && self.chosen.is_none() && self.linked;
+        let idle = self.burst.is_none() && self.chosen.is_none() && self.can_call();
         let at = last.or(self.called).unwrap_or(flowed) + BURST_AGAIN;
         (idle && at < flowed + FLOWS).then_some(at)
     }
@@ -412,7 +546,7 @@ impl Agent {
         let Some(asked) = pair.asked else {
             return Some(vain);
         };
-        let chosen = self.chosen == Some(pair.candidate.address);
+        let chosen = self.chosen == Some(pair.place);
         let flows = self
             .flowed
             .is_some_and(|at| asked.saturating_sub(at) < FLOWS);
@@ -437,12 +571,9 @@ impl Agent {
 
     fn choice(&self) -> Option<Choice> {
         let chosen = self.chosen?;
-        let pair = self
-            .pairs
-            .iter()
-            .find(|pair| pair.candidate.address == chosen)?;
+        let pair = self.pairs.iter().find(|pair| pair.place == chosen)?;
         Some(Choice {
-            address: chosen,
+            place: chosen,
             max_datagram: pair.max_datagram(),
         })
     }

@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::peer::PeerId;
+
 /// The most candidates of one device.
 pub const MAX_CANDIDATES: usize = 16;
 
@@ -25,6 +27,35 @@ pub struct Candidate {
     pub address: SocketAddr,
     /// How it came to be known.
     pub kind: Kind,
+}
+
+/// Where a peer is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// At an address, by this device's socket.
+    Address(SocketAddr),
+    /// Through a member that forwards between the two, by the control links of both to it.
+    Through(PeerId),
+}
+
+impl Place {
+    /// The address, if it is one.
+    #[must_use]
+    pub const fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Address(address) => Some(*address),
+            Self::Through(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Through(member) => write!(f, "through {member}"),
+        }
+    }
 }
 
 /// How an address came to be known.
@@ -60,16 +91,21 @@ pub(super) enum Class {
     Lan,
     /// Over the internet.
     Wide,
+    /// Through a member.
+    Member,
 }
 
-impl Candidate {
-    pub(super) fn class(&self) -> Class {
-        match (self.kind, self.address.ip()) {
-            (Kind::Interface, IpAddr::V4(ip)) if ip.is_private() || ip.is_link_local() => {
-                Class::Lan
+impl Class {
+    pub(super) fn of(place: &Place, kind: Option<Kind>) -> Self {
+        let Place::Address(address) = place else {
+            return Self::Member;
+        };
+        match (kind, address.ip()) {
+            (Some(Kind::Interface), IpAddr::V4(ip)) if ip.is_private() || ip.is_link_local() => {
+                Self::Lan
             }
-            (Kind::Interface, IpAddr::V6(ip)) if ip.is_unique_local() => Class::Lan,
-            _ => Class::Wide,
+            (Some(Kind::Interface), IpAddr::V6(ip)) if ip.is_unique_local() => Self::Lan,
+            _ => Self::Wide,
         }
     }
 }

@@ -1,9 +1,9 @@
-//! One address of a peer: what was asked, what was answered, and how long a datagram it carries.
+//! One place of a peer: what was asked, what was answered, and how long a datagram it carries.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::candidate::{Candidate, Class};
+use super::candidate::{Class, Kind, Place};
 use super::{LARGEST, MISSES, SMALLEST, TIMEOUT};
 
 /// The lengths that are tried, downwards.
@@ -22,7 +22,9 @@ const MAX_OPEN: usize = 24;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Pair {
-    pub(super) candidate: Candidate,
+    pub(super) place: Place,
+    /// How the address came to be known, if it is one.
+    pub(super) kind: Option<Kind>,
     open: VecDeque<Question>,
     pub(super) asked: Option<Duration>,
     /// When the last answer came; none when it is not confirmed (any more).
@@ -51,9 +53,10 @@ struct Question {
 }
 
 impl Pair {
-    pub(super) fn new(candidate: Candidate) -> Self {
+    pub(super) fn new(place: Place, kind: Option<Kind>) -> Self {
         Self {
-            candidate,
+            place,
+            kind,
             open: VecDeque::new(),
             asked: None,
             answered: None,
@@ -73,7 +76,10 @@ impl Pair {
 
     /// For the choice: the kind of way, then the time.
     pub(super) fn rank(&self) -> (Class, Duration) {
-        (self.candidate.class(), self.rtt.unwrap_or(Duration::MAX))
+        (
+            Class::of(&self.place, self.kind),
+            self.rtt.unwrap_or(Duration::MAX),
+        )
     }
 
     /// The longest datagram that surely passes.
@@ -97,7 +103,8 @@ impl Pair {
 
     /// Notes a question, and returns how long it is to be.
     pub(super) fn ask(&mut self, nonce: u64, now: Duration) -> usize {
-        if self.tries.is_none() && self.passes > 0 && self.confirmed() && now >= self.try_again {
+        let longer = self.passes > 0 && self.has_length();
+        if self.tries.is_none() && longer && self.confirmed() && now >= self.try_again {
             self.tries = Some(0);
             self.long_misses = 0;
         }
@@ -205,9 +212,15 @@ impl Pair {
         open.map(|question| question.at + self.patience())
     }
 
+    /// Whether it is worth finding out how long a datagram may be. What is forwarded is cut into pieces that fit everywhere.
+    fn has_length(&self) -> bool {
+        self.place.address().is_some()
+    }
+
     /// Whether lengths are being tried, so that the next question should not wait for a check.
     pub(super) fn measures(&self) -> bool {
         self.confirmed()
+            && self.has_length()
             && (self.tries.is_some() || (self.passes > 0 && self.try_again == Duration::ZERO))
     }
 }

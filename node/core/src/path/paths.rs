@@ -7,7 +7,8 @@ use std::time::Duration;
 use mesh_ledger::ids::NetworkId;
 
 use super::agent::{Agent, Out};
-use super::candidate::{Call, Candidate, Kind};
+use super::candidate::{Call, Candidate, Kind, Place};
+use super::letter::{Letter, MARK_CALL};
 use super::own::{Own, Seen};
 use super::probe::{Probe, ProbeKeys};
 use crate::peer::PeerId;
@@ -26,6 +27,8 @@ pub struct Who {
 pub enum Action {
     /// Send a datagram from the socket. A loss does no harm.
     Send(SocketAddr, Vec<u8>),
+    /// Have a member forward this to the peer. A loss does no harm.
+    Through(PeerId, Who, Vec<u8>),
     /// Tell the peer over its control link.
     Call(Who, Call),
     /// From now on packets take this way; none: the control link.
@@ -35,12 +38,12 @@ pub enum Action {
     Restarted(Who),
 }
 
-/// A way for packets from the socket.
+/// A way for packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Choice {
     /// Where to.
-    pub address: SocketAddr,
-    /// The longest datagram that surely passes, in bytes of UDP payload. Longer ones take the control link.
+    pub place: Place,
+    /// The longest datagram that surely passes at an address, in bytes of UDP payload. Longer ones take the control link.
     pub max_datagram: usize,
 }
 
@@ -55,13 +58,13 @@ pub struct Report {
     pub pairs: Vec<PairReport>,
 }
 
-/// What is known of one address of a peer.
+/// What is known of one place of a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PairReport {
-    /// The address.
-    pub address: SocketAddr,
-    /// How it came to be known.
-    pub kind: Kind,
+    /// Where.
+    pub place: Place,
+    /// How the address came to be known, if it is one.
+    pub kind: Option<Kind>,
     /// Whether the peer answered from there, and still does.
     pub confirmed: bool,
     /// Whether packets take it.
@@ -84,6 +87,8 @@ pub struct Paths {
     own: Own,
     agents: BTreeMap<Who, Agent>,
     tags: BTreeMap<u64, Who>,
+    /// Members that offer to forward to this device.
+    relays: BTreeMap<NetworkId, Vec<PeerId>>,
     due: Due,
 }
 
@@ -137,7 +142,13 @@ impl Paths {
             None if self.tags.contains_key(&tag) => {}
             None => {
                 self.tags.insert(tag, who);
-                self.agents.insert(who, Agent::new(keys, tag));
+                let mut agent = Agent::new(keys, tag);
+                let relays = self.relays.get(&who.network).into_iter().flatten();
+                agent.relays(
+                    relays.copied().filter(|relay| *relay != who.peer),
+                    Duration::ZERO,
+                );
+                self.agents.insert(who, agent);
                 self.due.touched.insert(who);
             }
         }
@@ -173,6 +184,23 @@ impl Paths {
         if let Some(agent) = self.agent(who) {
             agent.linked = false;
         }
+    }
+
+    /// The members of a network that offer to forward to this device and are linked with it, those first that are asked first.
+    pub fn relays(&mut self, network: NetworkId, relays: Vec<PeerId>, now: Duration) {
+        let known = self.relays.entry(network).or_default();
+        if *known == relays {
+            return;
+        }
+        let ends = |peer| Who { network, peer };
+        let all = ends(PeerId([0; 32]))..=ends(PeerId([255; 32]));
+        for (who, agent) in self.agents.range_mut(all) {
+            let others = relays.iter().copied().filter(|relay| *relay != who.peer);
+            agent.relays(others, now);
+            self.due.touched.insert(*who);
+        }
+        *known = relays;
+        self.relays.retain(|_, relays| !relays.is_empty());
     }
 
     /// Packets flow between this device and the peer.
@@ -234,27 +262,48 @@ impl Paths {
     /// authentic probes have any effect.
     pub fn receive(&mut self, from: SocketAddr, datagram: &[u8], now: Duration) -> Option<Action> {
         let who = *self.tags.get(&Probe::tag(datagram)?)?;
-        let agent = self.agents.get_mut(&who)?;
-        let (probe, keys) = match Probe::open(datagram, &agent.keys) {
-            Some(probe) => {
-                // The peer has the new keys: those before them are worth nothing from now on.
-                agent.former = None;
-                (probe, agent.keys.clone())
-            }
-            None => {
-                let former = agent.former.clone()?;
-                (Probe::open(datagram, &former)?, former)
-            }
-        };
+        let answer = self.probe(&who, Place::Address(from), datagram, now)?;
+        Some(Action::Send(from, answer))
+    }
+
+    /// Takes a datagram of a peer that a member forwarded and that is none of WireGuard's. As with [`Self::receive`]: the member's
+    /// word for whose it is, is only where it is looked for.
+    pub fn receive_through(
+        &mut self,
+        relay: PeerId,
+        who: &Who,
+        datagram: &[u8],
+        now: Duration,
+    ) -> Option<Action> {
+        let agent = self.agents.get_mut(who)?;
+        if !agent.is_relayed_by(&relay) {
+            return None;
+        }
+        if datagram.first() == Some(&MARK_CALL) {
+            let letter = agent.opened(|keys| Letter::open(datagram, keys))?.0;
+            agent.letter(letter, now);
+            self.due.touched.insert(*who);
+            return None;
+        }
+        if self.tags.get(&Probe::tag(datagram)?) != Some(who) {
+            return None;
+        }
+        let answer = self.probe(who, Place::Through(relay), datagram, now)?;
+        Some(Action::Through(relay, *who, answer))
+    }
+
+    fn probe(&mut self, who: &Who, from: Place, datagram: &[u8], now: Duration) -> Option<Vec<u8>> {
+        let agent = self.agents.get_mut(who)?;
+        let (probe, keys) = agent.opened(|keys| Probe::open(datagram, keys))?;
         let (answer, seen) = agent.probe(probe, &keys, from, now);
-        self.due.touched.insert(who);
+        self.due.touched.insert(*who);
         if let Some(seen) = seen
             && self.own.seen(Seen::Peer(who.peer), seen, now)
         {
             // Others may find this device there too; those who are connected know.
             self.own.forget_old(now);
         }
-        answer.map(|answer| Action::Send(from, answer))
+        answer
     }
 
     /// What is due. `random` gives numbers that nobody can guess.
@@ -271,7 +320,8 @@ impl Paths {
             };
             for out in agent.poll(&own, now, &mut random) {
                 actions.push(match out {
-                    Out::Send(to, datagram) => Action::Send(to, datagram),
+                    Out::Send(Place::Address(to), datagram) => Action::Send(to, datagram),
+                    Out::Send(Place::Through(by), datagram) => Action::Through(by, who, datagram),
                     Out::Call(call) => Action::Call(who, call),
                     Out::Chosen(choice) => Action::Chosen(who, choice),
                     Out::Restarted => Action::Restarted(who),

@@ -14,6 +14,8 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use chacha20poly1305::aead::Aead;
+use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use mesh_ledger::ids::NetworkId;
 use zeroize::Zeroizing;
 
@@ -47,6 +49,25 @@ impl ProbeKeys {
             theirs: key(peers),
         }
     }
+
+    /// Seals something other than a probe for the peer. A nonce is used once.
+    pub(super) fn seal(&self, nonce: &[u8; 24], plain: &[u8]) -> Option<Vec<u8>> {
+        cipher(&self.ours)
+            .encrypt(XNonce::from_slice(nonce), plain)
+            .ok()
+    }
+
+    /// Opens what the peer sealed so.
+    pub(super) fn open(&self, nonce: &[u8; 24], sealed: &[u8]) -> Option<Vec<u8>> {
+        cipher(&self.theirs)
+            .decrypt(XNonce::from_slice(nonce), sealed)
+            .ok()
+    }
+}
+
+fn cipher(half: &[u8; 32]) -> XChaCha20Poly1305 {
+    let key = Zeroizing::new(blake3::derive_key("mesh call", half));
+    XChaCha20Poly1305::new((&*key).into())
 }
 
 impl PartialEq for ProbeKeys {

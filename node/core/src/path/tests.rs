@@ -10,7 +10,7 @@ use mesh_ledger::ids::{NetworkId, ServerKey};
 
 use super::*;
 use crate::peer::PeerId;
-use world::{Nat, World};
+use world::{MEMBER, Nat, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -55,10 +55,10 @@ fn two_behind_one_router_meet_inside() {
     world.until(2 * SECOND, World::both_chosen).unwrap();
     world.run(SECOND);
     for node in 0..2 {
-        let chosen = world.chosen(node).unwrap().address;
+        let chosen = world.chosen(node).unwrap().place;
         assert_eq!(
             chosen,
-            world.inside(1 - node),
+            Place::Address(world.inside(1 - node)),
             "not over the router's outside"
         );
     }
@@ -93,7 +93,7 @@ fn a_device_that_moves_is_found_at_its_new_address_also_without_the_link() {
     let found = world.until_flowing(10 * SECOND, |world| {
         world
             .chosen(1)
-            .is_some_and(|choice| choice.address == world.inside(0))
+            .is_some_and(|choice| choice.place == Place::Address(world.inside(0)))
             && world.chosen(0).is_some()
     });
     assert!(found.unwrap() <= 5 * SECOND, "{found:?}");
@@ -216,8 +216,8 @@ fn a_copied_question_is_answered_once_and_gives_no_path() {
     );
     world.flow(20 * SECOND);
     assert_eq!(
-        world.chosen(1).map(|choice| choice.address),
-        chosen.map(|choice| choice.address)
+        world.chosen(1).map(|choice| choice.place),
+        chosen.map(|choice| choice.place)
     );
 }
 
@@ -289,6 +289,89 @@ fn the_addresses_that_a_peer_names_are_bounded_and_leave_out_what_is_no_address(
         "{} datagrams to strangers",
         world.sent
     );
+}
+
+#[test]
+fn two_without_link_or_straight_path_talk_through_a_member_that_forwards() {
+    let mut world = World::new(Some(Nat::SYMMETRIC), Some(Nat::SYMMETRIC));
+    world.relay(true);
+    world.traffic(0);
+    let took = world.until(5 * SECOND, World::both_chosen).unwrap();
+    assert!(took <= SECOND, "{took:?}");
+    for node in 0..2 {
+        let chosen = world.chosen(node).unwrap().place;
+        assert_eq!(chosen, Place::Through(MEMBER));
+    }
+    world.flow(60 * SECOND);
+    assert!(world.both_chosen() && world.switches == 2);
+    world.relay(false);
+    let left = world.until_flowing(SECOND, |world| {
+        world.chosen(0).is_none() && world.chosen(1).is_none()
+    });
+    assert!(left.is_some(), "what is not offered any more is not used");
+}
+
+#[test]
+fn with_a_member_between_them_two_find_their_straight_path_without_link_or_server() {
+    for (a, nat_a) in PLACES {
+        for (b, nat_b) in PLACES {
+            let mut world = World::new(nat_a, nat_b);
+            world.relay(true);
+            world.loss = 5;
+            world.traffic(0);
+            let straight = |world: &mut World| {
+                let at = |node| Some(world.chosen(node)?.place.address().is_some());
+                at(0).zip(at(1))
+            };
+            if possible(a, b) {
+                let took = world.until(5 * SECOND, |it| straight(it) == Some((true, true)));
+                assert!(took.is_some(), "{a} and {b} have no straight path");
+            } else {
+                world.run(5 * SECOND);
+                assert_eq!(straight(&mut world), Some((false, false)), "{a} and {b}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_member_that_stops_forwarding_is_left_within_four_seconds() {
+    let mut world = World::new(Some(Nat::SYMMETRIC), Some(Nat::SYMMETRIC));
+    world.relay(true);
+    world.link();
+    world.flow(20 * SECOND);
+    assert!(world.both_chosen());
+    world.forwards = false;
+    let left = world.until_flowing(10 * SECOND, |world| {
+        world.chosen(0).is_none() && world.chosen(1).is_none()
+    });
+    assert!(left.unwrap() <= 4 * SECOND, "{left:?}");
+}
+
+#[test]
+fn a_copy_of_an_old_call_makes_nobody_think_that_the_peer_began_anew() {
+    let mut world = World::new(Some(Nat::SYMMETRIC), Some(Nat::SYMMETRIC));
+    world.relay(true);
+    world.flow(5 * SECOND);
+    let old = world.forwarded.clone();
+    world.restart(0);
+    world.relay(true);
+    world.flow(5 * SECOND);
+    assert_eq!(world.restarts, 1);
+    let (who, now) = (world.nodes[1].other, world.now);
+    for (to, datagram) in old.iter().filter(|(to, _)| *to == 1) {
+        let paths = &mut world.nodes[*to].paths;
+        paths.receive_through(MEMBER, &who, datagram, now);
+    }
+    world.flow(5 * SECOND);
+    assert_eq!(world.restarts, 1);
+    assert!(world.both_chosen());
+    let stranger = PeerId([8; 32]);
+    let (_, last) = world.forwarded.last().unwrap().clone();
+    let taken = world.nodes[1]
+        .paths
+        .receive_through(stranger, &who, &last, now);
+    assert!(taken.is_none(), "only from members that offered it");
 }
 
 #[test]

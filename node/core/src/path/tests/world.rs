@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::super::*;
 use super::{server, who};
+use crate::peer::PeerId;
 use mesh_ledger::ids::NetworkId;
 
 const WIRE: Duration = Duration::from_millis(10);
@@ -98,7 +99,12 @@ pub(super) struct Node {
 enum Packet {
     Datagram(SocketAddr, Vec<u8>),
     Call(Call),
+    /// By the member that forwards.
+    Forwarded(Vec<u8>),
 }
+
+/// The member that forwards.
+pub(super) const MEMBER: PeerId = PeerId([7; 32]);
 
 pub(super) struct World {
     pub(super) nodes: Vec<Node>,
@@ -110,6 +116,10 @@ pub(super) struct World {
     pub(super) sent: usize,
     pub(super) switches: usize,
     pub(super) restarts: usize,
+    /// Whether the member that offers to forward does.
+    pub(super) forwards: bool,
+    /// What it has forwarded.
+    pub(super) forwarded: Vec<(usize, Vec<u8>)>,
     linked: bool,
     one_lan: bool,
     queue: BTreeMap<(Duration, u64), (usize, Packet)>,
@@ -127,6 +137,8 @@ impl World {
             sent: 0,
             switches: 0,
             restarts: 0,
+            forwards: false,
+            forwarded: Vec::new(),
             linked: false,
             one_lan: false,
             queue: BTreeMap::new(),
@@ -193,6 +205,16 @@ impl World {
         }
     }
 
+    /// A member offers to forward between the two, or no longer.
+    pub(super) fn relay(&mut self, offered: bool) {
+        self.forwards = offered;
+        let now = self.now;
+        for node in &mut self.nodes {
+            let relays = offered.then_some(MEMBER).into_iter().collect();
+            node.paths.relays(node.other.network, relays, now);
+        }
+    }
+
     pub(super) fn unlink(&mut self) {
         self.linked = false;
         self.nodes
@@ -253,7 +275,10 @@ impl World {
         let Some(choice) = self.chosen(node) else {
             return false;
         };
-        self.route(node, choice.address).is_some()
+        match choice.place {
+            Place::Address(address) => self.route(node, address).is_some(),
+            Place::Through(_) => self.forwards,
+        }
     }
 
     pub(super) fn last_question(&self, node: usize) -> Vec<u8> {
@@ -360,12 +385,21 @@ impl World {
                     self.put(WIRE, other, Packet::Datagram(from, datagram));
                 }
             }
+            Action::Through(by, whom, datagram) => {
+                assert_eq!((by, whom), (MEMBER, self.nodes[node].other));
+                self.sent += 1;
+                let lost = self.dice() % 100 < self.loss || !self.forwards;
+                if !lost {
+                    self.forwarded.push((1 - node, datagram.clone()));
+                    self.put(2 * WIRE, 1 - node, Packet::Forwarded(datagram));
+                }
+            }
             Action::Call(_, call) if self.linked => self.put(LINK, 1 - node, Packet::Call(call)),
             Action::Restarted(_) => self.restarts += 1,
             Action::Call(..) => {}
             Action::Chosen(_, choice) => {
-                let address = |choice: Option<Choice>| choice.map(|choice| choice.address);
-                self.switches += usize::from(address(self.nodes[node].chosen) != address(choice));
+                let place = |choice: Option<Choice>| choice.map(|choice| choice.place);
+                self.switches += usize::from(place(self.nodes[node].chosen) != place(choice));
                 self.nodes[node].chosen = choice;
             }
         }
@@ -401,6 +435,12 @@ impl World {
         let it = &mut self.nodes[node];
         match packet {
             Packet::Call(call) => it.paths.call(&it.other, call, now),
+            Packet::Forwarded(datagram) => {
+                let who = it.other;
+                if let Some(action) = it.paths.receive_through(MEMBER, &who, &datagram, now) {
+                    self.act(node, action);
+                }
+            }
             Packet::Datagram(from, datagram) => {
                 if let Some(action) = it.paths.receive(from, &datagram, now) {
                     self.act(node, action);
