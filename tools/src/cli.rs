@@ -85,7 +85,10 @@ const GROUPS: [(&str, &[&str]); 7] = [
             "up", "down", "status", "networks", "ping", "path", "netcheck", "doctor", "dns",
         ],
     ),
-    ("Open ports to others", &["share", "unshare", "offers"]),
+    (
+        "Open ports to others, and forward for them",
+        &["share", "unshare", "offers", "relay"],
+    ),
     (
         "Say who is in it, and what holds for all",
         &[
@@ -276,6 +279,7 @@ verbs! {
     Share(share),
     Unshare(unshare),
     Offers(offers),
+    Relay(relay),
     Server(server),
     Log(log),
     Why(why),

@@ -36,7 +36,7 @@ pub(crate) use invite::{
 pub(crate) use log::{followed, log, older_left_out, turned, verified};
 pub(crate) use member::{identity, member, members, protected, rotated};
 pub(crate) use network::{created, down, joined, left, networks, statuses, up};
-pub(crate) use offer::{offers, shared, unshared};
+pub(crate) use offer::{offers, relays, shared, unshared};
 pub(crate) use office::{
     is_quiet, kicked, new_words, owner_changed, owner_offered, previewed, signed,
 };

@@ -22,6 +22,7 @@ pub(crate) mod owner;
 pub(crate) mod path;
 pub(crate) mod ping;
 pub(crate) mod prove;
+pub(crate) mod relay;
 pub(crate) mod server;
 pub(crate) mod service;
 pub(crate) mod set;

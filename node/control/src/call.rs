@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::reply::{self, Reply};
 use crate::secret::Secret;
-use crate::view::{Audience, Ports};
+use crate::view::{Audience, Offered, Ports};
 pub use carry::{Events, InviteAccept, JoinAnswer, JoinRequest, SyncImport, Upload};
 pub use code::{InviteCode, InviteCodeWait, JoinCode};
 pub use device::{
@@ -381,8 +381,8 @@ pub struct AdminRevoke {
 pub struct Share {
     /// Which network.
     pub network: Option<String>,
-    /// What is opened.
-    pub ports: Ports,
+    /// What is offered.
+    pub what: Offered,
     /// To whom.
     pub to: Audience,
     /// For how long, in seconds; absent, until it is unshared.
@@ -393,13 +393,13 @@ pub struct Share {
     pub wait_ms: Option<u64>,
 }
 
-/// Withdraws this device's offer of exactly these ports. Errors: `not_found`.
+/// Withdraws this device's offer of exactly this. Errors: `not_found`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unshare {
     /// Which network.
     pub network: Option<String>,
-    /// What is closed.
-    pub ports: Ports,
+    /// What is offered no longer.
+    pub what: Offered,
     /// See the module.
     pub wait_ms: Option<u64>,
 }

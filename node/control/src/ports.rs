@@ -27,6 +27,25 @@ impl fmt::Display for Proto {
     }
 }
 
+/// What a device offers. Its words are `22/tcp` and the like, and `relay`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Offered {
+    /// Ports of it.
+    Ports(Ports),
+    /// To forward between those it is offered to.
+    Relay,
+}
+
+impl fmt::Display for Offered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ports(ports) => ports.fmt(f),
+            Self::Relay => f.write_str("relay"),
+        }
+    }
+}
+
 /// What an offer opens, typed and shown as `22/tcp`, `8000-8010/udp` or `icmp`. Always valid: `first ≤ last`, both ≥ 1,
 /// and both 0 for ICMP alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -310,8 +310,11 @@ pub struct Unshared {
 pub struct Offers {
     /// The network's name.
     pub network: String,
-    /// By device, then ports.
+    /// By device, then by what is offered.
     pub offers: Vec<OfferView>,
+    /// Bytes that this device has forwarded for others since its daemon started.
+    #[serde(default)]
+    pub forwarded: u64,
 }
 
 /// Answers [`Log`](crate::call::Log).

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use office::{Consequences, VoidAct};
 pub use reach::{EchoView, NatView, WayState, WayView};
 
-pub use crate::ports::{BadPorts, Ports, Proto};
+pub use crate::ports::{BadPorts, Offered, Ports, Proto};
 pub use crate::servers::{AccusationView, RelayUse, ServerState, ServerView, TipView};
 
 /// A network of this device.
@@ -378,8 +378,8 @@ pub struct OfferView {
     pub mine: bool,
     /// Whether this device may use it; false for its own.
     pub for_me: bool,
-    /// What it opens.
-    pub ports: Ports,
+    /// What it lets others use.
+    pub what: Offered,
     /// What it is, such as `ssh`.
     pub name: Option<String>,
     /// To whom, by names.

@@ -47,6 +47,7 @@ pub mod desired;
 pub mod dial;
 pub mod explain;
 pub mod filter;
+pub mod forward;
 pub mod handover;
 pub mod keyfile;
 pub mod link;

@@ -58,6 +58,7 @@ mod tests;
 
 use std::time::Duration;
 
+pub use agent::MAX_RELAYS;
 pub use candidate::{Call, Candidate, Kind, MAX_CANDIDATES, Place};
 pub use letter::{MARK_CALL, MAX_CALL};
 pub use own::{Mapping, Own, Seen};

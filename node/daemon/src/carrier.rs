@@ -7,18 +7,19 @@
 //! inner TCP slows down. A task empties the queue as fast as the connection's congestion control lets it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use iroh::endpoint::Connection;
 use mesh_core::peer::PeerId;
 use mesh_tunnel::carrier::Framed;
-use mesh_tunnel::frame::{self, Reassembler};
+use mesh_tunnel::frame::{self, Forwarding, Reassembler};
 use mesh_tunnel::{Carrier, SealedBatch};
 use tokio::sync::mpsc;
 
+use crate::forward::Junction;
 use crate::node::SharedTunnel;
-use crate::ways::Way;
+use crate::ways::{Open, Way};
 
 /// The most messages that wait for one peer.
 const QUEUE: usize = 1024;
@@ -30,34 +31,56 @@ const READ: usize = 64;
 /// See the module.
 pub(crate) struct IrohCarrier {
     connection: Connection,
-    queue: mpsc::UnboundedSender<Framed>,
+    queue: mpsc::UnboundedSender<Item>,
     waiting: Arc<AtomicUsize>,
+}
+
+enum Item {
+    /// Messages for the peer.
+    Messages(Framed),
+    /// Messages that it is to forward.
+    Forward(PeerId, Framed),
+    /// A datagram as it is.
+    Datagram(Bytes),
 }
 
 impl IrohCarrier {
     /// Starts the task that sends. It ends with the carrier or the connection.
     pub(crate) fn spawn(connection: Connection) -> Arc<Self> {
-        let (queue, batches) = mpsc::unbounded_channel();
+        let (queue, items) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
-        tokio::spawn(empty(connection.clone(), batches, waiting.clone()));
+        tokio::spawn(empty(connection.clone(), items, waiting.clone()));
         Arc::new(Self {
             connection,
             queue,
             waiting,
         })
     }
-}
 
-impl Carrier for IrohCarrier {
-    fn send(&self, batch: SealedBatch<'_>) -> usize {
-        let messages = batch.len();
+    /// Has the peer forward messages to another. Returns how many were dropped at once.
+    pub(crate) fn forward(&self, to: PeerId, batch: SealedBatch<'_>) -> usize {
+        self.put(batch.len(), || Item::Forward(to, batch.framed()))
+    }
+
+    /// Sends a datagram as it is. False if there is no room.
+    pub(crate) fn datagram(&self, datagram: Bytes) -> bool {
+        self.put(1, || Item::Datagram(datagram)) == 0
+    }
+
+    fn put(&self, messages: usize, item: impl FnOnce() -> Item) -> usize {
         if self.waiting.fetch_add(messages, Ordering::Relaxed) + messages > QUEUE
-            || self.queue.send(batch.framed()).is_err()
+            || self.queue.send(item()).is_err()
         {
             self.waiting.fetch_sub(messages, Ordering::Relaxed);
             return messages;
         }
         0
+    }
+}
+
+impl Carrier for IrohCarrier {
+    fn send(&self, batch: SealedBatch<'_>) -> usize {
+        self.put(batch.len(), || Item::Messages(batch.framed()))
     }
 
     fn max_message(&self) -> usize {
@@ -70,12 +93,35 @@ impl Carrier for IrohCarrier {
 /// All ways to one peer: the one past the link for what it can carry, and the link for everything else.
 pub(crate) struct PeerCarrier {
     link: Option<Arc<IrohCarrier>>,
+    /// Whether the link goes straight to the peer; else a server's relay carries it.
+    straight: AtomicBool,
     way: Arc<Way>,
 }
 
 impl PeerCarrier {
     pub(crate) fn new(link: Option<Arc<IrohCarrier>>, way: Arc<Way>) -> Arc<Self> {
-        Arc::new(Self { link, way })
+        Arc::new(Self {
+            link,
+            straight: AtomicBool::new(false),
+            way,
+        })
+    }
+
+    /// The link alone.
+    pub(crate) fn link(&self) -> Option<&Arc<IrohCarrier>> {
+        self.link.as_ref()
+    }
+
+    /// Tells whether the link goes straight to the peer at the moment.
+    pub(crate) fn set_straight(&self, straight: bool) {
+        self.straight.store(straight, Ordering::Relaxed);
+    }
+
+    /// The way past the link that packets take: through a member only where the link would go through a server.
+    pub(crate) fn way(&self) -> Option<Arc<Open>> {
+        let straight = self.link.is_some() && self.straight.load(Ordering::Relaxed);
+        let open = self.way.open()?;
+        (!straight || open.choice.place.address().is_some()).then_some(open)
     }
 }
 
@@ -86,7 +132,7 @@ impl Carrier for PeerCarrier {
             Some(link) => link.send(batch),
             None => batch.len(),
         };
-        match self.way.open() {
+        match self.way() {
             Some(open) => {
                 let (short, long) = batch.split(open.carrier.max_message());
                 let lost = if short.is_empty() {
@@ -102,27 +148,45 @@ impl Carrier for PeerCarrier {
 
     fn max_message(&self) -> usize {
         let link = self.link.as_ref().map_or(0, |link| link.max_message());
-        let way = self.way.open().map_or(0, |open| open.carrier.max_message());
+        let way = self.way().map_or(0, |open| open.carrier.max_message());
         link.max(way)
     }
 }
 
 async fn empty(
     connection: Connection,
-    mut batches: mpsc::UnboundedReceiver<Framed>,
+    mut items: mpsc::UnboundedReceiver<Item>,
     waiting: Arc<AtomicUsize>,
 ) {
     let mut id: u16 = 0;
     let mut datagrams: Vec<Bytes> = Vec::new();
-    while let Some(batch) = batches.recv().await {
+    while let Some(item) = items.recv().await {
         let Some(limit) = connection.max_datagram_size() else {
             return;
         };
-        for framed in batch.messages() {
-            id = id.wrapping_add(1);
-            datagrams.extend(frame::fit(&framed, limit, id).into_iter().flatten());
-        }
-        waiting.fetch_sub(batch.len(), Ordering::Relaxed);
+        let messages = match item {
+            Item::Messages(batch) => {
+                for framed in batch.messages() {
+                    id = id.wrapping_add(1);
+                    datagrams.extend(frame::fit(&framed, limit, id).into_iter().flatten());
+                }
+                batch.len()
+            }
+            Item::Forward(to, batch) => {
+                for framed in batch.messages() {
+                    id = id.wrapping_add(1);
+                    let inner = frame::fit(&framed, frame::MAX_INNER, id);
+                    let inner = inner.into_iter().flatten();
+                    datagrams.extend(inner.map(|inner| Forwarding::To(to, inner).write()));
+                }
+                batch.len()
+            }
+            Item::Datagram(datagram) => {
+                datagrams.push(datagram);
+                1
+            }
+        };
+        waiting.fetch_sub(messages, Ordering::Relaxed);
         let total: usize = datagrams
             .iter()
             .map(|datagram| datagram.len() + OVERHEAD)
@@ -144,16 +208,24 @@ async fn empty(
     }
 }
 
-/// Hands the datagrams of a connection to the tunnel of its network until the connection ends.
-pub(crate) async fn receive(connection: Connection, peer: PeerId, tunnel: SharedTunnel) {
+/// Hands the datagrams of a connection to the tunnel of its network until the connection ends, and passes on what is for others.
+pub(crate) async fn receive(
+    connection: Connection,
+    peer: PeerId,
+    tunnel: SharedTunnel,
+    mut junction: Junction,
+) {
     let mut reassembler = Reassembler::new();
     let mut datagrams = vec![Bytes::new(); READ];
     while let Ok(count) = connection.read_many_datagrams(&mut datagrams).await {
-        let messages: Vec<Bytes> = datagrams
-            .iter_mut()
-            .take(count)
-            .filter_map(|datagram| reassembler.accept(&std::mem::take(datagram)))
-            .collect();
+        let mut messages: Vec<Bytes> = Vec::new();
+        for datagram in datagrams.iter_mut().take(count) {
+            let datagram = std::mem::take(datagram);
+            match Forwarding::read(&datagram) {
+                Some(forwarding) => junction.take(forwarding, &tunnel),
+                None => messages.extend(reassembler.accept(&datagram)),
+            }
+        }
         if let Some(tunnel) = tunnel.load().as_ref()
             && !messages.is_empty()
         {

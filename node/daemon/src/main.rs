@@ -8,6 +8,7 @@ mod control;
 mod discovery;
 mod dns;
 mod endpoint;
+mod forward;
 mod identity;
 mod link;
 mod mirror;

@@ -15,7 +15,7 @@ mod names;
 mod narrow;
 mod net;
 mod outside;
-mod report;
+pub(crate) mod report;
 mod rotate;
 mod servers;
 mod spread;
@@ -471,6 +471,9 @@ impl Node {
                     net.want_links(steady());
                 }
                 net.dialler.hint(&peer, steady());
+                if let Some(ways) = &self.ways {
+                    ways.traffic(Who { network, peer });
+                }
             }
             mesh_tunnel::Event::HandshakeDone(peer) => {
                 net.failing.remove(&peer);

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use mesh_core::path::{
-    Action, Call, Candidate, Choice, MARK_ANSWER, MARK_QUESTION, Mapping, Paths, ProbeKeys, Report,
-    Who,
+    Action, Call, Candidate, Choice, MARK_ANSWER, MARK_QUESTION, Mapping, Paths, Place, ProbeKeys,
+    Report, Who,
 };
 use mesh_core::peer::PeerId;
 use mesh_ledger::ids::{NetworkId, ServerKey};
@@ -27,6 +27,7 @@ use tracing::{debug, info};
 use x25519_dalek::{PublicKey, StaticSecret};
 
 use crate::clock::steady;
+use crate::forward::{Forwarders, Stray, Through};
 use crate::node::SharedTunnel;
 use crate::random;
 use echoes::Echoes;
@@ -95,11 +96,14 @@ enum Order {
         id: NetworkId,
         secret: StaticSecret,
         tunnel: SharedTunnel,
+        forwarders: Arc<Forwarders>,
         peers: Vec<Peer>,
     },
+    Relays(NetworkId, Vec<PeerId>),
     Gone(NetworkId),
     Linked(Who),
     Unlinked(Who),
+    Traffic(Who),
     Call(Who, Call),
     Heard(Who, SocketAddr),
     Machine(Vec<IpAddr>),
@@ -112,6 +116,7 @@ enum Order {
 /// The node's end. See the module.
 pub(crate) struct Ways {
     orders: mpsc::UnboundedSender<Order>,
+    forwarded: mpsc::Sender<Stray>,
     udp: Arc<Udp>,
 }
 
@@ -150,8 +155,18 @@ impl Ways {
             chance: Duration::ZERO,
             port: udp.ports(),
         };
-        tokio::spawn(task.run(taken, incoming, events, tell));
-        Ok(Self { orders, udp })
+        let (forwarded, through) = mpsc::channel(WAITING);
+        tokio::spawn(task.run(taken, incoming, through, events, tell));
+        Ok(Self {
+            orders,
+            forwarded,
+            udp,
+        })
+    }
+
+    /// Where to put what members forward that is no packet. What finds no room is said again.
+    pub(crate) fn forwarded(&self) -> mpsc::Sender<Stray> {
+        self.forwarded.clone()
     }
 
     /// The ports of the sockets: what leaves from them must never enter a tunnel.
@@ -170,14 +185,26 @@ impl Ways {
         id: NetworkId,
         secret: StaticSecret,
         tunnel: SharedTunnel,
+        forwarders: Arc<Forwarders>,
         peers: Vec<Peer>,
     ) {
         self.order(Order::Network {
             id,
             secret,
             tunnel,
+            forwarders,
             peers,
         });
+    }
+
+    /// The members that offer to forward to this device and are linked with it.
+    pub(crate) fn relays(&self, id: NetworkId, relays: Vec<PeerId>) {
+        self.order(Order::Relays(id, relays));
+    }
+
+    /// There is a packet for a peer that nothing carries to.
+    pub(crate) fn traffic(&self, who: Who) {
+        self.order(Order::Traffic(who));
     }
 
     /// A network is down.
@@ -253,6 +280,7 @@ struct Task {
 
 struct Network {
     tunnel: SharedTunnel,
+    forwarders: Arc<Forwarders>,
     peers: BTreeMap<PeerId, Known>,
 }
 
@@ -268,10 +296,12 @@ impl Task {
         mut self,
         mut orders: mpsc::UnboundedReceiver<Order>,
         mut strays: mpsc::Receiver<(SocketAddr, Vec<u8>)>,
+        mut through: mpsc::Receiver<Stray>,
         events: mpsc::Sender<E>,
         tell: impl Fn(Told) -> E + Send + 'static,
     ) {
         let mut datagrams = Vec::with_capacity(AT_ONCE);
+        let mut forwarded = Vec::with_capacity(AT_ONCE);
         loop {
             let now = steady();
             let paths = self.paths.next(now).map(|due| due.max(self.chance));
@@ -285,6 +315,11 @@ impl Task {
                 1.. = strays.recv_many(&mut datagrams, AT_ONCE) => {
                     for (from, datagram) in datagrams.drain(..) {
                         self.datagram(from, &datagram);
+                    }
+                }
+                1.. = through.recv_many(&mut forwarded, AT_ONCE) => {
+                    for stray in forwarded.drain(..) {
+                        self.forwarded(&stray);
                     }
                 }
                 () = tokio::time::sleep(due.map_or(Duration::from_secs(3600), |due| due.saturating_sub(now))) => {}
@@ -304,10 +339,13 @@ impl Task {
                 id,
                 secret,
                 tunnel,
+                forwarders,
                 peers,
-            } => self.network(id, &secret, tunnel, peers),
+            } => self.network(id, &secret, tunnel, forwarders, peers),
+            Order::Relays(id, relays) => self.paths.relays(id, relays, now),
             Order::Gone(id) => {
                 self.paths.retain(&id, |_| false);
+                self.paths.relays(id, Vec::new(), now);
                 if let Some(network) = self.networks.remove(&id) {
                     network
                         .peers
@@ -317,6 +355,7 @@ impl Task {
             }
             Order::Linked(who) => self.paths.linked(&who, now),
             Order::Unlinked(who) => self.paths.unlinked(&who),
+            Order::Traffic(who) => self.paths.traffic(&who, now),
             Order::Call(who, call) => self.paths.call(&who, call, now),
             Order::Heard(who, from) => self.paths.heard(&who, from),
             Order::Machine(addresses) => {
@@ -352,14 +391,17 @@ impl Task {
         id: NetworkId,
         secret: &StaticSecret,
         tunnel: SharedTunnel,
+        forwarders: Arc<Forwarders>,
         peers: Vec<Peer>,
     ) {
         let mine = PublicKey::from(secret).to_bytes();
         let network = self.networks.entry(id).or_insert_with(|| Network {
             tunnel: tunnel.clone(),
+            forwarders: forwarders.clone(),
             peers: BTreeMap::new(),
         });
         network.tunnel = tunnel;
+        network.forwarders = forwarders;
         let mut before = std::mem::take(&mut network.peers);
         for peer in peers {
             let keys = (mine, peer.key.to_bytes());
@@ -405,6 +447,23 @@ impl Task {
         }
     }
 
+    fn forwarded(&mut self, stray: &Stray) {
+        let (by, from) = (stray.by, &stray.from);
+        let answer = self
+            .paths
+            .receive_through(by, from, &stray.datagram, steady());
+        if let Some(Action::Through(by, who, answer)) = answer {
+            self.send_through(&by, &who, answer);
+        }
+    }
+
+    /// A loss does no harm.
+    fn send_through(&self, by: &PeerId, who: &Who, datagram: Vec<u8>) {
+        if let Some(network) = self.networks.get(&who.network) {
+            network.forwarders.send(by, who.peer, datagram);
+        }
+    }
+
     fn on_time(&mut self) -> Vec<Told> {
         let now = steady();
         if self.look_due().is_some_and(|due| now >= due) {
@@ -428,6 +487,7 @@ impl Task {
         for action in self.paths.poll(now, || random().unwrap_or(probe)) {
             match action {
                 Action::Send(to, datagram) => self.udp.send(to, &datagram),
+                Action::Through(by, who, datagram) => self.send_through(&by, &who, datagram),
                 Action::Call(who, call) => told.push(Told::Call(who, call)),
                 Action::Restarted(who) => {
                     let network = self.networks.get(&who.network);
@@ -446,26 +506,36 @@ impl Task {
     }
 
     fn choose(&self, who: &Who, choice: Option<Choice>) {
-        let network = self.networks.get(&who.network);
-        let Some(known) = network.and_then(|network| network.peers.get(&who.peer)) else {
+        let Some(network) = self.networks.get(&who.network) else {
+            return;
+        };
+        let Some(known) = network.peers.get(&who.peer) else {
             return;
         };
         let open = choice.map(|choice| {
+            let carrier: Arc<dyn Carrier> = match choice.place {
+                Place::Address(address) => self.udp.carrier(address, choice.max_datagram),
+                Place::Through(by) => Arc::new(Through {
+                    forwarders: network.forwarders.clone(),
+                    by,
+                    to: who.peer,
+                }),
+            };
             Arc::new(Open {
-                carrier: self.udp.carrier(choice.address, choice.max_datagram),
+                carrier,
                 choice,
-                rtt_us: AtomicU64::new(self.rtt_us(who, choice.address)),
+                rtt_us: AtomicU64::new(self.rtt_us(who, choice.place)),
             })
         });
         known.way.0.store(open);
     }
 
-    fn rtt_us(&self, who: &Who, address: SocketAddr) -> u64 {
+    fn rtt_us(&self, who: &Who, place: Place) -> u64 {
         let report = self.paths.report(who, steady());
         let pairs = report.map(|report| report.pairs).unwrap_or_default();
         let rtt = pairs
             .iter()
-            .find(|pair| pair.address == address)
+            .find(|pair| pair.place == place)
             .and_then(|pair| pair.rtt);
         rtt.map_or(0, |rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX))
     }
@@ -507,7 +577,7 @@ impl Task {
         }
         for (who, way) in open {
             way.rtt_us
-                .store(self.rtt_us(&who, way.choice.address), Ordering::Relaxed);
+                .store(self.rtt_us(&who, way.choice.place), Ordering::Relaxed);
         }
     }
 }

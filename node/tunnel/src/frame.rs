@@ -5,6 +5,8 @@
 //! | 0 | the message | whole |
 //! | 1 | id (2 bytes, big endian), the first half | first half |
 //! | 2 | id, the rest | second half |
+//! | 3 | the id of a peer (32 bytes), another datagram | to be forwarded to that peer |
+//! | 4 | the same | forwarded from that peer |
 //!
 //! Other types are for later versions and are ignored. Halves pair by id. The [`Reassembler`] holds at most
 //! [`MAX_WAITING`] halves, oldest out first, so a peer that sends only halves costs a bounded amount.
@@ -12,6 +14,7 @@
 use std::collections::VecDeque;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use mesh_core::peer::PeerId;
 
 /// The type byte of a whole message.
 pub const WHOLE: u8 = 0;
@@ -19,6 +22,16 @@ pub const WHOLE: u8 = 0;
 pub const FIRST: u8 = 1;
 /// The type byte of a second half.
 pub const SECOND: u8 = 2;
+
+/// The type byte of what is to be forwarded.
+pub const FORWARD: u8 = 3;
+/// The type byte of what was forwarded.
+pub const FORWARDED: u8 = 4;
+
+/// The longest datagram inside one that is forwarded: it fits into every link from its beginning, so that nobody on the way
+/// has to cut it.
+pub const MAX_INNER: usize = 1_100;
+const FORWARD_HEADER: usize = 33;
 
 /// What a half has in front of its share of the message: type and id.
 const HALF_HEADER: usize = 3;
@@ -76,6 +89,47 @@ pub fn fit(framed: &Bytes, limit: usize, id: u16) -> Option<Frames> {
         bytes.freeze()
     };
     Some(Frames::Two(half(FIRST, first), half(SECOND, second)))
+}
+
+/// A datagram that is not only between the two ends of the link it comes over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Forwarding {
+    /// The other end wants it forwarded to this peer.
+    To(PeerId, Bytes),
+    /// The other end has forwarded it from this peer.
+    From(PeerId, Bytes),
+}
+
+impl Forwarding {
+    /// What a datagram says, if it is one of those.
+    #[must_use]
+    pub fn read(datagram: &Bytes) -> Option<Self> {
+        let (kind, rest) = datagram.split_first()?;
+        let (peer, inner) = rest.split_first_chunk::<32>()?;
+        if inner.is_empty() || inner.len() > MAX_INNER {
+            return None;
+        }
+        let (peer, inner) = (PeerId(*peer), datagram.slice(FORWARD_HEADER..));
+        match *kind {
+            FORWARD => Some(Self::To(peer, inner)),
+            FORWARDED => Some(Self::From(peer, inner)),
+            _ => None,
+        }
+    }
+
+    /// The datagram.
+    #[must_use]
+    pub fn write(&self) -> Bytes {
+        let (kind, peer, inner) = match self {
+            Self::To(peer, inner) => (FORWARD, peer, inner),
+            Self::From(peer, inner) => (FORWARDED, peer, inner),
+        };
+        let mut bytes = BytesMut::with_capacity(FORWARD_HEADER + inner.len());
+        bytes.put_u8(kind);
+        bytes.put_slice(&peer.0);
+        bytes.put_slice(inner);
+        bytes.freeze()
+    }
 }
 
 /// Puts the halves of one peer's messages together.
@@ -190,6 +244,25 @@ mod tests {
                 prop_assert!(reassembler.waiting.len() <= MAX_WAITING);
             }
         }
+    }
+
+    #[test]
+    fn what_is_forwarded_is_read_as_it_was_written_and_nothing_longer() {
+        let inner = Bytes::from(vec![7; MAX_INNER]);
+        for said in [
+            Forwarding::To(PeerId([3; 32]), inner.clone()),
+            Forwarding::From(PeerId([4; 32]), inner),
+        ] {
+            let datagram = said.write();
+            assert_eq!(Forwarding::read(&datagram), Some(said));
+            for length in 0..=FORWARD_HEADER {
+                assert_eq!(Forwarding::read(&datagram.slice(..length)), None);
+            }
+            let longer: Bytes = [&datagram[..], &[7]].concat().into();
+            assert_eq!(Forwarding::read(&longer), None);
+            assert_eq!(Reassembler::new().accept(&datagram), None);
+        }
+        assert_eq!(Forwarding::read(&Bytes::from_static(&[WHOLE; 90])), None);
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! Offers.
 
 use mesh_control::reply::{Offers, Shared, Unshared};
-use mesh_control::view::{Audience, OfferView, PeerReach};
+use mesh_control::view::{Audience, OfferView, Offered, PeerReach};
 
 use super::network::{mark, or_none};
 use super::outcome::spread;
 use super::table::Table;
-use super::units::{age, lasting, remaining};
+use super::units::{age, bytes, lasting, remaining};
 use super::{Line, Look, Role};
 
 /// The offers in force.
@@ -34,7 +34,23 @@ pub(crate) fn offers(offers: &Offers, look: &Look) -> Vec<Line> {
     or_none(table.lines(look.width), "nothing is offered")
 }
 
-/// A port was opened.
+/// Who forwards for this machine, and what it forwards.
+pub(crate) fn relays(relays: &Offers, look: &Look) -> Vec<Line> {
+    if relays.offers.is_empty() {
+        return vec![Line::quiet("nobody offers to forward")];
+    }
+    let mut lines = offers(relays, look);
+    if relays.offers.iter().any(|offer| offer.mine) {
+        let text = format!(
+            "  {} forwarded for others since meshd started",
+            bytes(relays.forwarded)
+        );
+        lines.push(Line::quiet(&text));
+    }
+    lines
+}
+
+/// A port was opened, or a relay offered.
 pub(crate) fn shared(shared: &Shared, look: &Look) -> Vec<Line> {
     let offer = &shared.offer;
     let until = offer
@@ -42,31 +58,31 @@ pub(crate) fn shared(shared: &Shared, look: &Look) -> Vec<Line> {
         .map(|until| format!(" for {}", lasting(look.now_ms, until)))
         .unwrap_or_default();
     let event = format!("event {}, {}", offer.event.short, spread(&shared.spread));
-    vec![Line::plain(format!(
-        "shared {} with {}{until}; {event}",
-        what(offer),
-        whom(&offer.to)
-    ))]
+    let (what, whom) = (what(offer), whom(&offer.to));
+    vec![Line::plain(match offer.what {
+        Offered::Ports(_) => format!("shared {what} with {whom}{until}; {event}"),
+        Offered::Relay => format!("forwards between {whom}{until}; {event}"),
+    })]
 }
 
-/// A port was closed.
+/// A port was closed, or a relay withdrawn.
 pub(crate) fn unshared(unshared: &Unshared) -> Vec<Line> {
     let event = format!(
         "event {}, {}",
         unshared.event.short,
         spread(&unshared.spread)
     );
-    vec![Line::plain(format!(
-        "unshared {}; {event}",
-        what(&unshared.offer)
-    ))]
+    vec![Line::plain(match unshared.offer.what {
+        Offered::Ports(_) => format!("unshared {}; {event}", what(&unshared.offer)),
+        Offered::Relay => format!("forwards no longer; {event}"),
+    })]
 }
 
 /// `8080/tcp web`
 fn what(offer: &OfferView) -> String {
     offer.name.as_ref().map_or_else(
-        || offer.ports.to_string(),
-        |name| format!("{} {name}", offer.ports),
+        || offer.what.to_string(),
+        |name| format!("{} {name}", offer.what),
     )
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mesh_control::view::{Audience, Ports};
+use mesh_control::view::{Audience, Offered, Ports};
 use mesh_control::{Error, call};
 
 use crate::cli::Wait;
@@ -38,7 +38,7 @@ pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> 
     };
     let share = call::Share {
         network: context.network(),
-        ports: args.ports,
+        what: Offered::Ports(args.ports),
         to: to.clone(),
         for_seconds: args.lasts.map(|lasts| lasts.as_secs()),
         name: args.name,

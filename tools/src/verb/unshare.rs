@@ -1,6 +1,6 @@
 //! `mesh unshare PORT/PROTO`
 
-use mesh_control::view::Ports;
+use mesh_control::view::{Offered, Ports};
 use mesh_control::{Code, Error, call};
 
 use crate::cli::Wait;
@@ -22,7 +22,7 @@ pub struct Args {
 pub(crate) async fn run(args: Args, context: &mut Context) -> Result<(), Error> {
     let unshare = call::Unshare {
         network: context.network(),
-        ports: args.ports,
+        what: Offered::Ports(args.ports),
         wait_ms: args.wait.ms(),
     };
     let unshared = context

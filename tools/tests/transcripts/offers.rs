@@ -3,7 +3,7 @@
 use mesh_control::call::Call;
 use mesh_control::fake::{Fake, examples};
 use mesh_control::reply::{self, Reply};
-use mesh_control::view::{Audience, PeerReach, Ports};
+use mesh_control::view::{Audience, Offered, PeerReach, Ports};
 use mesh_control::{Code, Error};
 
 use crate::desk::Desk;
@@ -12,17 +12,18 @@ use crate::desk::Desk;
 async fn share_unshare_and_offers() {
     let mut mine = examples::offer();
     (mine.mine, mine.for_me, mine.device) = (true, false, "alice".to_owned());
-    mine.ports = "8080/tcp".parse().unwrap();
+    mine.what = Offered::Ports("8080/tcp".parse().unwrap());
     mine.name = Some("web".to_owned());
     mine.to = Audience::Names(vec!["bob".to_owned(), "carol".to_owned()]);
     mine.until_ms = Some(examples::NOW_MS + 2 * 3_600_000);
     mine.since_ms = examples::NOW_MS;
     let mut away = examples::offer();
-    (away.device, away.reach, away.ports, away.name) =
-        ("dave".to_owned(), PeerReach::Offline, Ports::icmp(), None);
+    (away.device, away.reach, away.name) = ("dave".to_owned(), PeerReach::Offline, None);
+    away.what = Offered::Ports(Ports::icmp());
     let offers = reply::Offers {
         network: "home".to_owned(),
         offers: vec![mine.clone(), examples::offer(), away],
+        forwarded: 0,
     };
     let shared = Reply::Shared(reply::Shared {
         network: "home".to_owned(),
@@ -38,6 +39,7 @@ async fn share_unshare_and_offers() {
     let none = reply::Offers {
         network: "home".to_owned(),
         offers: Vec::new(),
+        forwarded: 0,
     };
     let members = reply::Members {
         network: "home".to_owned(),

@@ -2,7 +2,7 @@
 
 use crate::view::{
     Admitted, Audience as AudienceView, InviteState, InviteView, MemberDevice, MemberView,
-    OfferView, PeerReach, PeerView, Ports, Proto, Rank as RankView,
+    OfferView, Offered, PeerReach, PeerView, Ports, Proto, Rank as RankView,
 };
 use mesh_ledger::event::Act;
 use mesh_ledger::event::act::InviteKind;
@@ -242,19 +242,20 @@ impl Viewer<'_> {
             .filter_map(|((device, _), standing)| self.offer(device, standing))
             .filter(|offer| offer.mine || offer.for_me)
             .collect();
-        offers.sort_by(|a, b| a.device.cmp(&b.device).then_with(|| a.ports.cmp(&b.ports)));
+        offers.sort_by(|a, b| a.device.cmp(&b.device).then_with(|| a.what.cmp(&b.what)));
         offers
     }
 
-    /// An offer of ports; other services have views of their own.
+    /// An offer of ports or of a relay; other services have views of their own.
     pub fn offer(&self, device: &DeviceId, standing: &StandingOffer) -> Option<OfferView> {
-        let Service::Port {
-            protocol,
-            first,
-            last,
-        } = standing.offer.what
-        else {
-            return None;
+        let what = match standing.offer.what {
+            Service::Port {
+                protocol,
+                first,
+                last,
+            } => Offered::Ports(Ports::range(proto(protocol), first, last)?),
+            Service::Relay => Offered::Relay,
+            _ => return None,
         };
         let mine = *device == self.me;
         let live = (self.live)(device);
@@ -268,7 +269,7 @@ impl Viewer<'_> {
             device_id: device.to_string(),
             mine,
             for_me: !mine && self.state().admits(&standing.offer.audience, &self.me),
-            ports: Ports::range(proto(protocol), first, last)?,
+            what,
             name: standing.offer.name.as_ref().map(ToString::to_string),
             to: self.audience(&standing.offer.audience),
             since_ms: since,

@@ -3,8 +3,8 @@
 use crate::state::NetworkState;
 use crate::view::{
     AccusationView, Admitted, Audience, Check, EventRef, InviteState, InviteView, LogEntry,
-    MemberDevice, MemberView, NetworkStatus, NetworkView, OfferView, PeerReach, PeerView, Ports,
-    Proto, Rank, RelayUse, ServerState, ServerView, Spread, TipView, Verdict,
+    MemberDevice, MemberView, NetworkStatus, NetworkView, OfferView, Offered, PeerReach, PeerView,
+    Ports, Proto, Rank, RelayUse, ServerState, ServerView, Spread, TipView, Verdict,
 };
 
 /// The clock of the examples: 2026-11-22 12:00:00 UTC, in milliseconds since 1970.
@@ -197,7 +197,7 @@ pub fn offer() -> OfferView {
         device_id: id("d0b0b001"),
         mine: false,
         for_me: true,
-        ports: Ports::one(Proto::Tcp, 22).unwrap_or(Ports::icmp()),
+        what: Offered::Ports(Ports::one(Proto::Tcp, 22).unwrap_or(Ports::icmp())),
         name: Some("ssh".to_owned()),
         to: Audience::All,
         since_ms: NOW_MS - 2 * 86_400_000,

@@ -17,7 +17,7 @@ use crate::peer::PeerId;
 /// The most addresses of a peer: those it names, and those it was heard from.
 const MAX_PAIRS: usize = MAX_CANDIDATES + 8;
 /// The most members that are asked to forward to one peer.
-pub(super) const MAX_RELAYS: usize = 4;
+pub const MAX_RELAYS: usize = 4;
 /// How often a call that is forwarded is repeated until the peer calls.
 const CALL_AGAIN: Duration = Duration::from_secs(1);
 /// How many tags of a peer before its present one are remembered.

@@ -261,6 +261,7 @@ impl Node {
         // Whoever is gone is cut off before anything else.
         tunnel.publish(&table);
         self.tell_ways(id, &table);
+        self.tell_forwarders(id);
     }
 
     /// Sends what is new to every linked member but the one it came from.

@@ -23,7 +23,9 @@ use tracing::{debug, info};
 use super::{Event, Net, Node};
 use crate::carrier::{self, IrohCarrier, PeerCarrier};
 use crate::clock::{now_ms, steady};
+use crate::forward::Junction;
 use crate::link::{Greeting, Link, LinkId, MAX_INTRODUCTION, Wire};
+use crate::ways::Ways;
 
 /// How long one attempt may take.
 const DIAL: Duration = Duration::from_millis(3500);
@@ -260,6 +262,7 @@ impl Node {
     /// A connection to a member is ready: keeps it, unless there is a better one.
     pub(crate) async fn link_up(&mut self, id: NetworkId, wire: Wire, dialled_here: bool) {
         let peer = wire.peer();
+        let forwarded = self.ways.as_ref().map(Ways::forwarded);
         let kept = |net: &&mut Net| net.is_up() || net.awaits_return();
         let Some(net) = self.nets.get_mut(&id).filter(kept) else {
             return;
@@ -272,7 +275,9 @@ impl Node {
             };
             if alive && !keeps_new(&self.me, &peer, standing, dialled_here) {
                 net.dialler.linked(peer);
-                let late = carrier::receive(wire.connection.clone(), peer, net.tunnel.clone());
+                let junction = Junction::new(id, peer, net.forwarders.clone(), forwarded);
+                let late =
+                    carrier::receive(wire.connection.clone(), peer, net.tunnel.clone(), junction);
                 tokio::spawn(async move {
                     // The other side may have sent packets this way before it knew of the one that is kept.
                     let _ = tokio::time::timeout(OVERTAKEN, late).await;
@@ -333,10 +338,12 @@ impl Node {
         let connection = wire.connection.clone();
         let mut way = Arc::default();
         if let Some(net) = self.nets.get_mut(&id) {
+            let forwarded = self.ways.as_ref().map(Ways::forwarded);
             tokio::spawn(carrier::receive(
                 connection.clone(),
                 peer,
                 net.tunnel.clone(),
+                Junction::new(id, peer, net.forwarders.clone(), forwarded),
             ));
             way = net.way(&peer);
         }
@@ -397,7 +404,10 @@ impl Node {
             if received != linked.heard.0 {
                 linked.heard = (received, now);
             }
-            if let Some((TransportAddr::Relay(url), _)) = linked.path() {
+            let path = linked.path();
+            let straight = matches!(path, Some((TransportAddr::Ip(_), _)));
+            linked.carrier.set_straight(straight);
+            if let Some((TransportAddr::Relay(url), _)) = path {
                 if now.saturating_sub(linked.heard.1) >= SILENCE {
                     silent.push(*id);
                 } else {

@@ -10,6 +10,7 @@ use arc_swap::ArcSwapOption;
 use mesh_core::beacon::Presence;
 use mesh_core::desired::{Desired, desired, device_id, peer_id};
 use mesh_core::dial::{Dialler, wanted};
+use mesh_core::forward::{forwarders, kept_near};
 use mesh_core::peer::PeerId;
 use mesh_core::plan::InterfaceName;
 use mesh_core::rotation::Debts;
@@ -34,7 +35,9 @@ use super::outside::Outside;
 use super::transfer::{Accepting, Offered};
 use super::turns::Turns;
 use crate::carrier::PeerCarrier;
+use crate::clock::now_ms;
 use crate::dns::Server;
+use crate::forward::Forwarders;
 use crate::identity::{Identity, IdentityError, seed};
 use crate::link::LinkId;
 use crate::settings::{Settings, SettingsError};
@@ -79,6 +82,8 @@ pub(crate) struct Net {
     pub(crate) ways: BTreeMap<PeerId, Arc<Way>>,
     /// What carries to peers that have a way and no link.
     pub(crate) linkless: BTreeMap<PeerId, Arc<PeerCarrier>>,
+    /// Who forwards for whom.
+    pub(crate) forwarders: Arc<Forwarders>,
     pub(crate) links: BTreeMap<PeerId, LinkId>,
     pub(crate) dialler: Dialler,
     pub(crate) presence: Presence,
@@ -181,6 +186,7 @@ impl Net {
             wg: None,
             ways: BTreeMap::new(),
             linkless: BTreeMap::new(),
+            forwarders: Arc::default(),
             links: BTreeMap::new(),
             dialler: Dialler::new(me),
             presence: Presence::default(),
@@ -237,20 +243,20 @@ impl Net {
 
     /// What this device must be now.
     pub(crate) fn desired(&self, now: u64) -> Option<Desired> {
-        let ended: BTreeSet<EventId> = self
-            .settings
-            .ended()
-            .iter()
-            .filter_map(|id| id.parse().ok())
-            .collect();
         desired(
             self.state(),
             &self.my_device(),
             InterfaceName::FirstFree,
             self.settings.alias(),
-            &ended,
+            &self.ended(),
             now,
         )
+    }
+
+    /// Own offers that were seen to end, whatever the clock says now.
+    pub(crate) fn ended(&self) -> BTreeSet<EventId> {
+        let ended = self.settings.ended().iter();
+        ended.filter_map(|id| id.parse().ok()).collect()
     }
 
     /// The events that links have not been told of; they count as told afterwards.
@@ -277,6 +283,10 @@ impl Net {
         // A key that is owed to a device is handed over a link to it.
         let mut near = self.traffic.clone();
         near.extend(self.owed_keys().into_iter().map(|(peer, _)| peer));
+        let forwarders = forwarders(self.state(), &self.my_device(), now_ms());
+        near.extend(kept_near(&forwarders, |device| {
+            self.presence.fresh(device, now)
+        }));
         let wanted = wanted(&self.me, &peers, &near);
         self.dialler.want(&wanted, now);
     }

@@ -1,12 +1,14 @@
 //! What this device knows of its networks now, as tools see it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use iroh::TransportAddr;
 use mesh_control::state::{NetworkState, State as Watched};
 use mesh_control::view::{Check, NetworkStatus, NetworkView, PeerReach, Problem, Rank};
 use mesh_core::desired::{device_id, peer_id};
+use mesh_core::path::Place;
 use mesh_core::peer::PeerId;
 use mesh_ledger::ids::DeviceId;
 use mesh_os::machine::{Applied, FirewallState};
@@ -16,6 +18,7 @@ use super::{Net, Node};
 use crate::clock::{now_ms, steady};
 use crate::subnets::on_link;
 use crate::view::state::{Live, Viewer, rank};
+use crate::ways::Open;
 
 impl Node {
     /// Runs `look` with a view of the network as it is now.
@@ -78,17 +81,34 @@ impl Node {
             live.path = "on demand: heard of through others".to_owned();
         }
         // Packets take it whatever the link does.
-        let way = net.ways.get(&peer_id(device)).and_then(|way| way.open());
-        if let Some(way) = way.filter(|_| net.is_up()) {
-            let address = way.choice.address;
-            let lan = on_link(address.ip());
+        if let Some(way) = self.way_past_link(net, &peer_id(device)) {
             live.last_seen_ms = Some(now);
-            live.reach = PeerReach::Direct;
-            live.path = if lan { "direct, same LAN" } else { "direct" }.to_owned();
-            live.endpoint = Some(address.to_string());
             live.rtt_us = way.rtt_us().or(live.rtt_us);
+            match way.choice.place {
+                Place::Address(address) => {
+                    let lan = on_link(address.ip());
+                    live.reach = PeerReach::Direct;
+                    live.path = if lan { "direct, same LAN" } else { "direct" }.to_owned();
+                    live.endpoint = Some(address.to_string());
+                }
+                Place::Through(by) => {
+                    live.reach = PeerReach::Relay;
+                    live.path = format!("through {}", member_name(net, &by));
+                    live.endpoint = None;
+                }
+            }
         }
         live
+    }
+
+    /// The way past its link that packets to a peer take, if they do.
+    pub(crate) fn way_past_link(&self, net: &Net, peer: &PeerId) -> Option<Arc<Open>> {
+        let linked = net.links.get(peer).and_then(|link| self.links.get(link));
+        match linked {
+            _ if !net.is_up() => None,
+            Some(linked) => linked.carrier.way(),
+            None => net.ways.get(peer)?.open(),
+        }
     }
 
     /// How packets get to a device, in words.
@@ -343,4 +363,10 @@ fn checks(net: &Net) -> Vec<Check> {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What a member's device is called.
+pub(crate) fn member_name(net: &Net, peer: &PeerId) -> String {
+    let device = net.state().devices.get(&device_id(peer));
+    device.map_or_else(|| format!("{peer:?}"), |device| device.host.to_string())
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use mesh_core::forward::{forwarders, forwards_between};
 use mesh_core::link::Frame;
 use mesh_core::peer::PeerId;
 use mesh_ledger::ids::{NetworkId, ServerKey};
@@ -15,6 +16,8 @@ use x25519_dalek::StaticSecret;
 
 use super::{Net, Node};
 use crate::carrier::PeerCarrier;
+use crate::clock::now_ms;
+use crate::forward::Roles;
 use crate::ways::{Peer, Told, Way};
 
 impl Net {
@@ -65,8 +68,38 @@ impl Node {
             id,
             StaticSecret::from(*net.wireguard),
             net.tunnel.clone(),
+            net.forwarders.clone(),
             peers,
         );
+    }
+
+    /// Tells who forwards for whom, and over which links.
+    pub(super) fn tell_forwarders(&self, id: NetworkId) {
+        let Some(net) = self.nets.get(&id) else {
+            return;
+        };
+        let (me, state, now) = (net.my_device(), net.state(), now_ms());
+        let mut roles = Roles::default();
+        if net.is_up() && net.is_member() {
+            roles.between = forwards_between(state, &me, &net.ended(), now);
+            roles.by = forwarders(state, &me, now);
+        }
+        let concerned = |peer: &PeerId| roles.between.contains(peer) || roles.by.contains(peer);
+        let links = net.links.iter().filter(|(peer, _)| concerned(peer));
+        roles.links = links
+            .filter_map(|(peer, link)| {
+                let link = self.links.get(link)?.carrier.link()?;
+                Some((*peer, link.clone()))
+            })
+            .collect();
+        if let Some(ways) = &self.ways {
+            let linked = roles
+                .by
+                .iter()
+                .filter(|peer| roles.links.contains_key(peer));
+            ways.relays(id, linked.copied().collect());
+        }
+        net.forwarders.set(roles);
     }
 
     /// Tells everybody whom it concerns which addresses this machine has, and which of them are mesh's own.

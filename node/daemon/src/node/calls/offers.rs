@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use mesh_control::call::{Share, Unshare};
 use mesh_control::error::{Code, Error};
 use mesh_control::reply::{self, Reply};
-use mesh_control::view::{Audience as AudienceView, OfferView, Ports, Proto};
+use mesh_control::view::{Audience as AudienceView, OfferView, Offered, Proto};
 use mesh_ledger::event::attributes::{Audience, MAX_AUDIENCE, Offer, Protocol, Service, Write};
 use mesh_ledger::event::{Act, Attributes};
 use mesh_ledger::ids::{DeviceId, EventId, NetworkId};
@@ -26,13 +26,14 @@ impl Node {
         Ok(Reply::Offers(reply::Offers {
             network: net.name(),
             offers,
+            forwarded: net.forwarders.forwarded(),
         }))
     }
 
     pub(super) fn share(&mut self, call: &Share) -> Result<Signed, Error> {
         let net = self.member_net(call.network.as_deref())?;
         let id = net.id;
-        let what = service(call.ports)?;
+        let what = service(call.what)?;
         let (device, network) = (net.my_device(), net.name());
         let audience = self.audience(net, &call.to)?;
         let name = call.name.as_deref().map(label).transpose()?;
@@ -85,10 +86,10 @@ impl Node {
     pub(super) fn unshare(&mut self, call: &Unshare) -> Result<Signed, Error> {
         let net = self.member_net(call.network.as_deref())?;
         let id = net.id;
-        let what = service(call.ports)?;
+        let what = service(call.what)?;
         let (device, network) = (net.my_device(), net.name());
         let Some((slot, _)) = standing(net, &device, &what) else {
-            let error = format!("this device does not offer {} in {network}", call.ports);
+            let error = format!("this device does not offer {} in {network}", call.what);
             return Err(Error::new(Code::NotFound, error).hint("mesh offers"));
         };
         let offer = self.offer_view(id, &device, slot)?;
@@ -177,7 +178,11 @@ impl Node {
     }
 }
 
-fn service(ports: Ports) -> Result<Service, Error> {
+fn service(what: Offered) -> Result<Service, Error> {
+    let ports = match what {
+        Offered::Ports(ports) => ports,
+        Offered::Relay => return Ok(Service::Relay),
+    };
     let protocol = match ports.proto() {
         Proto::Tcp => Protocol::Tcp,
         Proto::Udp => Protocol::Udp,

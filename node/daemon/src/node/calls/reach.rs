@@ -1,7 +1,6 @@
 //! `mesh path` and `mesh netcheck`.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use iroh::TransportAddr;
 use mesh_control::call::PeerPath;
@@ -9,11 +8,15 @@ use mesh_control::error::{Code, Error};
 use mesh_control::reply::{self, Reply};
 use mesh_control::view::{EchoView, NatView, WayState, WayView};
 use mesh_core::desired::peer_id;
-use mesh_core::path::{Mapping, PairReport, Report, Who};
+use mesh_core::forward::forwarders;
+use mesh_core::path::{Kind, Mapping, PairReport, Place, Report, Who};
+use mesh_core::peer::PeerId;
 use mesh_ledger::ids::ServerKey;
 use mesh_os::firewall;
 
 use super::Respond;
+use crate::clock::now_ms;
+use crate::node::report::member_name;
 use crate::node::{Net, Node};
 use crate::subnets::on_link;
 use crate::ways::OwnReach;
@@ -65,6 +68,11 @@ impl Node {
             address,
             path: self.path_text(net, &device),
             link: self.link_view(net, &peer),
+            past_link: self.way_past_link(net, &peer).is_some(),
+            members: forwarders(net.state(), &net.my_device(), now_ms())
+                .into_iter()
+                .map(|peer| (peer, member_name(net, &peer)))
+                .collect(),
         })
     }
 
@@ -173,6 +181,10 @@ struct Begun {
     address: String,
     path: String,
     link: Option<WayView>,
+    /// Whether packets take another way than the link.
+    past_link: bool,
+    /// Those that may forward, by name.
+    members: BTreeMap<PeerId, String>,
 }
 
 impl Begun {
@@ -183,10 +195,13 @@ impl Begun {
             .unwrap_or_default();
         let chosen = pairs
             .iter()
-            .find(|pair| pair.chosen)
-            .map(|pair| pair.address);
-        let why = why(&self.name, report.as_ref(), chosen, self.link.is_some());
-        let mut ways: Vec<WayView> = pairs.iter().map(way).collect();
+            .find(|pair| pair.chosen && self.past_link)
+            .map(|pair| pair.place);
+        let why = self.why(report.as_ref(), chosen);
+        let mut ways: Vec<WayView> = pairs
+            .iter()
+            .map(|pair| self.way(pair, chosen == Some(pair.place)))
+            .collect();
         ways.extend(self.link.map(|link| WayView {
             state: if chosen.is_none() {
                 WayState::InUse
@@ -207,56 +222,74 @@ impl Begun {
             ways,
         }
     }
-}
 
-fn way(pair: &PairReport) -> WayView {
-    WayView {
-        to: pair.address.to_string(),
-        kind: pair.kind.word().to_owned(),
-        state: if pair.chosen {
-            WayState::InUse
-        } else if pair.confirmed {
-            WayState::Works
-        } else if pair.asked {
-            WayState::Silent
-        } else {
-            WayState::Untried
-        },
-        rtt_us: pair.rtt.and_then(|rtt| u64::try_from(rtt.as_micros()).ok()),
-        max_datagram: pair
-            .measured
-            .then(|| u32::try_from(pair.max_datagram).unwrap_or(u32::MAX)),
-    }
-}
-
-/// Why packets take the way they take.
-fn why(name: &str, report: Option<&Report>, chosen: Option<SocketAddr>, linked: bool) -> String {
-    let others = |report: &Report| report.pairs.iter().filter(|pair| pair.confirmed).count() > 1;
-    match (report, chosen) {
-        (Some(report), Some(address)) if others(report) => {
-            let kind = if on_link(address.ip()) {
-                "on this LAN"
+    fn way(&self, pair: &PairReport, in_use: bool) -> WayView {
+        WayView {
+            to: match pair.place {
+                Place::Address(address) => address.to_string(),
+                Place::Through(member) => self.through(&member),
+            },
+            kind: pair.kind.map_or("member", Kind::word).to_owned(),
+            state: if in_use {
+                WayState::InUse
+            } else if pair.confirmed {
+                WayState::Works
+            } else if pair.asked {
+                WayState::Silent
             } else {
-                "the quickest"
-            };
-            format!("several of {name}'s addresses answer; this one is {kind}")
+                WayState::Untried
+            },
+            rtt_us: pair.rtt.and_then(|rtt| u64::try_from(rtt.as_micros()).ok()),
+            max_datagram: pair
+                .measured
+                .then(|| u32::try_from(pair.max_datagram).unwrap_or(u32::MAX)),
         }
-        (Some(_), Some(_)) => format!("it is the only one of {name}'s addresses that answers"),
-        (_, None) if !linked => {
-            format!("there is no link to {name}; it is dialled again and again")
-        }
-        (Some(report), None) if !report.awake => {
-            "no packets for a while: the next one goes over the link, and wakes the straight way"
-                .to_owned()
-        }
-        (Some(report), None) if !report.called => {
-            format!(
+    }
+
+    fn through(&self, member: &PeerId) -> String {
+        let name = self.members.get(member);
+        format!("through {}", name.map_or("a member", String::as_str))
+    }
+
+    /// Why packets take the way they take.
+    fn why(&self, report: Option<&Report>, chosen: Option<Place>) -> String {
+        let name = &self.name;
+        let answering = |report: &Report| {
+            let pairs = report.pairs.iter();
+            pairs
+                .filter(|pair| pair.confirmed && pair.place.address().is_some())
+                .count()
+        };
+        match (report, chosen) {
+            (Some(report), Some(Place::Address(address))) if answering(report) > 1 => {
+                let kind = if on_link(address.ip()) {
+                    "on this LAN"
+                } else {
+                    "the quickest"
+                };
+                format!("several of {name}'s addresses answer; this one is {kind}")
+            }
+            (Some(_), Some(Place::Address(_))) => {
+                format!("it is the only one of {name}'s addresses that answers")
+            }
+            (Some(_), Some(Place::Through(member))) => {
+                let through = self.through(&member);
+                format!("none of {name}'s addresses answers; packets go {through}, who offers that")
+            }
+            (_, None) if self.link.is_none() => {
+                format!("there is no link to {name}; it is dialled again and again")
+            }
+            (Some(report), None) if !report.awake => {
+                "no packets for a while: the next one goes over the link, and wakes the straight way"
+                    .to_owned()
+            }
+            (Some(report), None) if !report.called => format!(
                 "{name} has not told where its packet socket can be reached; packets go over the link"
-            )
+            ),
+            (Some(_), None) => {
+                format!("none of {name}'s addresses answers, so packets go over the link")
+            }
+            (None, _) => "this device has no packet socket, so packets go over the link".to_owned(),
         }
-        (Some(_), None) => {
-            format!("none of {name}'s addresses answers, so packets go over the link")
-        }
-        (None, _) => "this device has no packet socket, so packets go over the link".to_owned(),
     }
 }
