@@ -28,6 +28,7 @@ mod lab;
 mod log;
 mod nat;
 mod office;
+mod relay;
 mod roam;
 mod rotation;
 mod server;

@@ -47,7 +47,7 @@ fn what_follows_a_kick_is_sealed_to_those_who_stay_also_if_they_were_off() {
     bob.start();
     eventually(LONG, "bob reads the offer", || {
         let offers = bob.mesh_json(&["offers"]);
-        offers["offers"][0]["ports"]["first"] == 8080
+        offers["offers"][0]["what"]["ports"]["first"] == 8080
     });
     let dave = mesh.lab.host("dave");
     mesh.lan.plug(&dave, 77);
@@ -195,7 +195,10 @@ fn a_device_that_a_rotation_did_not_know_asks_a_member_for_the_key() {
     trunk.heal();
     agree(&[&alice, &bob, &carol], LONG);
     let shared = carol.mesh_json(&["offers"]);
-    assert_eq!(shared["offers"][0]["ports"]["first"], 8080, "{shared}");
+    assert_eq!(
+        shared["offers"][0]["what"]["ports"]["first"], 8080,
+        "{shared}"
+    );
     // From a member and not from an event: none holds a box for her.
     assert_eq!(all_rotations(&carol).len(), 1);
     let mut ring = KeyRing::new();

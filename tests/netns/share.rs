@@ -35,7 +35,7 @@ fn an_offered_port_is_open_to_its_audience_alone_and_unshare_cuts_an_open_connec
     // The key to read it comes right behind the offer.
     eventually(SOON, "bob reads the offer", || {
         let offer = &bob.mesh_json(&["offers"])["offers"][0];
-        offer["for_me"] == true && offer["ports"]["first"] == 8080
+        offer["for_me"] == true && offer["what"]["ports"]["first"] == 8080
     });
 
     let mut open = bob.connect((to[0], 8080).into(), SOON).unwrap();

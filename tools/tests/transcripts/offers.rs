@@ -99,3 +99,47 @@ async fn share_unshare_and_offers() {
         ]
     );
 }
+
+#[tokio::test]
+async fn relays_are_offered_withdrawn_and_listed() {
+    let mut mine = examples::offer();
+    (mine.mine, mine.for_me, mine.device) = (true, false, "alice".to_owned());
+    (mine.what, mine.name) = (Offered::Relay, None);
+    mine.since_ms = examples::NOW_MS;
+    let mut erins = mine.clone();
+    (erins.mine, erins.for_me, erins.device) = (false, true, "erin".to_owned());
+    let shared = Reply::Shared(reply::Shared {
+        network: "home".to_owned(),
+        offer: mine.clone(),
+        spread: examples::spread(),
+    });
+    let unshared = Reply::Unshared(reply::Unshared {
+        network: "home".to_owned(),
+        offer: mine.clone(),
+        event: examples::event("b81c02d4"),
+        spread: examples::spread(),
+    });
+    let offers = |offers| reply::Offers {
+        network: "home".to_owned(),
+        offers,
+        forwarded: 3_400_000,
+    };
+    let none = Error::new(Code::NotFound, "this device does not offer a relay in home");
+    let fake = Fake::default()
+        .on("share", Ok(shared))
+        .on("unshare", Ok(unshared))
+        .on("unshare", Err(none))
+        .on(
+            "offers",
+            Ok(Reply::Offers(offers(vec![mine, erins, examples::offer()]))),
+        )
+        .on("offers", Ok(Reply::Offers(offers(vec![examples::offer()]))));
+    let mut desk = Desk::new(fake);
+    desk.tty(100, "relay offer").await;
+    desk.pipe("relay withdraw").await;
+    desk.pipe("relay withdraw").await;
+    desk.tty(100, "relay ls").await;
+    desk.pipe("relay ls").await;
+    desk.pipe("relay").await;
+    desk.compare("relay");
+}

@@ -52,6 +52,8 @@ pub(super) struct Agent {
     active: Option<Duration>,
     flowed: Option<Duration>,
     burst: Option<Duration>,
+    /// When the last burst began.
+    begun: Option<Duration>,
     /// A call is owed to the peer; whether it is to answer.
     owed: Option<bool>,
     called: Option<Duration>,
@@ -98,6 +100,7 @@ impl Agent {
             active: None,
             flowed: None,
             burst: None,
+            begun: None,
             owed: None,
             called: None,
             relays: Vec::new(),
@@ -160,6 +163,19 @@ impl Agent {
         }
     }
 
+    /// This device has learnt of an address at which the peer may reach it, too.
+    pub(super) fn reached_at(&mut self, now: Duration) {
+        if !self.awake(now) || self.is_straight() {
+            return;
+        }
+        let lately = |begun: Duration| now.saturating_sub(begun) < 2 * BURST;
+        if self.begun.is_some_and(lately) {
+            self.owed = Some(true);
+        } else {
+            self.begin(now, true);
+        }
+    }
+
     /// What the peer says over the link.
     pub(super) fn call(&mut self, call: Call, now: Duration) {
         if self.peer_tag != Some(call.tag) {
@@ -199,9 +215,9 @@ impl Agent {
             self.called = Some(now);
             self.active = Some(now);
             self.owed = Some(self.owed.unwrap_or(false));
-            self.burst = Some(now);
+            self.ask_all(now);
         } else if self.awake(now) && self.burst.is_none() {
-            self.burst = Some(now);
+            self.ask_all(now);
         }
     }
 
@@ -421,8 +437,18 @@ impl Agent {
 
     fn begin(&mut self, now: Duration, wanted: bool) {
         self.active = Some(self.active.unwrap_or(now).max(now));
-        self.burst = Some(now);
+        self.ask_all(now);
         self.owed = Some(wanted || self.owed.unwrap_or(false));
+    }
+
+    fn ask_all(&mut self, now: Duration) {
+        self.burst = Some(now);
+        self.begun = Some(now);
+    }
+
+    /// Whether packets go to an address of the peer's.
+    fn is_straight(&self) -> bool {
+        self.chosen.is_some_and(|chosen| chosen.address().is_some())
     }
 
     fn learn(&mut self, address: SocketAddr, kind: Kind) {
@@ -529,9 +555,9 @@ impl Agent {
 
     fn again_at(&self) -> Option<Duration> {
         let flowed = self.flowed?;
-        let last = self.pairs.iter().filter_map(|pair| pair.asked).max();
-        let idle = self.burst.is_none() && self.chosen.is_none() && self.can_call();
-        let at = last.or(self.called).unwrap_or(flowed) + BURST_AGAIN;
+        let last = self.begun.map(|begun| begun + BURST);
+        let idle = self.burst.is_none() && !self.is_straight() && self.can_call();
+        let at = last.unwrap_or(flowed) + BURST_AGAIN;
         (idle && at < flowed + FLOWS).then_some(at)
     }
 

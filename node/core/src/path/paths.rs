@@ -300,8 +300,12 @@ impl Paths {
         if let Some(seen) = seen
             && self.own.seen(Seen::Peer(who.peer), seen, now)
         {
-            // Others may find this device there too; those who are connected know.
             self.own.forget_old(now);
+            // Those whom it reaches straight need not know.
+            for (who, agent) in &mut self.agents {
+                agent.reached_at(now);
+                self.due.touched.insert(*who);
+            }
         }
         answer
     }

@@ -335,6 +335,27 @@ fn with_a_member_between_them_two_find_their_straight_path_without_link_or_serve
 }
 
 #[test]
+fn who_learns_late_at_which_address_it_is_seen_tells_those_that_it_does_not_reach_straight() {
+    let mut world = World::unseen(Some(Nat::PORT_RESTRICTED), Some(Nat::PORT_RESTRICTED));
+    world.relay(true);
+    world.flow(20 * SECOND);
+    assert!(world.both_chosen(), "through the member");
+    world.sighted_by_a_member(0);
+    world.flow(SECOND);
+    world.sighted_by_a_member(1);
+    let straight = |world: &mut World| {
+        let is = |node| {
+            world
+                .chosen(node)
+                .is_some_and(|it| it.place.address().is_some())
+        };
+        is(0) && is(1)
+    };
+    let took = world.until_flowing(10 * SECOND, straight);
+    assert!(took.is_some_and(|took| took <= 2 * SECOND), "{took:?}");
+}
+
+#[test]
 fn a_member_that_stops_forwarding_is_left_within_four_seconds() {
     let mut world = World::new(Some(Nat::SYMMETRIC), Some(Nat::SYMMETRIC));
     world.relay(true);

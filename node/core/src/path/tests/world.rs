@@ -129,6 +129,14 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(a: Option<Nat>, b: Option<Nat>) -> Self {
+        let mut world = Self::unseen(a, b);
+        world.witness(0);
+        world.witness(1);
+        world
+    }
+
+    /// Nobody has told the two yet where they are seen.
+    pub(super) fn unseen(a: Option<Nat>, b: Option<Nat>) -> Self {
         let mut world = Self {
             nodes: Vec::new(),
             now: Duration::from_secs(1000),
@@ -173,9 +181,62 @@ impl World {
             let node = world.nodes.last_mut().unwrap();
             node.paths.set_own(vec![inside], None, now);
         }
-        world.witness(0);
-        world.witness(1);
         world
+    }
+
+    /// A member answers a probe, in a network of its own with the device, and says whence it came.
+    pub(super) fn sighted_by_a_member(&mut self, node: usize) {
+        let (now, n) = (self.now, node as u8 + 1);
+        let at = SocketAddr::from(([198, 51, 100, 7], 51821));
+        let it = &mut self.nodes[node];
+        let seen = it.router.as_mut().unwrap().out(at);
+        let other = Who {
+            network: NetworkId([2; 32]),
+            peer: MEMBER,
+        };
+        let keys = |a: u8, b: u8| ProbeKeys::new(&[8; 32], &other.network, &[a; 32], &[b; 32]);
+        it.paths.add(other, keys(n, 7), 5);
+        let call = Call {
+            tag: 6,
+            wanted: true,
+            candidates: vec![Candidate {
+                address: at,
+                kind: Kind::Interface,
+            }],
+        };
+        it.paths.call(&other, call, now);
+        let mut count = 0;
+        let sent = it.paths.poll(now, || {
+            count += 1;
+            count
+        });
+        let mut member = Paths::default();
+        let device = Who {
+            peer: PeerId([n; 32]),
+            ..other
+        };
+        member.add(device, keys(7, n), 6);
+        member.call(
+            &device,
+            Call {
+                tag: 5,
+                wanted: false,
+                candidates: Vec::new(),
+            },
+            now,
+        );
+        for action in sent {
+            match action {
+                Action::Send(to, question) if to == at => {
+                    let answer = member.receive(seen, &question, now);
+                    let Some(Action::Send(_, answer)) = answer else {
+                        panic!("the member answers");
+                    };
+                    self.nodes[node].paths.receive(at, &answer, now);
+                }
+                other => self.act(node, other),
+            }
+        }
     }
 
     /// Both ask a server, at two ports, where they come from.

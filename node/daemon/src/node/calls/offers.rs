@@ -89,7 +89,11 @@ impl Node {
         let what = service(call.what)?;
         let (device, network) = (net.my_device(), net.name());
         let Some((slot, _)) = standing(net, &device, &what) else {
-            let error = format!("this device does not offer {} in {network}", call.what);
+            let what = match call.what {
+                Offered::Ports(ports) => ports.to_string(),
+                Offered::Relay => "a relay".to_owned(),
+            };
+            let error = format!("this device does not offer {what} in {network}");
             return Err(Error::new(Code::NotFound, error).hint("mesh offers"));
         };
         let offer = self.offer_view(id, &device, slot)?;
