@@ -70,7 +70,7 @@ fn through_erin(host: &Host, peer: &str) -> bool {
 
 /// Sends bytes there and back over TCP, and checks them.
 fn exchange(from: &Host, to: IpAddr, bytes: usize) {
-    let sent: Vec<u8> = (0..bytes).map(|n| (n * 31 >> 3) as u8).collect();
+    let sent: Vec<u8> = (0..bytes).map(|n| ((n * 31) >> 3) as u8).collect();
     let mut stream = from.connect(SocketAddr::new(to, 8080), LONG).unwrap();
     stream.set_read_timeout(Some(LONG)).unwrap();
     let mut reader = stream.try_clone().unwrap();

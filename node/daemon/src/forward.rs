@@ -159,8 +159,10 @@ impl Junction {
                 from,
                 datagram: inner,
             };
-            // What finds no room is said again.
-            let _ = self.strays.as_ref().map(|strays| strays.try_send(stray));
+            if let Some(strays) = &self.strays {
+                // What finds no room is said again.
+                let _ = strays.try_send(stray);
+            }
             return;
         }
         if self.waiting.len() >= MAX_SENDERS && !self.waiting.contains_key(&from) {
