@@ -3,8 +3,10 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use mesh_control::call::Call;
+use mesh_control::client::Client;
 use mesh_control::error::{Code, Error};
 use mesh_control::reply::Reply;
 use mesh_control::server::{PeerCredentials, Service};
@@ -31,7 +33,7 @@ pub(crate) async fn listen(path: &Path) -> Result<UnixListener, SocketError> {
         path: path.to_owned(),
         why,
     };
-    if tokio::net::UnixStream::connect(path).await.is_ok() {
+    if is_answered(path).await {
         return Err(SocketError::Taken(path.to_owned()));
     }
     match std::fs::remove_file(path) {
@@ -44,6 +46,19 @@ pub(crate) async fn listen(path: &Path) -> Result<UnixListener, SocketError> {
         nix::unistd::chown(path, None, Some(group.gid)).map_err(|errno| failed(errno.into()))?;
     }
     Ok(listener)
+}
+
+/// Whether a daemon is behind a socket. A process that was just killed may have left its end with a child that has not begun
+/// yet, which takes connections for a moment and answers none.
+async fn is_answered(path: &Path) -> bool {
+    for _ in 0..20 {
+        match Client::connect(path).await {
+            Ok(_) => return true,
+            Err(error) if error.code == Code::NotRunning => return false,
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+    true
 }
 
 /// What tools are served by.
