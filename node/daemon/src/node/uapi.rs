@@ -68,7 +68,7 @@ impl Node {
                 key: PublicKey::from(peer.wireguard),
                 preshared_key: None,
                 // A link's path is QUIC's, and changes without being told.
-                endpoint: open.map(|open| open.choice.address),
+                endpoint: open.and_then(|open| open.choice.place.address()),
                 allowed: peer.addresses.into_iter().filter_map(host).collect(),
                 last_handshake: age.map(|age| Duration::from_millis(now).saturating_sub(age)),
                 rx_bytes: stats.as_ref().map_or(0, |stats| stats.wire_rx_bytes),
