@@ -140,12 +140,13 @@ impl Node {
     }
 
     /// Who can be asked: a server of the network, this device, and those it has a link with, which help when this one is off.
-    /// A ticket names the first of them, a file more.
+    /// A ticket names the first of them, a file more. A server is named by both families, so that who has one alone can join;
+    /// there may be no room for this device then, which who joins finds on the LAN, or by the server.
     fn contacts(&self, id: mesh_ledger::ids::NetworkId, reach: &[Reach]) -> Vec<Contact> {
         let own = reach
             .first()
             .and_then(|reach| reach.address.parse::<SocketAddr>().ok());
-        let mut contacts: Vec<Contact> = self.server_contact(id).into_iter().collect();
+        let mut contacts = self.server_contacts(id);
         contacts.push(Contact {
             kind: ContactKind::Device,
             key: self.me.0,

@@ -137,14 +137,17 @@ impl Node {
         .hint("mesh admin ls"))
     }
 
-    /// The server that a ticket names.
-    pub(super) fn server_contact(&self, id: NetworkId) -> Option<Contact> {
-        let (key, address) = self.reached_server(id)?;
-        Some(Contact {
+    /// The server that a ticket names, with an address of each family that it has.
+    pub(super) fn server_contacts(&self, id: NetworkId) -> Vec<Contact> {
+        let Some((key, addresses)) = self.reached_server(id) else {
+            return Vec::new();
+        };
+        let contact = |address| Contact {
             kind: ContactKind::Server,
             key: key.0,
             address: Some(address),
-        })
+        };
+        addresses.into_iter().map(contact).collect()
     }
 }
 

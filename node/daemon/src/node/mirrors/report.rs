@@ -108,17 +108,21 @@ impl Node {
         self.servers.get(key)?.connection.clone()
     }
 
-    /// A server of a network that serves it now, with the address its name leads to; first one that IPv4 reaches.
-    pub(crate) fn reached_server(&self, id: NetworkId) -> Option<(ServerKey, SocketAddr)> {
+    /// A server of a network that serves it now, with the addresses its name leads to, one of each family, IPv4 first; one
+    /// that IPv4 reaches, if there is any.
+    pub(crate) fn reached_server(&self, id: NetworkId) -> Option<(ServerKey, Vec<SocketAddr>)> {
         let live = self.servers.iter().filter(|(_, served)| {
             let spoken = served.streams.get(&id);
             spoken.is_some_and(|spoken| spoken.session.is_live())
         });
-        let addresses = live.flat_map(|(key, served)| {
-            let addresses = served.resolved.iter();
-            addresses.map(move |address| (*key, *address))
-        });
-        addresses.min_by_key(|(key, address)| (address.is_ipv6(), *key, *address))
+        let of = |served: &super::Served, v4: bool| {
+            let family = served.resolved.iter().filter(|a| a.is_ipv4() == v4);
+            family.min().copied()
+        };
+        let reached = live.map(|(key, served)| (*key, [of(served, true), of(served, false)]));
+        let (key, addresses) = reached.min_by_key(|(_, addresses)| addresses[0].is_none())?;
+        let addresses: Vec<SocketAddr> = addresses.into_iter().flatten().collect();
+        (!addresses.is_empty()).then_some((key, addresses))
     }
 }
 
