@@ -212,6 +212,77 @@ fn an_internet_has_public_machines_homes_and_routes_that_lie() {
 }
 
 #[test]
+fn homes_with_ipv6_are_reached_by_it_from_where_they_asked_alone() {
+    let lab = Lab::new("ipv6");
+    let internet = lab.internet();
+    let (outside, v4) = internet.machine(&lab, "outside");
+    let v6 = internet.add_ipv6(&outside);
+    let homes =
+        ["one", "two"].map(|name| internet.home(&lab, name, [192, 168, 1], Nat::PortRestricted));
+    let [inside, other] = homes.each_ref().map(|home| {
+        home.have_ipv6(&internet);
+        let host = home.machine(&lab, &format!("inside-{}", home.public()));
+        let address = home.add_ipv6(&host);
+        (host, address)
+    });
+    inside.0.reaches(v6, SHORT);
+    assert!(!outside.ping(inside.1), "the firewall lets a stranger in");
+    assert!(!other.0.ping(inside.1), "the firewall lets a stranger in");
+    // Who was asked may answer, by the very ports.
+    let sockets = [&inside.0, &other.0].map(|host| host.udp("[::]:4000"));
+    for (socket, to) in sockets.iter().zip([other.1, inside.1]) {
+        socket.set_read_timeout(Some(SHORT)).unwrap();
+        socket.send_to(b"out", (to, 4000)).unwrap();
+    }
+    // The first was dropped, and opened the way.
+    sockets[0].send_to(b"out", (other.1, 4000)).unwrap();
+    for socket in &sockets {
+        assert_eq!(socket.recv(&mut [0; 8]).unwrap(), 3);
+    }
+
+    inside.0.knows("outside.lab", &[v4.into(), v6.into()]);
+    let found = inside
+        .0
+        .run("getent", &["ahosts", "outside.lab"])
+        .ok()
+        .stdout;
+    assert!(found.contains(&v4.to_string()) && found.contains(&v6.to_string()));
+    inside.0.drop_ipv4();
+    assert!(!inside.0.ping(v4) && inside.0.ping(v6));
+}
+
+#[test]
+fn a_line_loses_what_it_is_to_lose_and_swallows_what_is_too_long_for_it() {
+    let lab = Lab::new("line");
+    let internet = lab.internet();
+    let (outside, at) = internet.machine(&lab, "outside");
+    let [lossy, narrow] =
+        ["lossy", "narrow"].map(|name| internet.home(&lab, name, [192, 168, 1], Nat::None));
+    let heard = outside.udp("0.0.0.0:4000");
+    heard
+        .set_read_timeout(Some(Duration::from_millis(500)))
+        .unwrap();
+    let inside = lossy.machine(&lab, "inside");
+    lossy.lose_some(20);
+    let socket = inside.udp("0.0.0.0:0");
+    for _ in 0..200 {
+        socket.send_to(b"out", (at, 4000)).unwrap();
+    }
+    let came = std::iter::from_fn(|| heard.recv(&mut [0; 8]).ok()).count();
+    assert!((120..190).contains(&came), "{came} of 200 came");
+
+    let inside = narrow.machine(&lab, "other");
+    narrow.swallow_longer_than(1300);
+    let socket = inside.udp("0.0.0.0:0");
+    // With the headers of UDP and IPv4.
+    for length in [1273, 1272] {
+        socket.send_to(&vec![0; length], (at, 4000)).unwrap();
+    }
+    assert_eq!(heard.recv(&mut [0; 1500]).unwrap(), 1272, "it tells nobody");
+    assert!(heard.recv(&mut [0; 1500]).is_err());
+}
+
+#[test]
 fn what_a_process_remembers_is_found() {
     let lab = Lab::new("memory");
     let host = lab.host("a");

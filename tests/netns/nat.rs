@@ -1,6 +1,6 @@
 //! Which members reach each other straight, by the routers they are behind.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use mesh_tests::lab::{Home, Host, Internet, Lab, Nat, Server, eventually};
@@ -17,6 +17,10 @@ enum Place {
     Public,
     Behind(&'static str, u8),
     BehindProvider,
+    /// Port-restricted, and IPv6 beside it behind a firewall that lets in what answers.
+    DualStack,
+    /// The same with IPv6 alone.
+    V6Only,
 }
 
 impl Place {
@@ -25,6 +29,8 @@ impl Place {
             Self::Public => "public",
             Self::Behind(word, _) => word,
             Self::BehindProvider => "CGN",
+            Self::DualStack => "dual-stack",
+            Self::V6Only => "v6-only",
         }
     }
 
@@ -40,11 +46,19 @@ impl Place {
 
     /// Whether it lets in only what comes from an address and port that it sent to.
     fn strict(self) -> bool {
-        ["port-restricted", "CGN", "symmetric"].contains(&self.word())
+        ["port-restricted", "CGN", "dual-stack", "symmetric"].contains(&self.word())
+    }
+
+    fn has_ipv4(self) -> bool {
+        self != Self::V6Only
+    }
+
+    fn has_ipv6(self) -> bool {
+        [Self::DualStack, Self::V6Only].contains(&self)
     }
 }
 
-const PLACES: [Place; 11] = [
+const PLACES: [Place; 14] = [
     Place::Public,
     Place::Behind("one-to-one", 0),
     Place::Behind("full cone", 1),
@@ -56,7 +70,13 @@ const PLACES: [Place; 11] = [
     Place::Behind("symmetric", 4),
     Place::Behind("symmetric", 4),
     Place::Behind("UDP blocked", 3),
+    Place::DualStack,
+    Place::V6Only,
+    Place::V6Only,
 ];
+
+/// What the server is called: it has addresses of both families.
+const SERVER: &str = "vpn.lab";
 
 const NATS: [Nat; 5] = [
     Nat::OneToOne,
@@ -68,7 +88,9 @@ const NATS: [Nat; 5] = [
 
 fn possible(a: Place, b: Place) -> bool {
     let hard = |one: Place, other: Place| one.changes() && other.strict();
-    a.has_udp() && b.has_udp() && !hard(a, b) && !hard(b, a)
+    let v4 = a.has_ipv4() && b.has_ipv4() && !hard(a, b) && !hard(b, a);
+    let v6 = a.has_ipv6() && b.has_ipv6();
+    a.has_udp() && b.has_udp() && (v4 || v6)
 }
 
 #[test]
@@ -140,11 +162,14 @@ fn every_pair_of_places_is_connected_and_straight_where_a_way_can_be() {
     let lab = Lab::new("matrix");
     let internet = lab.internet();
     let (host, address) = internet.machine(&lab, "server");
-    let server = Server::start(host, address, &[]);
+    let addresses = [IpAddr::from(address), internet.add_ipv6(&host).into()];
+    host.knows(SERVER, &addresses);
+    let server = Server::start_named(host, address, SERVER);
     let mut homes = Vec::new();
     let mut nodes: Vec<Node> = Vec::new();
     for (n, place) in PLACES.into_iter().enumerate() {
         let host = machine(&lab, &internet, place, n, &mut homes);
+        host.knows(SERVER, &addresses);
         let node = Node::new(host);
         if let Some(first) = nodes.first() {
             join(&node, &invite(first, &[]));
@@ -210,8 +235,19 @@ fn machine(lab: &Lab, internet: &Internet, place: Place, n: usize, homes: &mut V
             homes.push(provider);
             home
         }
+        Place::DualStack | Place::V6Only => {
+            let home = internet.home(lab, &format!("home{n}"), net, Nat::PortRestricted);
+            home.have_ipv6(internet);
+            home
+        }
     };
     let host = home.machine(lab, &name);
+    if place.has_ipv6() {
+        home.add_ipv6(&host);
+    }
+    if !place.has_ipv4() {
+        host.drop_ipv4();
+    }
     homes.push(home);
     host
 }

@@ -1,37 +1,63 @@
-//! What changes under an established connection: a router that forgets, an address, a cable, a server. The connection lives.
+//! What changes under an established connection: a router that forgets, an address, a cable, a server. A download that began
+//! before goes on, and is whole in the end.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::{self, JoinHandle};
+use std::net::{IpAddr, SocketAddr};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use mesh_tests::lab::{Cut, Home, Host, Lab, Nat, Server, eventually};
+use mesh_tests::lab::{Cut, Download, Home, Host, Internet, Lab, Link, Nat, Server, eventually};
 
 use crate::world::{LONG, Node, invite, join};
 
 /// Two homes and a server, and a member in each home.
-struct World {
-    homes: [Home; 2],
-    alice: Node,
-    bob: Node,
+pub(crate) struct World {
+    pub(crate) homes: [Home; 2],
+    pub(crate) alice: Node,
+    pub(crate) bob: Node,
     server: Server,
+    /// Alice's own cable.
+    cable: Link,
     _lab: Lab,
 }
 
+/// What the server is called, where that matters.
+const SERVER: &str = "vpn.lab";
+
 impl World {
-    fn new(test: &str) -> Self {
+    pub(crate) fn new(test: &str) -> Self {
+        Self::with(test, |_, _, _| ())
+    }
+
+    /// The same, but alice has IPv6 alone, and the others have both.
+    fn with_ipv6(test: &str) -> Self {
+        Self::with(test, |internet, homes, [server, alice, bob]| {
+            let v4 = server.ip("-4 -brief address show eth0");
+            let v4 = v4.split_whitespace().nth(2).unwrap();
+            let v4: IpAddr = v4.split('/').next().unwrap().parse().unwrap();
+            let addresses = [v4, internet.add_ipv6(server).into()];
+            for (home, host) in homes.iter().zip([alice, bob]) {
+                home.have_ipv6(internet);
+                home.add_ipv6(host);
+                host.knows(SERVER, &addresses);
+            }
+            alice.drop_ipv4();
+        })
+    }
+
+    /// With a change before the programs start, to the server, alice and bob among others.
+    pub(crate) fn with(test: &str, change: impl FnOnce(&Internet, &[Home; 2], [&Host; 3])) -> Self {
         let lab = Lab::new(test);
         let internet = lab.internet();
         let (host, address) = internet.machine(&lab, "server");
-        let server = Server::start(host, address, &[]);
         let home = |name| internet.home(&lab, name, [192, 168, 1], Nat::PortRestricted);
         let homes = [home("alices"), home("bobs")];
-        let (alice, bob) = (
-            Node::new(homes[0].machine(&lab, "alice")),
-            Node::new(homes[1].machine(&lab, "bob")),
-        );
+        let (alice, bob) = (lab.host("alice"), homes[1].machine(&lab, "bob"));
+        let cable = homes[0].plug(&alice);
+        alice.knows(SERVER, &[address.into()]);
+        bob.knows(SERVER, &[address.into()]);
+        change(&internet, &homes, [&host, &alice, &bob]);
+        let server = Server::start_named(host, address, SERVER);
+        let (alice, bob) = (Node::new(alice), Node::new(bob));
         let args = ["create", "home", "--as", "alice", "--server", server.text()];
         let _ = alice.mesh(&args).ok();
         join(&bob, &invite(&alice, &[]));
@@ -42,154 +68,159 @@ impl World {
             alice,
             bob,
             server,
+            cable,
             _lab: lab,
         };
         world.both_straight(LONG);
         world
     }
 
-    fn both_straight(&self, limit: Duration) -> Duration {
+    pub(crate) fn both_straight(&self, limit: Duration) -> Duration {
         eventually(limit, "both have a straight way", || {
             straight(&self.alice, "bob") && straight(&self.bob, "alice")
         })
     }
+
+    /// Where alice downloads from bob.
+    pub(crate) fn file(&self) -> SocketAddr {
+        (self.bob.addresses().0, 8080).into()
+    }
+
+    fn download(&self) -> Download {
+        Download::endless(&self.alice, &self.bob, self.file(), LONG)
+    }
 }
 
-fn straight(host: &Host, peer: &str) -> bool {
-    let told = host.mesh_json(&["path", peer]);
+/// Whether packets take a way past the link.
+pub(crate) fn straight(host: &Host, peer: &str) -> bool {
+    way(host, &[peer]).is_some()
+}
+
+/// The address that packets go to, past the link. Who is meant stands in words behind `mesh path`.
+pub(crate) fn way(host: &Host, words: &[&str]) -> Option<SocketAddr> {
+    let told = host.mesh_json(&[&["path"], words].concat());
     let ways = told["ways"].as_array().cloned().unwrap_or_default();
-    ways.iter()
-        .any(|way| way["state"] == "in_use" && way["kind"] != "link")
+    let mut used = ways
+        .iter()
+        .filter(|way| way["state"] == "in_use" && way["kind"] != "link");
+    used.next()?["to"].as_str()?.parse().ok()
 }
 
-/// A TCP connection on which data goes there and back all the time, and each byte is checked.
-struct Talk {
-    stop: Arc<AtomicBool>,
-    rounds: Arc<AtomicU64>,
-    thread: Option<JoinHandle<std::io::Result<()>>>,
+/// The first of its addresses, as `ip` names it: `192.168.1.7/24`.
+fn address(host: &Host, family: &str) -> String {
+    let told = host.ip(&format!(
+        "{family} -brief address show dev eth0 scope global"
+    ));
+    told.split_whitespace().nth(2).unwrap().to_owned()
 }
 
-impl Talk {
-    fn start(from: &Host, to: SocketAddr) -> Self {
-        let stream = from.connect(to, LONG).unwrap();
-        stream.set_read_timeout(Some(2 * LONG)).unwrap();
-        let (stop, rounds) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicU64::new(0)),
-        );
-        let (ends, counts) = (stop.clone(), rounds.clone());
-        let thread = Some(thread::spawn(move || talk(stream, &ends, &counts)));
-        let talk = Self {
-            stop,
-            rounds,
-            thread,
-        };
-        talk.goes_on(LONG);
-        talk
-    }
+/// What is to arrive between two changes, in bytes.
+const PART: u64 = 2_000_000;
 
-    /// How long it takes until data that is sent from now on has come back.
-    fn goes_on(&self, limit: Duration) -> Duration {
-        let seen = self.rounds.load(Ordering::SeqCst);
-        eventually(limit, "the connection goes on", || {
-            self.rounds.load(Ordering::SeqCst) >= seen + 2
-        })
-    }
-
-    /// Ends it: all that was sent came back.
-    fn finish(mut self) {
-        self.stop.store(true, Ordering::SeqCst);
-        let result = self.thread.take().unwrap().join().unwrap();
-        result.unwrap();
-    }
-}
-
-impl Drop for Talk {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
-    }
-}
-
-fn talk(mut stream: TcpStream, stop: &AtomicBool, rounds: &AtomicU64) -> std::io::Result<()> {
-    let mut state = 1u32;
-    while !stop.load(Ordering::SeqCst) {
-        let sent: Vec<u8> = std::iter::repeat_with(|| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 24) as u8
-        })
-        .take(4000)
-        .collect();
-        stream.write_all(&sent)?;
-        let mut back = vec![0; sent.len()];
-        stream.read_exact(&mut back)?;
-        assert!(sent == back, "what came back is what was sent");
-        rounds.fetch_add(1, Ordering::SeqCst);
-        // A load that leaves the machine idle.
-        thread::sleep(Duration::from_millis(10));
-    }
-    Ok(())
+fn finish(download: Download) {
+    download.brings(PART, 2 * LONG);
+    println!("{:?}", download.finish(LONG));
 }
 
 #[test]
-fn a_connection_outlives_a_router_that_forgets_a_new_address_a_cut_cable_and_the_server() {
+fn a_download_outlives_a_router_that_forgets_a_new_address_cut_cables_and_the_server() {
     let mut world = World::new("roam");
-    let _echo = world.bob.echo_tcp(8080);
-    let talk = Talk::start(&world.alice, (world.bob.addresses().0, 8080).into());
+    let download = world.download();
+    download.brings(PART, 2 * LONG);
 
     // The router comes back with other mappings.
     let router = &world.homes[0].router;
     let outside = format!("{}/24", world.homes[0].public());
     router.ip("link set eth1 down");
     router.ip("link set eth1 up");
-    let took = talk.goes_on(Duration::from_secs(15));
+    let took = download.goes_on(LONG);
     println!("after the router of alice forgot everything: {took:?}");
     assert!(router.ip("-4 address show eth1").contains(&outside));
 
     // Alice gets another address at home.
     let alice = &world.alice;
-    let old = alice.ip("-4 -brief address show eth0");
-    let old = old.split_whitespace().nth(2).unwrap().to_owned();
+    let old = address(alice, "-4");
     alice.ip(&format!("address del {old} dev eth0"));
     alice.ip("address add 192.168.1.77/24 dev eth0");
     alice.ip("route replace default via 192.168.1.254");
-    let took = talk.goes_on(Duration::from_secs(15));
+    let took = download.goes_on(LONG);
     println!("after alice had another address: {took:?}");
+
+    let took = world.both_straight(2 * LONG);
+    println!("straight again {took:?} later");
+
+    // Her cable is pulled, and put back.
+    world.cable.cut(Cut::Down);
+    thread::sleep(Duration::from_secs(3));
+    world.cable.heal();
+    let took = download.goes_on(LONG);
+    println!("after three seconds without a carrier: {took:?}");
+
+    let took = world.both_straight(2 * LONG);
+    println!("straight again {took:?} later");
 
     // The cable of her home is cut for a while, and nobody is told.
     world.homes[0].uplink.cut(Cut::Silent);
     thread::sleep(Duration::from_secs(5));
     world.homes[0].uplink.heal();
-    let took = talk.goes_on(Duration::from_secs(20));
-    println!("after five seconds without a cable: {took:?}");
+    let took = download.goes_on(LONG);
+    println!("after five seconds without a way out of the house: {took:?}");
 
-    world.both_straight(LONG);
+    let took = world.both_straight(2 * LONG);
+    println!("straight again {took:?} later");
     let before = Instant::now();
     world.server.kill9();
-    let took = talk.goes_on(Duration::from_secs(5));
+    let took = download.goes_on(LONG);
     println!("after the server was gone: {took:?}");
     // Through the time in which all links notice.
     while before.elapsed() < Duration::from_secs(15) {
-        talk.goes_on(Duration::from_secs(5));
+        download.goes_on(LONG);
     }
-    talk.finish();
+    finish(download);
 }
 
 #[test]
-fn a_connection_moves_from_the_relay_to_a_straight_way_and_back() {
+fn a_download_moves_from_a_straight_way_to_the_relay_and_back_and_there_again() {
     let world = World::new("relay and back");
-    let _echo = world.bob.echo_tcp(8080);
-    let talk = Talk::start(&world.alice, (world.bob.addresses().0, 8080).into());
-    // What goes straight is swallowed; the server is still reached.
-    world.homes[0].lose(world.homes[1].public());
-    let took = talk.goes_on(Duration::from_secs(20));
-    println!("from the straight way to the relay: {took:?}");
-    eventually(Duration::from_secs(15), "alice has left the way", || {
-        !straight(&world.alice, "bob")
-    });
-    talk.goes_on(LONG);
+    let download = world.download();
+    download.brings(PART, 2 * LONG);
+    let lose = || {
+        // What goes straight is swallowed; the server is still reached.
+        world.homes[0].lose(world.homes[1].public());
+        let took = download.goes_on(LONG);
+        println!("from the straight way to the relay: {took:?}");
+        eventually(LONG, "alice has left the way", || {
+            !straight(&world.alice, "bob")
+        });
+        download.brings(PART, 2 * LONG);
+    };
+    lose();
     world.homes[0].find(world.homes[1].public());
-    let took = world.both_straight(Duration::from_secs(60));
+    let took = world.both_straight(2 * LONG);
     println!("straight again after {took:?}");
-    talk.goes_on(Duration::from_secs(5));
-    talk.finish();
+    download.brings(PART, 2 * LONG);
+    lose();
+    finish(download);
+}
+
+#[test]
+fn a_download_by_ipv6_outlives_a_new_address() {
+    let world = World::with_ipv6("roam by ipv6");
+    let to = way(&world.bob, &["alice"]).unwrap();
+    assert!(to.is_ipv6(), "bob reaches alice at {to}");
+    let download = world.download();
+    download.brings(PART, 2 * LONG);
+    let alice = &world.alice;
+    let old = address(alice, "-6");
+    alice.ip(&format!("address del {old} dev eth0"));
+    world.homes[0].add_ipv6(alice);
+    let took = download.goes_on(LONG);
+    println!("after alice had another IPv6 address: {took:?}");
+    let new = address(alice, "-6");
+    eventually(LONG, "bob reaches alice at the new one", || {
+        let to = way(&world.bob, &["alice"]).map(|to| to.ip().to_string());
+        to.as_deref() == new.split('/').next()
+    });
+    world.both_straight(LONG);
+    finish(download);
 }

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 mod capture;
+mod download;
 mod host;
 mod internet;
 mod lan;
@@ -30,6 +31,7 @@ mod tcp;
 mod wait;
 
 pub use capture::{Capture, Packet};
+pub use download::{Download, Whole};
 pub use host::Host;
 pub use internet::{Home, Internet};
 pub use lan::{Cut, Lan, Link, Nat};

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,10 +23,10 @@ pub struct Host {
 
 impl Host {
     pub(super) fn new(name: &str, dir: PathBuf) -> Self {
-        let resolv_conf = dir.join(RESOLV_CONF);
         std::fs::create_dir(dir.join("etc")).unwrap();
-        std::fs::write(&resolv_conf, FOUND).unwrap();
-        let namespace = Arc::new(Namespace::new(name, Some(&resolv_conf)));
+        std::fs::write(dir.join(RESOLV_CONF), FOUND).unwrap();
+        std::fs::write(dir.join(HOSTS), "127.0.0.1 localhost\n").unwrap();
+        let namespace = Arc::new(Namespace::new(name, Some(&dir.join("etc"))));
         // An address must be usable at once: duplicate address detection takes a second.
         set(&namespace, "net/ipv6/conf/default/accept_dad", "0");
         set(&namespace, "net/ipv6/conf/all/accept_dad", "0");
@@ -181,6 +181,23 @@ impl Host {
         self.dir.join(RESOLV_CONF)
     }
 
+    /// Its processes find `name` at these addresses from now on.
+    pub fn knows(&self, name: &str, addresses: &[IpAddr]) {
+        // It is mounted on its own: to be written in place.
+        let mut hosts = File::options()
+            .append(true)
+            .open(self.dir.join(HOSTS))
+            .unwrap();
+        for address in addresses {
+            writeln!(hosts, "{address} {name}").unwrap();
+        }
+    }
+
+    /// Takes its IPv4 addresses and routes away.
+    pub fn drop_ipv4(&self) {
+        self.ip("-4 address flush dev eth0");
+    }
+
     /// All that `mesh` may change on a machine, as text: links, addresses, routes, policy rules, nft rules, forwarding,
     /// name servers.
     #[must_use]
@@ -219,6 +236,7 @@ impl Host {
 }
 
 const RESOLV_CONF: &str = "etc/resolv.conf";
+const HOSTS: &str = "etc/hosts";
 /// What stands in it at first: a name server that nobody is, so that an attempt to ask it fails at once.
 const FOUND: &str = "# the host's own\nnameserver 127.0.0.1\noptions timeout:1";
 

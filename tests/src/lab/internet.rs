@@ -1,9 +1,10 @@
 //! Homes behind routers, and machines with addresses of their own.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::host::{ip, nft, set};
+use super::lan::GATEWAY;
 use super::{Capture, Host, Lab, Lan, Link, Nat};
 
 /// Everything outside of homes: one segment whose addresses everybody can reach. What is sent to an address that nobody
@@ -89,12 +90,47 @@ impl Internet {
         (home, provider)
     }
 
+    /// Gives a machine of it, on its first interface, an IPv6 address of its own too.
+    pub fn add_ipv6(&self, host: &Host) -> Ipv6Addr {
+        self.wan.route_ipv6(&net6(0));
+        add_ipv6(host, 0, self.next())
+    }
+
     fn next(&self) -> u8 {
         self.addresses.fetch_add(1, Ordering::Relaxed)
     }
 }
 
 impl Home {
+    /// Gives the home an IPv6 prefix of its own. Its router translates nothing there, and lets in only what answers.
+    pub fn have_ipv6(&self, internet: &Internet) {
+        let last = self.uplink.address().octets()[3];
+        let (outside, inside) = (address6(0, last), net6(last));
+        internet.wan.route_ipv6(&net6(0));
+        internet.wan.lead_ipv6(&inside, outside);
+        let router = self.router.namespace();
+        ip(router, &format!("address add {outside}/64 dev eth1"));
+        ip(router, &format!("route add default via {}", gateway6(0)));
+        let own = gateway6(last);
+        ip(router, &format!("address add {own}/64 dev eth0"));
+        set(router, "net/ipv6/conf/all/forwarding", "1");
+        nft(
+            router,
+            "table ip6 lab {
+                chain through_router {
+                    type filter hook forward priority filter;
+                    iifname eth1 ct state != { established, related } drop
+                }
+            }",
+        );
+    }
+
+    /// Gives a machine in it, on its first interface, an IPv6 address too. See [`Self::have_ipv6`].
+    pub fn add_ipv6(&self, host: &Host) -> Ipv6Addr {
+        let home = self.uplink.address().octets()[3];
+        add_ipv6(host, home, self.members.fetch_add(1, Ordering::Relaxed))
+    }
+
     /// A machine in it, with an address that no machine of a home made by the same internet has.
     #[must_use]
     pub fn machine(&self, lab: &Lab, name: &str) -> Host {
@@ -144,6 +180,37 @@ impl Home {
         );
     }
 
+    /// Its router loses, from now on, so many of a hundred packets each way, at random. What is sent in runs is lost in
+    /// runs: see [`Host::sends_one_by_one`].
+    pub fn lose_some(&self, percent: u8) {
+        self.spoil(&format!("numgen random mod 100 < {percent} drop"));
+    }
+
+    /// Its router swallows, from now on, packets longer than `bytes`, and tells nobody. As routers before such lines do, it
+    /// has new TCP connections use shorter segments: else no program of the home could use TCP. What is sent in runs is
+    /// long: see [`Host::sends_one_by_one`].
+    pub fn swallow_longer_than(&self, bytes: u16) {
+        let segment = bytes.saturating_sub(60);
+        self.spoil(&format!(
+            "tcp flags syn tcp option maxseg size set {segment}
+             meta length > {bytes} drop"
+        ));
+    }
+
+    fn spoil(&self, rule: &str) {
+        nft(
+            self.router.namespace(),
+            &format!(
+                "table inet spoiled {{
+                    chain through_router {{
+                        type filter hook forward priority filter - 2;
+                        {rule}
+                    }}
+                }}"
+            ),
+        );
+    }
+
     /// Records what crosses its router.
     #[must_use]
     pub fn capture(&self) -> Capture {
@@ -156,6 +223,12 @@ impl Home {
 }
 
 impl Host {
+    /// Puts each packet on its cable by itself from now on, as a real wire has it. Otherwise runs of packets of one flow cross
+    /// the lab as one.
+    pub fn sends_one_by_one(&self) {
+        self.ip("link set eth0 gso_max_segs 1");
+    }
+
     /// Takes itself, from now on, for `address` too, and tells nobody: only what is led here arrives.
     pub fn claim(&self, address: Ipv4Addr) {
         // Neither answers who asks the segment for the address, nor asks others in its name.
@@ -164,4 +237,25 @@ impl Host {
         }
         self.ip(&format!("address add {address}/32 dev lo"));
     }
+}
+
+/// Of the documentation's prefix, the part that belongs to the home whose router's address ends in `home`; 0 is what is
+/// between homes.
+fn net6(home: u8) -> String {
+    format!("{}/64", address6(home, 0))
+}
+
+fn address6(home: u8, last: u8) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, 0, home.into(), 0, 0, 0, last.into())
+}
+
+fn gateway6(home: u8) -> Ipv6Addr {
+    address6(home, GATEWAY)
+}
+
+fn add_ipv6(host: &Host, home: u8, last: u8) -> Ipv6Addr {
+    let address = address6(home, last);
+    host.ip(&format!("address add {address}/64 dev eth0"));
+    host.ip(&format!("route replace default via {}", gateway6(home)));
+    address
 }

@@ -1,6 +1,6 @@
 //! Segments, links that can be cut, and routers with the common kinds of NAT.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -170,6 +170,21 @@ impl Lan {
         );
     }
 
+    /// Lets the switch itself be the IPv6 gateway, which is `::fe`, of this prefix.
+    pub(super) fn route_ipv6(&self, net: &str) {
+        let gateway = net.replace("::/", &format!("::{GATEWAY:x}/"));
+        set(&self.namespace, "net/ipv6/conf/all/forwarding", "1");
+        ip(
+            &self.namespace,
+            &format!("address replace {gateway} dev br0 nodad"),
+        );
+    }
+
+    /// Leads there what is for this prefix.
+    pub(super) fn lead_ipv6(&self, net: &str, by: Ipv6Addr) {
+        ip(&self.namespace, &format!("route replace {net} via {by}"));
+    }
+
     /// Puts a router between this segment, whose `.254` it becomes, and `outside`, where it has the address that ends
     /// in `last`.
     #[must_use]
@@ -262,4 +277,4 @@ fn cable((here, here_name): (&Namespace, &str), (there, there_name): (&Namespace
 }
 
 /// The last byte of the address that leads out of a segment.
-const GATEWAY: u8 = 254;
+pub(super) const GATEWAY: u8 = 254;

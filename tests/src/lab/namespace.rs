@@ -24,10 +24,10 @@ pub(super) struct Namespace {
 }
 
 impl Namespace {
-    /// `resolv_conf` is what its processes find as `/etc/resolv.conf`.
-    pub(super) fn new(name: &str, resolv_conf: Option<&Path>) -> Self {
+    /// `etc` holds what its processes find as `/etc/resolv.conf` and `/etc/hosts`.
+    pub(super) fn new(name: &str, etc: Option<&Path>) -> Self {
         // In a thread of its own, because `unshare` moves the calling thread.
-        let mut keeper = thread::scope(|scope| scope.spawn(|| keeper(name, resolv_conf)).join())
+        let mut keeper = thread::scope(|scope| scope.spawn(|| keeper(name, etc)).join())
             .unwrap()
             .unwrap_or_else(|error| {
                 panic!("namespaces for {name}: {error} (they need root and CAP_SYS_ADMIN)")
@@ -113,7 +113,7 @@ impl Drop for Namespace {
 }
 
 /// Runs on a thread that ends right after, so that only the keeper is left in the new namespaces.
-fn keeper(name: &str, resolv_conf: Option<&Path>) -> std::io::Result<Child> {
+fn keeper(name: &str, etc: Option<&Path>) -> std::io::Result<Child> {
     unshare(
         CloneFlags::CLONE_FS
             | CloneFlags::CLONE_NEWNET
@@ -136,8 +136,9 @@ fn keeper(name: &str, resolv_conf: Option<&Path>) -> std::io::Result<Child> {
         MsFlags::MS_NOSUID,
         Some("mode=755"),
     )?;
-    if let Some(file) = resolv_conf {
-        mount_resolv_conf(file)?;
+    if let Some(etc) = etc {
+        mount_resolv_conf(&etc.join("resolv.conf"))?;
+        bind(&etc.join("hosts"), Path::new("/etc/hosts"))?;
     }
     // /proc must be mounted from inside the new PID namespace, which the keeper is the first to enter. It ignores
     // SIGCHLD so that the kernel reaps orphans; a daemon that ended must not look alive.
@@ -160,13 +161,18 @@ fn mount_resolv_conf(file: &Path) -> std::io::Result<()> {
         File::options().create(true).append(true).open(to)?;
     }
     for target in [everywhere, file] {
-        mount(
-            Some(file),
-            target,
-            None::<&str>,
-            MsFlags::MS_BIND,
-            None::<&str>,
-        )?;
+        bind(file, target)?;
     }
+    Ok(())
+}
+
+fn bind(file: &Path, target: &Path) -> std::io::Result<()> {
+    mount(
+        Some(file),
+        target,
+        None::<&str>,
+        MsFlags::MS_BIND,
+        None::<&str>,
+    )?;
     Ok(())
 }

@@ -153,6 +153,26 @@ impl Daemon {
         }
     }
 
+    /// Lets the process do nothing until [`Self::thaw`], as when its machine sleeps.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(pid(self.child.as_ref().expect("the daemon runs")), signal).unwrap();
+    }
+
     /// Asks the process to end, as a service manager does, and returns how it did.
     ///
     /// # Panics

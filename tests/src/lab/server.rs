@@ -13,6 +13,8 @@ pub struct Server {
     /// The machine.
     pub host: Host,
     address: Ipv4Addr,
+    /// What devices are told to call it.
+    known_as: String,
     data: PathBuf,
     options: Vec<String>,
     process: Option<Daemon>,
@@ -34,6 +36,17 @@ impl Server {
         server
     }
 
+    /// As [`Self::start`], but others know it by a name; see [`Host::knows`].
+    #[must_use]
+    #[track_caller]
+    pub fn start_named(host: Host, address: Ipv4Addr, name: &str) -> Self {
+        let data = host.dir().join("mesh-server");
+        let mut server = Self::stopped(host, address, data);
+        name.clone_into(&mut server.known_as);
+        server.restart();
+        server
+    }
+
     /// As [`Self::start`], but it has the files, and so the key, of another server: `data`, made by [`Self::copy`].
     #[must_use]
     #[track_caller]
@@ -49,6 +62,7 @@ impl Server {
         Self {
             host,
             address,
+            known_as: address.to_string(),
             data,
             options: Vec::new(),
             process: None,
@@ -97,8 +111,8 @@ impl Server {
     #[track_caller]
     pub fn restart(&mut self) {
         assert!(self.process.is_none(), "the server runs");
-        let (data, host) = (self.data.to_str().unwrap(), self.address.to_string());
-        let mut args = vec!["run", "--data", data, "--host", &host];
+        let (data, host) = (self.data.to_str().unwrap(), &self.known_as);
+        let mut args = vec!["run", "--data", data, "--host", host];
         args.extend(self.options.iter().map(String::as_str));
         let program = Binaries::find().path("mesh-server");
         let (mut process, told) = self.host.start_telling("mesh-server", program, &args);
