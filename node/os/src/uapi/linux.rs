@@ -8,10 +8,13 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket,
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, getsockopt, listen, socket,
 };
 use nix::sys::stat::{Mode, fchmod};
+use nix::unistd::Pid;
 
 use super::{Refusal, UapiError};
 use crate::dirs::DirsError;
@@ -145,10 +148,9 @@ fn clear(path: &Path) -> Result<(), UapiError> {
             return Err(DirsError::Unfit { path, what }.into());
         }
     }
-    match answers(path) {
-        // Its queue is full, so somebody has one.
-        Ok(()) | Err(Errno::EAGAIN) => Err(UapiError::Taken(path.to_owned())),
-        Err(Errno::ECONNREFUSED) => match fs::remove_file(path) {
+    match is_served(path) {
+        Ok(true) => Err(UapiError::Taken(path.to_owned())),
+        Ok(false) => match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
             _ => Ok(()),
         },
@@ -156,9 +158,20 @@ fn clear(path: &Path) -> Result<(), UapiError> {
     }
 }
 
-fn answers(path: &Path) -> nix::Result<()> {
+/// Whether a living process listens on a socket.
+fn is_served(path: &Path) -> nix::Result<bool> {
     let fd = stream()?;
-    connect(fd.as_raw_fd(), &UnixAddr::new(path)?)
+    match connect(fd.as_raw_fd(), &UnixAddr::new(path)?) {
+        Ok(()) => {
+            // A process that was killed may have left its end with a child that has not begun yet.
+            let listener = getsockopt(&fd, PeerCredentials)?.pid();
+            Ok(listener <= 0 || kill(Pid::from_raw(listener), None) != Err(Errno::ESRCH))
+        }
+        Err(Errno::ECONNREFUSED) => Ok(false),
+        // Its queue is full, so somebody has one.
+        Err(Errno::EAGAIN) => Ok(true),
+        Err(errno) => Err(errno),
+    }
 }
 
 fn listen_at(path: &Path) -> io::Result<UnixListener> {
