@@ -17,7 +17,7 @@ use crate::order::{Covers, Seals, order};
 use crate::seal::Openings;
 use crate::state::{Book, Build, State, View};
 use crate::timeline::Step;
-use crate::verdict::{Reason, Verdict};
+use crate::verdict::{Reason, Verdicts};
 
 /// What the events of a network amount to.
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ pub struct Fold {
     /// The network as members see it.
     pub state: State,
     /// What became of each event, by [`Idx`].
-    pub verdicts: Vec<Verdict>,
+    pub verdicts: Verdicts,
     /// The events in the order in which they take effect.
     pub order: Vec<Idx>,
 }
@@ -39,7 +39,7 @@ impl Fold {
         Self {
             state: State::founded(&authority),
             authority,
-            verdicts: Vec::new(),
+            verdicts: Verdicts::default(),
             order: Vec::new(),
         }
     }
@@ -107,19 +107,11 @@ fn folded(graph: &Graph, attributes: Option<Openings<'_>>) -> Fold {
     };
     view.show(&mut fold.state, &fold.authority, &touched, entries, false);
     for (idx, result) in graph.indices().zip(results) {
-        let verdict = match result {
-            Err(mut reason) => {
-                reason.name(|user| book.called(user).cloned());
-                Verdict::Void(reason)
-            }
-            Ok(()) if attributes.is_pending(graph, idx) => {
-                fold.state.pending += 1;
-                Verdict::Pending
-            }
-            Ok(()) => Verdict::Counted,
-        };
-        fold.verdicts.push(verdict);
+        let waits = result.map(|()| attributes.is_pending(graph, idx));
+        fold.verdicts
+            .push(waits, &|user| book.called(user).cloned());
     }
+    fold.state.pending = fold.verdicts.pending();
     fold
 }
 

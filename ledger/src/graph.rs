@@ -109,6 +109,12 @@ impl Graph {
         self.index.stored();
     }
 
+    /// Lets go of every body that can be read back.
+    #[cfg(test)]
+    pub(crate) fn forget_bodies(&mut self) {
+        self.index.forget_bodies();
+    }
+
     /// Why an event's body could not be read back, if that ever happened. Such an event stands for an empty one from then on, so
     /// what was found out since may be wrong.
     #[must_use]

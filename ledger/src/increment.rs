@@ -66,7 +66,7 @@ mod changes;
 mod replay;
 mod sequence;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::authority::cast::{Cast, Touch};
 use crate::authority::walk::{Closings, Roll, Unknown, Walk};
@@ -77,8 +77,8 @@ use crate::ids::{DeviceId, UserId};
 use crate::order::{Covers, Seals};
 use crate::seal::Openings;
 use crate::state::{Book, GENESIS, StandingOffer, View};
-use crate::timeline::{Mark, Stale, Step};
-use crate::verdict::{Reason, Verdict};
+use crate::timeline::{Journal, Stale, Step};
+use crate::verdict::Reason;
 use changes::Changes;
 use replay::Replay;
 use sequence::{Motion, Sealed};
@@ -98,9 +98,7 @@ pub struct Increment {
     /// Where each event stands in the order, by [`Idx`].
     places: Vec<u32>,
     /// What each step read and wrote, by [`Idx`].
-    journal: Vec<Box<[Mark]>>,
-    /// Void events whose reason names a user.
-    naming: BTreeMap<UserId, BTreeSet<Idx>>,
+    journal: Journal,
     /// Where offers stand that are sealed to their audience and were shown anew.
     narrow: BTreeSet<(DeviceId, u32)>,
     fold: Fold,
@@ -138,8 +136,7 @@ impl Increment {
             roll: Roll::default(),
             book,
             places: Vec::new(),
-            journal: Vec::new(),
-            naming: BTreeMap::new(),
+            journal: Journal::default(),
             narrow: BTreeSet::new(),
             fold: Fold::founded(&Graph::new()),
         }
@@ -237,7 +234,7 @@ impl Increment {
         let mut changed = changes.into_events();
 
         // Under the old order, what goes or moves is taken back.
-        self.journal.resize_with(before.max(len), Box::default);
+        self.journal.resize(before.max(len));
         let moved;
         let tail;
         {
@@ -284,7 +281,7 @@ impl Increment {
         let order = &mut self.fold.order;
         order.truncate(tail.from);
         order.extend(tail.events);
-        self.journal.truncate(len);
+        self.journal.resize(len);
         self.places.resize(len, 0);
         for (place, idx) in order.iter().enumerate().skip(tail.from) {
             self.places[idx.0 as usize] = place as u32;
@@ -304,13 +301,9 @@ impl Increment {
         let mut judged = Judged {
             graph,
             attributes,
-            naming: &mut self.naming,
             fold: &mut self.fold,
         };
-        for idx in &leaving {
-            judged.forget(*idx);
-        }
-        judged.fold.verdicts.resize(len, Verdict::Counted);
+        judged.fold.verdicts.resize(len);
         let mut replay = Replay {
             walk: Walk {
                 graph,
@@ -371,6 +364,7 @@ impl Increment {
         }
 
         let fold = &mut self.fold;
+        fold.state.pending = fold.verdicts.pending();
         let mut touched = walk.roll.touched();
         if terms_changed {
             walk.show_terms(&mut fold.authority);
@@ -396,12 +390,7 @@ impl Increment {
             );
             self.narrow.extend(narrow);
             for user in renamed {
-                let name = book.called(&user);
-                for idx in self.naming.get(&user).into_iter().flatten() {
-                    if let Verdict::Void(reason) = &mut fold.verdicts[idx.0 as usize] {
-                        reason.name(|_| name.cloned());
-                    }
-                }
+                fold.verdicts.rename(&user, book.called(&user));
             }
         }
         self.settled = terms.into_settled();
@@ -411,56 +400,19 @@ impl Increment {
     }
 }
 
-/// The verdicts, and who is named in them.
+/// The verdicts.
 struct Judged<'a> {
     graph: &'a Graph,
     attributes: Openings<'a>,
-    naming: &'a mut BTreeMap<UserId, BTreeSet<Idx>>,
     fold: &'a mut Fold,
 }
 
 impl Judged<'_> {
     /// Puts down what became of an event.
     fn judge(&mut self, idx: Idx, result: Result<(), Reason>, book: Option<&Book>) {
-        let verdict = match result {
-            Err(mut reason) => {
-                if let Some(book) = book {
-                    reason.name(|user| book.called(user).cloned());
-                }
-                Verdict::Void(reason)
-            }
-            Ok(()) if self.attributes.is_pending(self.graph, idx) => Verdict::Pending,
-            Ok(()) => Verdict::Counted,
-        };
-        self.set(idx, verdict);
-    }
-
-    /// An event is taken back.
-    fn forget(&mut self, idx: Idx) {
-        self.set(idx, Verdict::Counted);
-        self.fold.verdicts.pop();
-    }
-
-    fn set(&mut self, idx: Idx, verdict: Verdict) {
-        let slot = &mut self.fold.verdicts[idx.0 as usize];
-        let before = std::mem::replace(slot, verdict);
-        let pending = &mut self.fold.state.pending;
-        *pending -= usize::from(before == Verdict::Pending);
-        *pending += usize::from(*slot == Verdict::Pending);
-        let named = |verdict: &Verdict| verdict.reason().and_then(Reason::user);
-        let (was, is) = (named(&before), named(slot));
-        if was != is {
-            if let Some(user) = was
-                && let Some(events) = self.naming.get_mut(&user)
-            {
-                events.remove(&idx);
-                if events.is_empty() {
-                    self.naming.remove(&user);
-                }
-            }
-            if let Some(user) = is {
-                self.naming.entry(user).or_default().insert(idx);
-            }
-        }
+        let waits = result.map(|()| self.attributes.is_pending(self.graph, idx));
+        let called = |user: &UserId| book.and_then(|book| book.called(user).cloned());
+        let verdicts = &mut self.fold.verdicts;
+        verdicts.set(idx.0 as usize, waits, &called);
     }
 }

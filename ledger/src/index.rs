@@ -142,6 +142,12 @@ impl Index {
         self.bodies.stored();
     }
 
+    /// Lets go of every body that can be read back.
+    #[cfg(test)]
+    pub(crate) fn forget_bodies(&mut self) {
+        self.bodies.forget();
+    }
+
     /// Why an event's body could not be read back, if that ever happened: what was found out since may be wrong.
     #[must_use]
     pub fn failure(&self) -> Option<&StoreError> {

@@ -10,8 +10,9 @@
 //! [`attributes`](event::attributes) sealed to an [`epoch`]: every name, address, tag and offer. Bytes from outside pass
 //! the [`gate`] (size, form and signature; parents known, else they wait in [`parking`]; an author whom the event's own
 //! past admits), then lie durably in the [`store`], and only then show: in the fold, in the [`wire`] index from which
-//! members sync, and in the Automerge documents ([`replica`]), made from it on demand, that any library can audit. The
-//! gate asks whether an event belongs here, never whether it counts: that is for the fold, which may think otherwise when
+//! members sync, and in the Automerge documents ([`replica`]), made from it on demand, that any library can audit. Of what
+//! lies there memory keeps what order, past and sync ask for ([`index`], [`graph`]); an event's body is read back when
+//! somebody asks what it says. The gate asks whether an event belongs here, never whether it counts: that is for the fold, which may think otherwise when
 //! more is known.
 //!
 //! What two machines without a link exchange, and what is shown to somebody outside, goes into files: [`carry`] and

@@ -549,7 +549,7 @@ impl<S: Store> Ledger<S> {
 
     fn empty(store: S, network: NetworkId, box_secret: BoxSecret) -> Self {
         Self {
-            graph: Graph::stored_in(store.reader()),
+            graph: Graph::stored_in(Some(store.reader())),
             store,
             network,
             gate: Gate::new(),

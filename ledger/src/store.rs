@@ -32,8 +32,8 @@ pub trait Store {
     /// As of [`Self::rows`].
     fn page(&self, behind: Option<&Place>) -> Result<Page, StoreError>;
 
-    /// Reads events back by their ids, for as long as somebody holds it; none if the store is nothing but memory itself.
-    fn reader(&self) -> Option<Arc<dyn ReadBack>>;
+    /// What reads events back by their ids.
+    fn reader(&self) -> Arc<dyn ReadBack>;
 
     /// Adds events, all of them or none. When this returns they survive a kill and a power cut. An event that is there
     /// already is written anew, which mends a damaged row.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,10 +17,10 @@ pub struct BadLabel {
 }
 
 /// A host, network, service or tag name: one RFC 1123 label in lower case, 1–63 characters, and neither `localhost` nor
-/// `wpad`, which machines trust by name.
+/// `wpad`, which machines trust by name. Cheap to clone: a fold has the same ones in many places.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Label(String);
+pub struct Label(Arc<str>);
 
 impl Label {
     /// The longest label.
@@ -36,7 +37,7 @@ impl Label {
     pub fn numbered(&self, n: u32) -> Self {
         let tail = format!("-{n}");
         let stem: String = self.0.chars().take(Self::MAX - tail.len()).collect();
-        Self(format!("{}{tail}", stem.trim_end_matches('-')))
+        Self(format!("{}{tail}", stem.trim_end_matches('-')).into())
     }
 }
 
@@ -65,7 +66,7 @@ impl FromStr for Label {
         if text == "localhost" || text == "wpad" {
             return bad("machines give that name a meaning of their own");
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 }
 
@@ -79,7 +80,7 @@ impl TryFrom<String> for Label {
 
 impl From<Label> for String {
     fn from(label: Label) -> Self {
-        label.0
+        label.as_str().to_owned()
     }
 }
 

@@ -8,9 +8,13 @@
 //! Places shift as events come, so histories name events and are ordered by where these stand now. Whoever moves events
 //! that were here before takes their steps back first.
 
+mod journal;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::graph::Idx;
+pub(crate) use journal::Journal;
+use smallvec::SmallVec;
 
 /// What a step read or wrote: a table, one of its keys, and which of both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,10 +73,10 @@ impl<'a> Step<'a> {
     }
 
     /// What was read and written since this was asked last, ascending.
-    pub(crate) fn take(&mut self) -> Box<[Mark]> {
+    pub(crate) fn take(&mut self) -> Vec<Mark> {
         let mut marks = self.marks.as_mut().map(std::mem::take).unwrap_or_default();
         marks.sort_unstable();
-        marks.into_boxed_slice()
+        marks
     }
 
     /// Where an event stands.
@@ -150,11 +154,12 @@ pub(crate) trait Table {
     fn settle(&mut self, event: Idx, key: u32, stale: &mut Stale<'_>);
 }
 
+/// Most keys are written and read twice at most: a name is taken and given back.
 struct Track<V> {
     /// In order, one an event.
-    writes: Vec<(Idx, Option<V>)>,
+    writes: SmallVec<[(Idx, Option<V>); 2]>,
     /// In order.
-    readers: Vec<Idx>,
+    readers: SmallVec<[Idx; 2]>,
 }
 
 /// The histories of some keys.
@@ -316,8 +321,8 @@ impl<K: Ord + Clone, V> Timeline<K, V> {
             shown.keys.push(key.clone());
         }
         self.tracks.push(Track {
-            writes: Vec::new(),
-            readers: Vec::new(),
+            writes: SmallVec::new(),
+            readers: SmallVec::new(),
         });
         number
     }

@@ -1,9 +1,13 @@
 //! What the fold makes of one event, and why: the sentences of `mesh log`.
 
+mod verdicts;
+
 use std::fmt;
 
 use crate::ids::{DeviceId, EpochId, EventId, UserId};
 use crate::text::Label;
+pub(crate) use verdicts::Name;
+pub use verdicts::Verdicts;
 
 /// What the fold makes of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -283,7 +287,7 @@ impl Reason {
     }
 
     /// Puts names to users.
-    pub(crate) fn name(&mut self, name: impl Fn(&UserId) -> Option<Label>) {
+    fn name(&mut self, name: Name<'_>) {
         match self {
             Self::UserRemoved { who, .. }
             | Self::DeviceRemoved { who, .. }

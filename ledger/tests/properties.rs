@@ -107,7 +107,7 @@ fn authority_needs_no_key() {
         let closed = fold(&history.world.graph, &[]);
         assert_eq!(open.authority, closed.authority);
         assert_eq!(open.authority.hash(), closed.authority.hash());
-        for (with, without) in open.verdicts.iter().zip(&closed.verdicts) {
+        for (with, without) in open.verdicts.iter().zip(closed.verdicts.iter()) {
             match (with, without) {
                 (_, Verdict::Pending) => {}
                 (with, without) => assert_eq!(with.counts(), without.counts()),

@@ -1,7 +1,10 @@
 //! A member who writes as much as it can: the others take it, go on serving each other, and stay small and whole.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use mesh_core::link::Frame;
 use mesh_ledger::event::Event;
@@ -16,6 +19,11 @@ use crate::world::{LONG, Mesh, Node, SOON, agree, database};
 const FLOOD: u32 = 20_000;
 /// The most memory that a daemon may ever hold, in kilobytes.
 pub(crate) const MOST: u64 = 300 * 1024;
+/// How many of a million events are taken before what each of them takes of a daemon's memory is told, and how many more.
+const FIRST: usize = 5000;
+const MORE: usize = 10_000;
+/// The most of that, in bytes: less than a quarter of what an event took when its body stayed in memory.
+const EACH: u64 = 500;
 
 #[test]
 fn a_member_who_floods_the_ledger_makes_nobody_large_or_deaf() {
@@ -27,6 +35,7 @@ fn a_member_who_floods_the_ledger_makes_nobody_large_or_deaf() {
     let [alice, bob, mallory] = &mesh.nodes[..] else {
         unreachable!()
     };
+    let watched = [alice, bob].map(Watch::over);
     eventually(LONG, "the flood arrives", || count(alice) > 100);
     // In the midst of it.
     let _ = bob.mesh(&["share", "9090/tcp", "--to", "alice"]).ok();
@@ -40,12 +49,11 @@ fn a_member_who_floods_the_ledger_makes_nobody_large_or_deaf() {
         [alice, bob].iter().all(|node| count(node) > FLOOD as usize)
     });
     agree(&[alice, bob, mallory], LONG);
-    for node in [alice, bob] {
-        let pids = node.meshd_pids();
-        assert_eq!(pids.len(), 1, "{} lives", node.name());
-        let held = peak(pids[0]);
-        assert!(held < MOST, "{} holds {held} kB", node.name());
+    for (node, watch) in [alice, bob].into_iter().zip(watched) {
+        assert_eq!(node.meshd_pids(), [watch.pid], "{} lives", node.name());
         let _ = node.mesh(&["log", "verify"]).ok();
+        let held = watch.most();
+        assert!(held < MOST, "{} held {held} kB", node.name());
     }
 }
 
@@ -66,6 +74,8 @@ fn a_member_who_offers_a_million_events_is_heard_at_the_pace_of_who_hears() {
         unreachable!()
     };
     let before = count(alice);
+    let watched = [alice, bob].map(Watch::over);
+    let mut held = Vec::new();
     let done = AtomicBool::new(false);
     let offered = std::thread::scope(|scope| {
         let offer = scope.spawn(|| {
@@ -82,9 +92,12 @@ fn a_member_who_offers_a_million_events_is_heard_at_the_pace_of_who_hears() {
             offers.as_array().is_some_and(|offers| offers.len() == 1)
         });
         alice.reaches(bob.addresses().0, SOON);
-        eventually(3 * LONG, "bob has thousands of it, by way of alice", || {
-            count(bob) > before + 4000
-        });
+        for enough in [FIRST, FIRST + MORE] {
+            eventually(3 * LONG, "bob has thousands of it, by way of alice", || {
+                count(bob) > before + enough
+            });
+            held.push([alice, bob].map(|node| (count(node), resident(node.meshd_pids()[0]))));
+        }
         done.store(true, Ordering::Relaxed);
         offer.join().unwrap()
     });
@@ -93,10 +106,15 @@ fn a_member_who_offers_a_million_events_is_heard_at_the_pace_of_who_hears() {
     println!("of a million, {offered} were sent and {taken} taken");
     // The daemons themselves write a few: bob's offer, and checkpoints.
     assert!(taken < offered + 100, "{taken} of {offered}");
-    for node in [alice, bob] {
-        let held = peak(node.meshd_pids()[0]);
-        assert!(held < MOST, "{} holds {held} kB", node.name());
+    for (at, (node, watch)) in [alice, bob].into_iter().zip(watched).enumerate() {
+        let ((first, little), (last, much)) = (held[0][at], held[1][at]);
+        let each = much.saturating_sub(little) * 1024 / (last - first) as u64;
+        println!("{}: {each} bytes an event", node.name());
+        assert!(each < EACH, "{}: {each} bytes an event", node.name());
+        assert_eq!(node.meshd_pids(), [watch.pid], "{} lives", node.name());
         let _ = node.mesh(&["log", "verify"]).ok();
+        let held = watch.most();
+        assert!(held < MOST, "{} held {held} kB", node.name());
     }
 }
 
@@ -143,10 +161,50 @@ pub(crate) fn count(node: &Node) -> usize {
     store.rows().unwrap().len()
 }
 
-/// The most memory that a process ever held, in kilobytes.
+/// The most memory that a process ever held, as far as the kernel noted, in kilobytes.
 pub(crate) fn peak(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-    let number = line.and_then(|line| line.split_whitespace().nth(1));
-    number.unwrap().parse().unwrap()
+    kilobytes(pid, "VmHWM:").unwrap()
+}
+
+/// The memory that a process holds, in kilobytes.
+fn resident(pid: u32) -> u64 {
+    kilobytes(pid, "VmRSS:").unwrap()
+}
+
+fn kilobytes(pid: u32, what: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(what))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// Looks at a daemon's memory all the time: the kernel notes the most only where memory is given back, and forgets it with the
+/// process.
+struct Watch {
+    pid: u32,
+    over: Arc<AtomicBool>,
+    most: JoinHandle<u64>,
+}
+
+impl Watch {
+    fn over(node: &Node) -> Self {
+        let pid = node.meshd_pids()[0];
+        let over = Arc::new(AtomicBool::new(false));
+        let until = over.clone();
+        let most = std::thread::spawn(move || {
+            let mut most = 0;
+            while !until.load(Ordering::Relaxed) {
+                let seen = ["VmRSS:", "VmHWM:"].map(|what| kilobytes(pid, what));
+                most = seen.into_iter().flatten().fold(most, u64::max);
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            most
+        });
+        Self { pid, over, most }
+    }
+
+    /// The most that it ever held until now, in kilobytes.
+    fn most(self) -> u64 {
+        self.over.store(true, Ordering::Relaxed);
+        self.most.join().unwrap()
+    }
 }

@@ -12,6 +12,8 @@ use crate::text::{Label, Note};
 pub const MAX_WRITES: usize = 8;
 /// The most users, devices and tags an audience names, each.
 pub const MAX_AUDIENCE: usize = 32;
+/// How many slots for offers a device has, numbered from 0: what stands in them is in every member's memory.
+pub const MAX_SLOTS: u32 = 1024;
 /// The most tags of an invite, and servers of a network.
 pub const MAX_LIST: usize = 16;
 
@@ -158,7 +160,7 @@ pub enum Write {
     Offer {
         /// The device.
         device: DeviceId,
-        /// Which of its offers.
+        /// Which of its offers, below [`MAX_SLOTS`].
         slot: u32,
         /// What it offers; none withdraws.
         offer: Option<Offer>,
@@ -167,7 +169,7 @@ pub enum Write {
     Narrow {
         /// The device.
         device: DeviceId,
-        /// Which of its offers.
+        /// Which of its offers, below [`MAX_SLOTS`].
         slot: u32,
         /// The offer, sealed.
         offer: NarrowOffer,
@@ -402,10 +404,11 @@ impl Write {
     fn bounded(&self) -> bool {
         match self {
             Self::Servers(servers) => servers.len() <= MAX_LIST,
-            Self::Offer {
-                offer: Some(offer), ..
-            } => offer.bounded(),
-            Self::Narrow { offer, .. } => crate::narrow::fits(offer),
+            Self::Offer { slot, offer, .. } => {
+                *slot < MAX_SLOTS && offer.as_ref().is_none_or(Offer::bounded)
+            }
+            Self::Narrow { slot, offer, .. } => *slot < MAX_SLOTS && crate::narrow::fits(offer),
+            Self::Approval { slot, .. } => *slot < MAX_SLOTS,
             _ => true,
         }
     }
@@ -478,6 +481,29 @@ mod tests {
         assert_eq!(subnet.index(Ipv4Addr::new(10, 73, 20, 255)), None);
         assert_eq!(subnet.index(Ipv4Addr::new(10, 73, 20, 0)), None);
         assert_eq!(subnet.index(Ipv4Addr::new(10, 73, 21, 1)), None);
+    }
+
+    #[test]
+    fn a_device_has_no_slot_beyond_the_last() {
+        let device = DeviceId([1; 32]);
+        for (slot, held) in [(0, true), (MAX_SLOTS - 1, true), (MAX_SLOTS, false)] {
+            let offer = None;
+            let approval = Write::Approval {
+                device,
+                slot,
+                offer: EventId([2; 32]),
+                approved: true,
+            };
+            let offer = Write::Offer {
+                device,
+                slot,
+                offer,
+            };
+            for write in [offer, approval] {
+                let bytes = Attributes::Writes(vec![write]).encode();
+                assert_eq!(Attributes::decode(&Act::Private, &bytes).is_some(), held);
+            }
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::authority::walk::{Entry, Walk};
 use crate::graph::Idx;
 use crate::seal::Openings;
 use crate::state::{Book, Build};
-use crate::timeline::{Mark, Stale};
+use crate::timeline::{Journal, Mark, Stale};
 use crate::verdict::Reason;
 
 /// The walk at a step, and what each step read and wrote.
@@ -15,7 +15,7 @@ pub(super) struct Replay<'a> {
     pub(super) book: Option<&'a mut Book>,
     pub(super) attributes: Openings<'a>,
     /// By [`Idx`].
-    pub(super) journal: &'a mut Vec<Box<[Mark]>>,
+    pub(super) journal: &'a mut Journal,
 }
 
 impl Replay<'_> {
@@ -34,7 +34,7 @@ impl Replay<'_> {
                 result = Err(reason);
             }
         }
-        self.journal[idx.0 as usize] = self.walk.now.take();
+        self.journal.put(idx, &self.walk.now.take());
         result.map(|_| ())
     }
 
@@ -42,7 +42,7 @@ impl Replay<'_> {
     pub(super) fn again(&mut self, idx: Idx, stale: &mut Stale<'_>) -> Result<(), Reason> {
         let (marks, entry) = self.back(idx, true);
         let result = self.take(idx);
-        let now = std::mem::take(&mut self.journal[idx.0 as usize]);
+        let now = self.journal.of(idx).to_vec();
         for mark in now.iter().filter(|mark| mark.wrote()) {
             self.settle(idx, *mark, stale);
         }
@@ -50,7 +50,6 @@ impl Replay<'_> {
         for mark in before.filter(|mark| now.binary_search(mark).is_err()) {
             self.settle(idx, *mark, stale);
         }
-        self.journal[idx.0 as usize] = now;
         let is = self.walk.roll.entry(idx);
         if is != entry.as_ref() {
             for entry in is.into_iter().chain(&entry) {
@@ -74,9 +73,9 @@ impl Replay<'_> {
         self.back(idx, false);
     }
 
-    fn back(&mut self, idx: Idx, keep: bool) -> (Box<[Mark]>, Option<Entry>) {
+    fn back(&mut self, idx: Idx, keep: bool) -> (Vec<Mark>, Option<Entry>) {
         let places = self.walk.now.places();
-        let marks = std::mem::take(&mut self.journal[idx.0 as usize]);
+        let marks = self.journal.take(idx);
         for mark in &marks {
             self.walk.roll.retract(places, idx, *mark, keep);
             if let Some(book) = &mut self.book {

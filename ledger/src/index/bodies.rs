@@ -95,6 +95,13 @@ impl Bodies {
         self.held.shrink_to(1024);
     }
 
+    #[cfg(test)]
+    pub(super) fn forget(&mut self) {
+        self.acts.clear();
+        self.acts_size = 0;
+        *self.recent.get_mut() = Recent::default();
+    }
+
     pub(super) fn failure(&self) -> Option<&StoreError> {
         self.failure.get()
     }

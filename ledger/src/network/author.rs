@@ -68,6 +68,7 @@ impl<S: Store> Ledger<S> {
         attributes: Option<Attributes>,
         now: u64,
     ) -> Result<Event, AuthorError> {
+        self.whole()?;
         self.undamaged()?;
         let before = self.graph.len();
         match self.try_author(device, &act, attributes.as_ref(), now) {
@@ -95,6 +96,7 @@ impl<S: Store> Ledger<S> {
         now: u64,
     ) -> Result<Vec<Event>, AuthorError> {
         let events = self.draft(device, act, attributes, now)?;
+        self.whole()?;
         self.store.append(&events)?;
         self.graph.stored();
         if carries_keys(act) {

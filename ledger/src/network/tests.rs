@@ -75,8 +75,17 @@ impl Peer {
     /// The ledger, whose kept fold is the fold from nothing: looked at between any two things that a test does to it.
     fn ledger(&mut self) -> &mut Ledger<MemoryStore> {
         let ledger = self.ledger.as_mut().unwrap();
+        // Whatever it needs it reads back.
+        ledger.graph.forget_bodies();
         folded(ledger);
+        assert_eq!(ledger.whole(), Ok(()));
+        ledger.graph.forget_bodies();
         ledger
+    }
+
+    /// The ledger, of whose store something is damaged.
+    fn unchecked(&mut self) -> &mut Ledger<MemoryStore> {
+        self.ledger.as_mut().unwrap()
     }
 
     fn try_author(

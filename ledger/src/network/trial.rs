@@ -89,6 +89,7 @@ impl<S: Store> Ledger<S> {
         acts: &[(Act, Option<Attributes>)],
         now: u64,
     ) -> Result<Consequences, AuthorError> {
+        self.whole()?;
         self.undamaged()?;
         let before = self.graph.len();
         let (then, mut tried) = (self.fold().clone(), Ok(()));

@@ -26,7 +26,6 @@ pub(super) struct Home {
 pub(super) struct Shown {
     pub(super) host: Label,
     pub(super) v4: Option<Ipv4Addr>,
-    pub(super) wireguard: Option<WgKey>,
 }
 
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -65,7 +64,8 @@ mod table {
     pub(super) const INVITATIONS: u8 = HOMES + 6;
     pub(super) const SETTINGS: u8 = HOMES + 7;
     pub(super) const SERVERS: u8 = HOMES + 8;
-    pub(super) const HOSTS: u8 = HOMES + 9;
+    pub(super) const WIREGUARD: u8 = HOMES + 9;
+    pub(super) const HOSTS: u8 = HOMES + 10;
     pub(super) const NAMES: u8 = HOSTS + Names::TABLES;
     const _: () = assert!(NAMES + Names::TABLES <= 32);
 }
@@ -80,6 +80,8 @@ pub(crate) struct Book {
     pub(super) homes: Timeline<DeviceId, Home>,
     /// Nothing while the attributes that brought the device are not open.
     pub(super) shown: Timeline<DeviceId, Shown>,
+    /// Of devices that show something, if they have one.
+    pub(super) wireguard: Timeline<DeviceId, WgKey>,
     pub(super) people: Timeline<UserId, Person>,
     /// Names last known, of those who are gone too.
     pub(super) called: Timeline<UserId, Label>,
@@ -120,6 +122,7 @@ impl Default for Book {
             addresses: None,
             homes: Timeline::new(table::HOMES),
             shown: Timeline::new(table::SHOWN),
+            wireguard: Timeline::new(table::WIREGUARD),
             people: Timeline::new(table::PEOPLE),
             called: Timeline::new(table::CALLED),
             offers: Timeline::new(table::OFFERS),
@@ -206,6 +209,7 @@ impl Book {
         Some(match mark.table() {
             table::HOMES => &mut self.homes,
             table::SHOWN => &mut self.shown,
+            table::WIREGUARD => &mut self.wireguard,
             table::PEOPLE => &mut self.people,
             table::CALLED => &mut self.called,
             table::OFFERS => &mut self.offers,
@@ -236,6 +240,7 @@ impl Book {
     pub(crate) fn touched(&mut self) -> Entries {
         let mut devices = self.homes.touched();
         devices.append(&mut self.shown.touched());
+        devices.append(&mut self.wireguard.touched());
         let mut offers = self.offers.touched();
         offers.append(&mut self.approvals.touched());
         let settings = !self.settings.touched().is_empty();

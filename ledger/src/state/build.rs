@@ -12,7 +12,7 @@ use crate::event::Act;
 use crate::event::act::Kind;
 use crate::event::attributes::{Attributes, Joining, Opened};
 use crate::graph::{Graph, Idx};
-use crate::ids::{DeviceId, UserId};
+use crate::ids::{DeviceId, UserId, WgKey};
 use crate::seal::Openings;
 use crate::timeline::Step;
 use crate::verdict::Reason;
@@ -96,8 +96,10 @@ impl<'a> Build<'a, '_> {
                 let since = match self.book.homes.read(self.now, &device) {
                     Some(home) => home.since,
                     None => {
-                        let shown = self.arrives(idx, device);
+                        let (shown, wireguard) = self.arrives(idx, device).unzip();
                         self.book.shown.write(self.now, &device, shown);
+                        let wireguard = wireguard.flatten();
+                        self.book.wireguard.write(self.now, &device, wireguard);
                         idx
                     }
                 };
@@ -119,7 +121,7 @@ impl<'a> Build<'a, '_> {
     }
 
     /// What a new device shows: its attributes; or, if they are void or there are none, a name made of its key.
-    fn arrives(&mut self, idx: Idx, device: DeviceId) -> Option<Shown> {
+    fn arrives(&mut self, idx: Idx, device: DeviceId) -> Option<(Shown, Option<WgKey>)> {
         if self.opened.is_pending(self.graph, idx) {
             return None;
         }
@@ -132,11 +134,9 @@ impl<'a> Build<'a, '_> {
             }
         };
         let address = joining.as_ref().and_then(|joining| joining.address);
-        Some(Shown {
-            host,
-            v4: self.book.claim_address(self.now, address),
-            wireguard: joining.map(|joining| joining.wireguard),
-        })
+        let v4 = self.book.claim_address(self.now, address);
+        let wireguard = joining.map(|joining| joining.wireguard);
+        Some((Shown { host, v4 }, wireguard))
     }
 
     /// What a device says of itself in the event that brought it, if that is open and what the joiner signed.
@@ -190,6 +190,7 @@ impl<'a> Build<'a, '_> {
         let shown = self.book.shown.read(self.now, &device).cloned();
         self.book.homes.write(self.now, &device, None);
         self.book.shown.write(self.now, &device, None);
+        self.book.wireguard.write(self.now, &device, None);
         if let Some(shown) = shown {
             self.book.release_host(self.now, &shown.host);
             if let Some(v4) = shown.v4 {

@@ -1,8 +1,8 @@
 //! A store in memory, for tests and for looking at a ledger without keeping it.
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Bound, DerefMut};
+use std::sync::{Arc, PoisonError};
 
 use super::{PAGE, Page, Place, ReadBack, Row, Store, StoreError};
 use crate::event::{Act, Event};
@@ -10,13 +10,56 @@ use crate::ids::{EventId, NetworkId};
 use crate::keys::EpochKey;
 
 /// A store that lasts as long as the value.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct MemoryStore {
     network: Option<NetworkId>,
-    events: BTreeMap<(u32, EventId), Vec<u8>>,
+    order: BTreeSet<(u32, EventId)>,
+    bytes: Bytes,
     keys: Vec<EpochKey>,
     offer_keys: Vec<EpochKey>,
     failing: bool,
+}
+
+/// The events by id, which whoever reads them back has too.
+#[derive(Debug, Clone, Default)]
+#[expect(
+    clippy::disallowed_types,
+    reason = "a store may go to another thread, and what reads back from it goes along"
+)]
+struct Bytes(Arc<std::sync::Mutex<BTreeMap<EventId, Vec<u8>>>>);
+
+impl Bytes {
+    /// Nothing that is done with them leaves them half changed.
+    fn get(&self) -> impl DerefMut<Target = BTreeMap<EventId, Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn row(&self, id: &EventId) -> Row {
+        Row {
+            id: *id,
+            bytes: self.get().get(id).cloned().unwrap_or_default(),
+        }
+    }
+}
+
+/// A store of its own.
+impl Clone for MemoryStore {
+    fn clone(&self) -> Self {
+        Self {
+            network: self.network,
+            order: self.order.clone(),
+            bytes: Bytes(Arc::new(self.bytes.get().clone().into())),
+            keys: self.keys.clone(),
+            offer_keys: self.offer_keys.clone(),
+            failing: self.failing,
+        }
+    }
+}
+
+impl ReadBack for Bytes {
+    fn read_back(&self, id: &EventId) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.get().get(id).cloned())
+    }
 }
 
 impl MemoryStore {
@@ -28,21 +71,24 @@ impl MemoryStore {
 
     /// Changes one stored byte, as failing hardware does. Says whether there was such a row.
     pub fn damage(&mut self, id: &EventId) -> bool {
-        let row = self.events.iter_mut().find(|((_, key), _)| key == id);
-        row.and_then(|(_, bytes)| bytes.last_mut())
+        let mut bytes = self.bytes.get();
+        let row = bytes.get_mut(id);
+        row.and_then(|bytes| bytes.last_mut())
             .map(|byte| *byte ^= 1)
             .is_some()
     }
 
     /// Moves an event to a wrong key, as failing hardware does. Says whether there was such a row.
     pub fn misfile(&mut self, id: &EventId) -> bool {
-        let Some(place) = self.events.keys().find(|(_, key)| key == id).copied() else {
+        let Some(place) = self.order.iter().find(|(_, key)| key == id).copied() else {
             return false;
         };
-        let bytes = self.events.remove(&place).unwrap_or_default();
+        self.order.remove(&place);
+        let bytes = self.bytes.get().remove(id).unwrap_or_default();
         let mut wrong = id.0;
         wrong[31] ^= 1;
-        self.events.insert((place.0, EventId(wrong)), bytes);
+        self.order.insert((place.0, EventId(wrong)));
+        self.bytes.get().insert(EventId(wrong), bytes);
         true
     }
 
@@ -67,29 +113,29 @@ impl Store for MemoryStore {
     }
 
     fn rows(&self) -> Result<Vec<Row>, StoreError> {
-        Ok(self.events.iter().map(row).collect())
+        Ok(self
+            .order
+            .iter()
+            .map(|(_, id)| self.bytes.row(id))
+            .collect())
     }
 
     fn page(&self, behind: Option<&Place>) -> Result<Page, StoreError> {
-        let from = match behind {
-            Some(Place(lamport, id)) => {
-                let id = EventId(id.as_slice().try_into().unwrap_or([0xff; 32]));
-                Bound::Excluded((u32::try_from(*lamport).unwrap_or(u32::MAX), id))
-            }
-            None => Bound::Unbounded,
-        };
-        let mut rest = self.events.range((from, Bound::Unbounded));
-        let rows: Vec<Row> = rest.by_ref().take(PAGE).map(row).collect();
-        let last = || {
-            let (lamport, id) = self.events.range((from, Bound::Unbounded)).nth(PAGE - 1)?.0;
-            Some(Place(i64::from(*lamport), id.0.to_vec()))
-        };
-        let next = rest.next().and_then(|_| last());
-        Ok(Page { rows, next })
+        let from = behind.map_or(Bound::Unbounded, |Place(lamport, id)| {
+            let id = EventId(id.as_slice().try_into().unwrap_or([0xff; 32]));
+            Bound::Excluded((u32::try_from(*lamport).unwrap_or(u32::MAX), id))
+        });
+        let places = self.order.range((from, Bound::Unbounded)).take(PAGE);
+        let places: Vec<(u32, EventId)> = places.copied().collect();
+        let next = places.last().filter(|_| places.len() == PAGE);
+        Ok(Page {
+            next: next.map(|(lamport, id)| Place(i64::from(*lamport), id.0.to_vec())),
+            rows: places.iter().map(|(_, id)| self.bytes.row(id)).collect(),
+        })
     }
 
-    fn reader(&self) -> Option<Arc<dyn ReadBack>> {
-        None
+    fn reader(&self) -> Arc<dyn ReadBack> {
+        Arc::new(self.bytes.clone())
     }
 
     fn append(&mut self, events: &[Event]) -> Result<(), StoreError> {
@@ -98,15 +144,17 @@ impl Store for MemoryStore {
             if matches!(event.act(), Act::Genesis(_)) {
                 self.network = Some(event.network());
             }
-            self.events
-                .insert((event.header().lamport, event.id()), event.bytes().to_vec());
+            let (lamport, id) = (event.header().lamport, event.id());
+            self.order.insert((lamport, id));
+            self.bytes.get().insert(id, event.bytes().to_vec());
         }
         Ok(())
     }
 
     fn refile(&mut self, wrong: &EventId, event: &Event) -> Result<(), StoreError> {
         self.writable()?;
-        self.events.retain(|(_, id), _| id != wrong);
+        self.order.retain(|(_, id)| id != wrong);
+        self.bytes.get().remove(wrong);
         self.append(std::slice::from_ref(event))
     }
 
@@ -134,12 +182,5 @@ impl Store for MemoryStore {
             self.offer_keys.push(key.clone());
         }
         Ok(())
-    }
-}
-
-fn row(((_, id), bytes): (&(u32, EventId), &Vec<u8>)) -> Row {
-    Row {
-        id: *id,
-        bytes: bytes.clone(),
     }
 }

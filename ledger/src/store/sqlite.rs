@@ -216,11 +216,11 @@ impl Store for SqliteStore {
         Ok(Page { rows, next })
     }
 
-    fn reader(&self) -> Option<Arc<dyn ReadBack>> {
-        Some(Arc::new(Reader {
+    fn reader(&self) -> Arc<dyn ReadBack> {
+        Arc::new(Reader {
             connection: self.connection.clone(),
             place: self.place.clone(),
-        }))
+        })
     }
 
     fn append(&mut self, events: &[Event]) -> Result<(), StoreError> {

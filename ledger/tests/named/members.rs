@@ -11,7 +11,7 @@ use mesh_ledger::verdict::{Reason, Verdict};
 fn a_network_begins_with_its_founder() {
     let (world, _) = World::new("alice");
     let fold = world.fold();
-    assert_eq!(fold.verdicts, [Verdict::Counted]);
+    assert_eq!(fold.verdicts, [Verdict::Counted][..]);
     let alice = &fold.state.members[&world.owner.id()];
     assert_eq!((alice.name.as_str(), alice.rank), ("alice", Rank::Owner));
     let device = fold.state.host("alice").unwrap();

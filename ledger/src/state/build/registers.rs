@@ -91,7 +91,9 @@ impl Build<'_, '_> {
                 }
             }),
             Write::WireGuard { device, key } => {
-                self.change(device, |_, _, shown| shown.wireguard = Some(*key));
+                if self.book.shown.read(self.now, device).is_some() {
+                    self.book.wireguard.write(self.now, device, Some(*key));
+                }
             }
             Write::Name { user, name } => {
                 if let Some(mut person) = self.book.people.read(self.now, user).cloned() {

@@ -180,7 +180,7 @@ impl<'a> View<'a> {
             host: shown.host.clone(),
             v4: shown.v4,
             v6: state.network.address_v6(&id),
-            wireguard: shown.wireguard,
+            wireguard: self.book.wireguard.now(&id).copied(),
             box_key: live.box_key,
             event: live.event,
             joined: self

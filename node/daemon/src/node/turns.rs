@@ -31,7 +31,7 @@ impl Turns {
 
     /// Notes what a change of the ledger turned.
     pub(crate) fn note(&mut self, graph: &Graph, fold: &Fold) {
-        for (idx, verdict) in graph.indices().zip(&fold.verdicts) {
+        for (idx, verdict) in graph.indices().zip(fold.verdicts.iter()) {
             let now = verdict.counts();
             match self.counts.get_mut(idx.0 as usize) {
                 None => self.counts.push(now),
