@@ -4,7 +4,7 @@
 //! A member writes as much as it can of one kind, each event valid and on top of the one before, and a ledger with a SQLite
 //! store takes it in messages of sync's size. Each kind in a process of its own, so that what it holds is what is measured:
 //! resident memory above that of the empty ledger for each event, the most that was ever resident, how long the events took,
-//! and the same after opening the store anew. The bar is 300 MB for a million.
+//! what of it the parts hold by their own account, and the same after opening the store anew. The bar is 300 MB for a million.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 // A bench is a shell: it measures with the clock and starts itself.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
@@ -89,6 +89,11 @@ fn flood(kind: &str, count: u32) {
         each(held),
         kilobytes("VmHWM:") / 1024,
     );
+    let parts = ledger.held();
+    let parts = parts
+        .iter()
+        .map(|(part, bytes)| format!("{part} {}", bytes / count as usize));
+    println!("  {}", parts.collect::<Vec<_>>().join(", "));
     drop(ledger);
     // What this process gave back may stay resident.
     let me = std::env::current_exe().unwrap();

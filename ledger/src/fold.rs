@@ -17,7 +17,7 @@ use crate::order::{Covers, Seals, order};
 use crate::seal::Openings;
 use crate::state::{Book, Build, State, View};
 use crate::timeline::Step;
-use crate::verdict::{Reason, Verdicts};
+use crate::verdict::Verdicts;
 
 /// What the events of a network amount to.
 #[derive(Debug, Clone)]
@@ -76,9 +76,9 @@ fn folded(graph: &Graph, attributes: Option<Openings<'_>>) -> Fold {
         now: Step::once(&places),
         unknown: Unknown::default(),
     };
-    let mut results: Vec<Result<(), Reason>> = vec![Ok(()); graph.len()];
+    fold.verdicts.resize(graph.len());
     for idx in &fold.order {
-        results[idx.0 as usize] = walk.step(*idx).and_then(|standing| match attributes {
+        let result = walk.step(*idx).and_then(|standing| match attributes {
             Some(opened) => {
                 let mut build = Build {
                     graph,
@@ -91,6 +91,9 @@ fn folded(graph: &Graph, attributes: Option<Openings<'_>>) -> Fold {
             }
             None => Ok(()),
         });
+        let waits = attributes.is_some_and(|opened| opened.is_pending(graph, *idx));
+        let result = result.map(|()| waits);
+        fold.verdicts.set(idx.0 as usize, result, &|_| None);
     }
     let touched = walk.roll.touched();
     walk.show_terms(&mut fold.authority);
@@ -106,11 +109,7 @@ fn folded(graph: &Graph, attributes: Option<Openings<'_>>) -> Fold {
         book: &book,
     };
     view.show(&mut fold.state, &fold.authority, &touched, entries, false);
-    for (idx, result) in graph.indices().zip(results) {
-        let waits = result.map(|()| attributes.is_pending(graph, idx));
-        fold.verdicts
-            .push(waits, &|user| book.called(user).cloned());
-    }
+    fold.verdicts.name(&|user| book.called(user).cloned());
     fold.state.pending = fold.verdicts.pending();
     fold
 }

@@ -223,6 +223,14 @@ impl Graph {
         self.index.named(prefix)
     }
 
+    /// How many bytes of memory the graph takes, about, without its index and watermarks.
+    pub(crate) fn bytes(&self) -> usize {
+        let lanes = self.lanes.iter();
+        let lanes = lanes.map(|lane| size_of::<(Vec<Idx>, DeviceId, u32)>() + 4 * lane.len());
+        let few = self.proofs.len() * size_of::<(Idx, OnceLock<Proof>)>();
+        size_of::<Node>() * self.nodes.len() + lanes.sum::<usize>() + few + 4 * self.heads.len()
+    }
+
     /// How many bytes the watermarks take: what tells of any two events whether one lies in the other's past.
     #[must_use]
     pub fn watermark_bytes(&self) -> usize {

@@ -142,6 +142,15 @@ impl Increment {
         }
     }
 
+    /// How many bytes of memory it takes, about: what is kept for each event's place, verdicts, notes, and histories.
+    pub(crate) fn bytes(&self) -> [usize; 4] {
+        // The order, places in it, seals, authors.
+        let places = self.places.len() * 4 * size_of::<Idx>();
+        let histories = self.roll.bytes() + self.book.as_ref().map_or(0, Book::bytes);
+        let (verdicts, notes) = (self.fold.verdicts.bytes(), self.journal.bytes());
+        [places, verdicts, notes, histories]
+    }
+
     /// What the events amount to, as of the last [`Self::update`] or [`Self::retract`].
     #[must_use]
     pub fn fold(&self) -> &Fold {

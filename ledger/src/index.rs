@@ -154,6 +154,15 @@ impl Index {
         self.bodies.failure()
     }
 
+    /// How many bytes of memory it takes, about: without bodies, and those.
+    pub(crate) fn bytes(&self) -> (usize, usize) {
+        let segments = self.segments.values();
+        let segments = segments.map(|one| size_of::<(u32, Segment)>() + 4 * one.events.capacity());
+        let entries = size_of::<(EventId, u32)>() * self.entries.len();
+        let index = entries + self.by_id.allocation_size() + segments.sum::<usize>();
+        (index, self.bodies.bytes())
+    }
+
     /// How many events there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -341,6 +341,25 @@ impl<S: Store> Ledger<S> {
         &self.fold().authority
     }
 
+    /// How many bytes of memory each part of it takes, about.
+    #[must_use]
+    pub fn held(&self) -> [(&'static str, usize); 9] {
+        let (index, bodies) = self.graph.index().bytes();
+        let [places, verdicts, notes, histories] = self.increment.bytes();
+        let waiting = self.sealed.len() * size_of::<(u64, Idx)>() * 4 / 3;
+        [
+            ("index", index),
+            ("graph", self.graph.bytes()),
+            ("watermarks", self.graph.watermark_bytes()),
+            ("order", places),
+            ("verdicts", verdicts),
+            ("notes", notes),
+            ("histories", histories),
+            ("waiting", waiting),
+            ("bodies", bodies),
+        ]
+    }
+
     /// All events.
     #[must_use]
     pub fn graph(&self) -> &Graph {

@@ -285,6 +285,22 @@ impl<K: Ord + Clone, V> Timeline<K, V> {
         Some(first.0)
     }
 
+    /// How many bytes of memory it takes, about, without what keys and values refer to.
+    pub(crate) fn bytes(&self) -> usize {
+        let keys = self.shown.as_ref().map_or(0, |shown| shown.keys.len());
+        let spilled = self.tracks.iter().map(|track| {
+            let writes = track.writes.spilled().then_some(track.writes.len());
+            let readers = track.readers.spilled().then_some(track.readers.len());
+            writes.unwrap_or(0) * size_of::<(Idx, Option<V>)>()
+                + readers.unwrap_or(0) * size_of::<Idx>()
+        });
+        // A node of the map is three quarters full.
+        self.numbers.len() * size_of::<(K, u32)>() * 4 / 3
+            + keys * size_of::<K>()
+            + self.tracks.len() * size_of::<Track<V>>()
+            + spilled.sum::<usize>()
+    }
+
     /// All keys that hold or held something.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &K> {
         self.numbers.keys()

@@ -91,7 +91,6 @@ fn an_event_that_was_taken_leaves_less_than_250_bytes_in_memory() {
     }
     assert_eq!(ledger.graph().len(), 1 + ALL as usize);
     let each = resident().saturating_sub(before) / (ALL - FIRST) as usize;
-    println!("{each} bytes an event");
     assert!(each < MOST, "{each} bytes an event");
 }
 

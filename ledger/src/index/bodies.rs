@@ -106,6 +106,12 @@ impl Bodies {
         self.failure.get()
     }
 
+    /// How many bytes of memory they take, about.
+    pub(super) fn bytes(&self) -> usize {
+        let held = self.held.iter().map(Event::size).sum::<usize>();
+        held + self.acts_size + self.recent.borrow().size
+    }
+
     /// An event whose body is in memory.
     pub(super) fn held(&self, idx: Idx) -> Option<Event> {
         match idx.at().checked_sub(self.stored) {

@@ -49,13 +49,27 @@ pub struct Verification {
 
 /// Reads every event of a store anew and puts it through the gate of an empty ledger of `network`, and folds what passed.
 /// Writes nothing, so it works on a store that does not open as a [`Ledger`]. Events' sealed parts are opened with the keys
-/// in the store, as far as they go.
+/// in the store, as far as they go. Not all of the store is in memory at a time.
 ///
 /// # Errors
 /// [`StoreError`] if the store cannot be read.
 pub fn verify_store(store: &impl Store, network: &NetworkId) -> Result<Verification, StoreError> {
     let (epoch_keys, offer_keys) = (store.epoch_keys()?, store.offer_keys()?);
-    Ok(verify_rows(store.rows()?, network, epoch_keys, offer_keys))
+    let mut verifier = Verifier::new(*network, Graph::stored_in(Some(store.reader())));
+    let mut behind = None;
+    loop {
+        let page = store.page(behind.as_ref())?;
+        verifier.take(page.rows);
+        behind = page.next;
+        if behind.is_none() {
+            break;
+        }
+    }
+    let (book, verification) = verifier.finish(epoch_keys, offer_keys);
+    match book.reading().graph.failure() {
+        Some(error) => Err(error.clone()),
+        None => Ok(verification),
+    }
 }
 
 /// As [`verify_store`], of events from anywhere, each with the id it should have.
@@ -66,40 +80,92 @@ pub fn verify_rows(
     epoch_keys: Vec<EpochKey>,
     offer_keys: Vec<EpochKey>,
 ) -> Verification {
-    let mut faults = Vec::new();
-    let mut events = Vec::new();
-    for row in rows {
-        if !row.intact() {
-            faults.push((row.id, Fault::Damaged));
-            continue;
-        }
-        let Row { id, bytes } = row;
-        match Event::decode(&bytes) {
-            Ok(event) => events.push(event),
-            Err(bad) => faults.push((id, Fault::Bad(bad))),
+    let mut verifier = Verifier::new(*network, Graph::new());
+    verifier.take(rows);
+    verifier.finish(epoch_keys, offer_keys).1
+}
+
+struct Verifier {
+    network: NetworkId,
+    graph: Graph,
+    gate: Gate,
+    faults: Vec<(EventId, Fault)>,
+    /// Events that came before something they follow, as with a damaged index.
+    early: Vec<Event>,
+}
+
+impl Verifier {
+    fn new(network: NetworkId, graph: Graph) -> Self {
+        Self {
+            network,
+            graph,
+            gate: Gate::new(),
+            faults: Vec::new(),
+            early: Vec::new(),
         }
     }
-    events.sort_by_key(|event| (event.header().lamport, event.id()));
-    let (mut graph, mut gate) = (Graph::new(), Gate::new());
-    for event in events {
-        match gate.pass(&mut graph, network, &event) {
-            Ok(Passage::Added(_) | Passage::Known(_)) => {}
-            Ok(Passage::Missing(missing)) => {
-                faults.push((event.id(), Fault::Orphan(missing)));
+
+    fn take(&mut self, rows: Vec<Row>) {
+        let mut events = Vec::with_capacity(rows.len());
+        for row in rows {
+            if !row.intact() {
+                self.faults.push((row.id, Fault::Damaged));
+                continue;
             }
-            Err(why) => faults.push((event.id(), Fault::Refused(why))),
+            match Event::decode(&row.bytes) {
+                Ok(event) => events.push(event),
+                Err(bad) => self.faults.push((row.id, Fault::Bad(bad))),
+            }
+        }
+        events.sort_by_key(|event| (event.header().lamport, event.id()));
+        for event in events {
+            if self.pass(&event).is_some() {
+                self.early.push(event);
+            }
+        }
+        self.graph.stored();
+    }
+
+    /// Puts an event through the gate. Returns what it follows and is not here.
+    fn pass(&mut self, event: &Event) -> Option<Vec<EventId>> {
+        match self.gate.pass(&mut self.graph, &self.network, event) {
+            Ok(Passage::Added(_) | Passage::Known(_)) => None,
+            Ok(Passage::Missing(missing)) => Some(missing),
+            Err(why) => {
+                self.faults.push((event.id(), Fault::Refused(why)));
+                None
+            }
         }
     }
-    let book = Book::open(graph, epoch_keys, offer_keys);
-    let (checkpoint, fault) = checkpoint(book.reading());
-    faults.extend(checkpoint.zip(fault));
-    let Reading { graph, fold, .. } = book.reading();
-    Verification {
-        good: graph.len(),
-        faults,
-        authority: fold.authority.hash(),
-        state: (fold.state.pending == 0).then(|| fold.state.hash()),
-        checkpoint,
+
+    fn finish(
+        mut self,
+        epoch_keys: Vec<EpochKey>,
+        offer_keys: Vec<EpochKey>,
+    ) -> (Book, Verification) {
+        let mut early = std::mem::take(&mut self.early);
+        early.sort_by_key(|event| (event.header().lamport, event.id()));
+        for event in early {
+            if let Some(missing) = self.pass(&event) {
+                self.faults.push((event.id(), Fault::Orphan(missing)));
+            }
+        }
+        self.graph.stored();
+        let Self {
+            graph, mut faults, ..
+        } = self;
+        let book = Book::open(graph, epoch_keys, offer_keys);
+        let (checkpoint, fault) = checkpoint(book.reading());
+        faults.extend(checkpoint.zip(fault));
+        let Reading { graph, fold, .. } = book.reading();
+        let verification = Verification {
+            good: graph.len(),
+            faults,
+            authority: fold.authority.hash(),
+            state: (fold.state.pending == 0).then(|| fold.state.hash()),
+            checkpoint,
+        };
+        (book, verification)
     }
 }
 

@@ -184,6 +184,15 @@ impl Book {
         self.names.release(step, name);
     }
 
+    /// How many bytes of memory its histories take, about.
+    pub(crate) fn bytes(&self) -> usize {
+        let names = self.hosts.bytes() + self.names.bytes() + self.called.bytes();
+        let devices = self.homes.bytes() + self.shown.bytes() + self.wireguard.bytes();
+        let offers = self.offers.bytes() + self.approvals.bytes();
+        let rest = self.people.bytes() + self.invitations.bytes() + self.settings.bytes();
+        names + devices + offers + rest + self.servers.bytes()
+    }
+
     /// A user's name, last known.
     pub(crate) fn called(&self, user: &UserId) -> Option<&Label> {
         self.called.now(user)

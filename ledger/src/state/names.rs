@@ -38,6 +38,11 @@ impl Names {
         }
     }
 
+    /// How many bytes of memory they take, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.taken.bytes() + self.tried.bytes() + self.freed.bytes()
+    }
+
     /// Takes a name, or the next free one.
     pub(crate) fn claim(&mut self, step: &mut Step<'_>, wanted: &Label) -> Label {
         if self.take(step, wanted) {

@@ -23,6 +23,11 @@ impl Journal {
         self.starts.resize(len, 0);
     }
 
+    /// How many bytes of memory they take.
+    pub(crate) fn bytes(&self) -> usize {
+        4 * (self.starts.len() + self.notes.len())
+    }
+
     /// An event's notes.
     pub(crate) fn of(&self, event: Idx) -> &[Mark] {
         match self.starts[event.0 as usize] as usize {

@@ -58,14 +58,14 @@ impl Verdicts {
         self.each.iter().map(|number| self.numbered(*number))
     }
 
+    /// How many bytes of memory they take, about.
+    pub(crate) fn bytes(&self) -> usize {
+        4 * self.each.len() + self.void.len() * (size_of::<Void>() + 16)
+    }
+
     /// How many wait for a key.
     pub(crate) fn pending(&self) -> usize {
         self.pending
-    }
-
-    pub(crate) fn push(&mut self, verdict: Result<bool, Reason>, name: Name<'_>) {
-        self.each.push(COUNTED);
-        self.set(self.each.len() - 1, verdict, name);
     }
 
     /// Of so many, those that are new count.
@@ -97,6 +97,15 @@ impl Verdicts {
         for number in self.naming.get(user).into_iter().flatten() {
             if let Verdict::Void(reason) = &mut self.void[*number as usize].verdict {
                 reason.name(&|_| name.cloned());
+            }
+        }
+    }
+
+    /// Puts names to all users.
+    pub(crate) fn name(&mut self, name: Name<'_>) {
+        for void in &mut self.void {
+            if let Verdict::Void(reason) = &mut void.verdict {
+                reason.name(name);
             }
         }
     }
@@ -239,10 +248,11 @@ mod tests {
     fn one_reason_is_kept_once_and_goes_with_the_last_event_that_has_it() {
         let mut verdicts = Verdicts::default();
         let none = |_: &UserId| None;
+        verdicts.resize(1001);
         for n in 0..1000 {
-            verdicts.push(Err(removed(1, n as u8 % 2)), &none);
+            verdicts.set(n, Err(removed(1, n as u8 % 2)), &none);
         }
-        verdicts.push(Ok(true), &none);
+        verdicts.set(1000, Ok(true), &none);
         assert_eq!((verdicts.void.len(), verdicts.pending()), (2, 1));
         assert_eq!(verdicts[7], Verdict::Void(removed(1, 1)));
         for at in 0..1000 {
@@ -261,10 +271,11 @@ mod tests {
         let mut verdicts = Verdicts::default();
         let called = |name: &str| -> Label { name.parse().unwrap() };
         let bob = called("bob");
-        verdicts.push(Err(removed(1, 1)), &|_| Some(bob.clone()));
+        verdicts.resize(2);
+        verdicts.set(0, Err(removed(1, 1)), &|_| Some(bob.clone()));
         verdicts.rename(&UserId([1; 32]), Some(&called("rob")));
         // What is new is known by what it is about.
-        verdicts.push(Err(removed(1, 1)), &|_| Some(bob.clone()));
+        verdicts.set(1, Err(removed(1, 1)), &|_| Some(bob.clone()));
         for verdict in verdicts.iter() {
             let told = verdict.reason().map(ToString::to_string);
             assert!(told.is_some_and(|told| told.contains("rob")));

@@ -167,20 +167,12 @@ fn check_length(length: usize) -> Result<u32, BadFrame> {
 }
 
 /// Splits events into frames that are small enough, in order.
-#[must_use]
-pub fn event_frames(events: impl IntoIterator<Item = Vec<u8>>) -> Vec<Frame> {
-    let mut frames = Vec::new();
-    let mut batch = Vec::new();
-    for event in events {
-        batch.push(event);
-        if batch.len() == MAX_EVENTS {
-            frames.push(Frame::Events(std::mem::take(&mut batch)));
-        }
-    }
-    if !batch.is_empty() {
-        frames.push(Frame::Events(batch));
-    }
-    frames
+pub fn event_frames(events: impl IntoIterator<Item = Vec<u8>>) -> impl Iterator<Item = Frame> {
+    let mut events = events.into_iter();
+    std::iter::from_fn(move || {
+        let batch: Vec<Vec<u8>> = events.by_ref().take(MAX_EVENTS).collect();
+        (!batch.is_empty()).then_some(Frame::Events(batch))
+    })
 }
 
 #[cfg(test)]
@@ -214,6 +206,7 @@ mod tests {
     #[test]
     fn a_frame_of_events_at_the_limits_fits() {
         let frames = event_frames(std::iter::repeat_n(vec![7; 4096], MAX_EVENTS + 1));
+        let frames: Vec<Frame> = frames.collect();
         assert_eq!(frames.len(), 2);
         assert!(frames.iter().all(|frame| frame.encode().is_ok()));
     }

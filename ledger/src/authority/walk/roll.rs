@@ -241,6 +241,12 @@ impl Roll {
         Some(entry)
     }
 
+    /// How many bytes of memory its histories take, about.
+    pub(crate) fn bytes(&self) -> usize {
+        let uses = self.uses.bytes() + self.epochs.bytes();
+        self.presence.bytes() + self.owners.bytes() + uses
+    }
+
     fn table(&mut self, mark: Mark) -> Option<&mut dyn Table> {
         Some(match mark.table() {
             PRESENCE => &mut self.presence,

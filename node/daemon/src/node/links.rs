@@ -170,7 +170,7 @@ impl Node {
                 let known = net.ledger.graph().len().saturating_sub(MAX_INTRODUCTION);
                 let events = net.ledger.index().events_behind(known);
                 let events = events.map(|event| event.bytes().to_vec());
-                tokio::spawn(wire.introduce(event_frames(events)));
+                tokio::spawn(wire.introduce(event_frames(events).collect()));
                 net.dialler.failed(&peer, Some(now), now);
             }
             Ok(Greeting::Removed(events)) => {
@@ -478,5 +478,5 @@ fn removal<S: Store>(ledger: &Ledger<S>, device: &DeviceId) -> Vec<Frame> {
         .filter(|idx| graph.within(*idx, &past))
         .take(MAX_INTRODUCTION)
         .map(|idx| graph.event(idx).bytes().to_vec());
-    event_frames(events)
+    event_frames(events).collect()
 }
