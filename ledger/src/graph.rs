@@ -109,6 +109,11 @@ impl Graph {
         self.index.stored();
     }
 
+    /// The store has an event's body again.
+    pub(crate) fn mended(&mut self, id: &EventId) {
+        self.index.mended(id);
+    }
+
     /// Lets go of every body that can be read back.
     #[cfg(test)]
     pub(crate) fn forget_bodies(&mut self) {
@@ -148,7 +153,7 @@ impl Graph {
     /// The event at a place, read back if need be. A place comes from this graph.
     #[must_use]
     pub fn event(&self, idx: Idx) -> Event {
-        self.index.event(idx).unwrap_or_else(|| {
+        self.index.need(idx).unwrap_or_else(|| {
             let header = Header {
                 network: self.network.unwrap_or(NetworkId::GENESIS),
                 author: self.author(idx),

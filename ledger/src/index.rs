@@ -5,7 +5,7 @@
 
 mod bodies;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use hashbrown::HashTable;
@@ -148,7 +148,8 @@ impl Index {
         self.bodies.forget();
     }
 
-    /// Why an event's body could not be read back, if that ever happened: what was found out since may be wrong.
+    /// Why the body of an event that was needed could not be read back, if that ever happened: what was found out since may be
+    /// wrong.
     #[must_use]
     pub fn failure(&self) -> Option<&StoreError> {
         self.bodies.failure()
@@ -175,15 +176,29 @@ impl Index {
         self.entries.is_empty()
     }
 
-    /// An event.
+    /// An event, if it is here and can be read back.
     #[must_use]
     pub fn get(&self, id: &EventId) -> Option<Event> {
         self.event(self.find(id)?)
     }
 
-    /// The event at a place; nothing if it cannot be read back, which [`Self::failure`] tells from then on.
-    pub(crate) fn event(&self, idx: Idx) -> Option<Event> {
+    fn event(&self, idx: Idx) -> Option<Event> {
         self.bodies.get(idx, &self.id(idx))
+    }
+
+    /// The event at a place; nothing if it cannot be read back, which [`Self::failure`] tells from then on.
+    pub(crate) fn need(&self, idx: Idx) -> Option<Event> {
+        self.bodies.need(idx, &self.id(idx))
+    }
+
+    /// The events whose bodies the store did not give back.
+    pub(crate) fn lost(&self) -> BTreeSet<EventId> {
+        self.bodies.lost()
+    }
+
+    /// The store has an event's body again.
+    pub(crate) fn mended(&mut self, id: &EventId) {
+        self.bodies.mended(id);
     }
 
     /// An event, if its body is in memory.

@@ -435,16 +435,19 @@ impl<S: Store> Ledger<S> {
         self.fold().authority.hash()
     }
 
-    /// Stored events whose bytes are damaged, ascending. Those that depend on them are left out too.
+    /// Stored events whose bytes are damaged, ascending. Those that depend on them are left out too, if that was found when
+    /// the ledger was opened.
     #[must_use]
     pub fn damaged(&self) -> Vec<EventId> {
-        self.damaged.iter().copied().collect()
+        let mut damaged = self.graph.index().lost();
+        damaged.extend(&self.damaged);
+        damaged.into_iter().collect()
     }
 
     /// Ids to ask members for: damaged events, and parents of parked ones.
     #[must_use]
     pub fn missing(&self) -> Vec<EventId> {
-        let mut missing: BTreeSet<EventId> = self.damaged.clone();
+        let mut missing: BTreeSet<EventId> = self.damaged().into_iter().collect();
         missing.extend(self.parking.missing());
         missing.into_iter().collect()
     }

@@ -2,7 +2,7 @@
 //! again, the acts that say something, stays beside that, as far as there is room; of the rest, what was read last.
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::Idx;
@@ -36,6 +36,8 @@ pub(super) struct Bodies {
     acts: BTreeMap<Idx, Event>,
     acts_size: usize,
     recent: RefCell<Recent>,
+    /// What the store has lost.
+    lost: RefCell<BTreeSet<EventId>>,
     failure: OnceCell<StoreError>,
 }
 
@@ -123,21 +125,42 @@ impl Bodies {
         }
     }
 
+    /// An event, for somebody who can do without it: it is among the lost ones from then on.
     pub(super) fn get(&self, idx: Idx, id: &EventId) -> Option<Event> {
-        if let Some(event) = self.held(idx) {
-            return Some(event);
-        }
-        match self.read(id) {
-            Ok(event) => {
-                self.recent.borrow_mut().keep(idx, event.clone());
-                Some(event)
-            }
-            Err(error) => {
+        self.found(idx, id).ok()
+    }
+
+    /// An event for somebody who cannot.
+    pub(super) fn need(&self, idx: Idx, id: &EventId) -> Option<Event> {
+        let found = self.found(idx, id);
+        found
+            .map_err(|error| {
                 // The first is what matters.
                 let _ = self.failure.set(error);
-                None
-            }
+            })
+            .ok()
+    }
+
+    pub(super) fn lost(&self) -> BTreeSet<EventId> {
+        self.lost.borrow().clone()
+    }
+
+    /// The store has an event again.
+    pub(super) fn mended(&mut self, id: &EventId) {
+        self.lost.get_mut().remove(id);
+    }
+
+    fn found(&self, idx: Idx, id: &EventId) -> Result<Event, StoreError> {
+        if let Some(event) = self.held(idx) {
+            return Ok(event);
         }
+        let read = self.read(id);
+        match &read {
+            Ok(event) => self.recent.borrow_mut().keep(idx, event.clone()),
+            Err(StoreError::Lost { id }) => drop(self.lost.borrow_mut().insert(*id)),
+            Err(_) => {}
+        }
+        read
     }
 
     fn read(&self, id: &EventId) -> Result<Event, StoreError> {

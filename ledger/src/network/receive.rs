@@ -40,12 +40,13 @@ impl<S: Store> Ledger<S> {
         self.whole()?;
         let mut receipt = Receipt::default();
         let (mut ready, mut mends) = (Vec::new(), Vec::new());
+        let lost = self.graph.index().lost();
         for bytes in batch {
             let id = id_of(bytes);
             if self.graph.find(&id).is_some() {
                 receipt.known += 1;
                 // A row that was damaged since it was read: these are its bytes, by their hash.
-                if self.damaged.contains(&id) {
+                if self.damaged.contains(&id) || lost.contains(&id) {
                     mends.extend(Event::decode_unverified(bytes));
                 }
                 continue;
@@ -66,6 +67,14 @@ impl<S: Store> Ledger<S> {
                 .count() as u64;
             let rate = self.rates.entry(device).or_insert_with(Rate::full);
             receipt.wait = rate.take(own, now);
+        }
+        if !mends.is_empty() {
+            self.store.append(&mends)?;
+            for event in &mends {
+                self.damaged.remove(&event.id());
+                self.graph.mended(&event.id());
+            }
+            receipt.mended = mends.iter().map(Event::id).collect();
         }
         // Parents have smaller lamports, so the least of what is ready is taken from the end.
         let key =
@@ -92,12 +101,6 @@ impl<S: Store> Ledger<S> {
                 }
                 Err(why) => self.refuse(id, why, &mut receipt),
             }
-        }
-        if !mends.is_empty() {
-            self.store.append(&mends)?;
-            self.damaged
-                .retain(|id| !mends.iter().any(|event| event.id() == *id));
-            receipt.mended = mends.iter().map(Event::id).collect();
         }
         receipt.missing = self.missing();
         if added.is_empty() {
