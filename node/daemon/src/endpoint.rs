@@ -4,6 +4,7 @@
 //! port mapping. Others are found by the addresses in tickets, by those remembered, on the LAN ([`crate::discovery`]), and
 //! through the servers' relays, over which iroh arranges a direct path if the routers between let one through.
 
+mod deaf;
 mod pin;
 mod relays;
 mod tend;
@@ -336,6 +337,14 @@ impl Endpoint {
     /// The interfaces changed.
     pub(crate) async fn network_change(&self) {
         self.iroh.network_change().await;
+    }
+
+    /// Opens the sockets again if they are closed. See [`deaf`].
+    pub(crate) async fn hear_again(&self) {
+        if deaf::is_deaf(&self.iroh.bound_sockets()) {
+            warn!("the sockets were closed: opening them again");
+            self.iroh.network_change().await;
+        }
     }
 
     /// Closes all connections and waits until the peers were told, for a moment.

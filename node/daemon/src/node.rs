@@ -420,6 +420,7 @@ impl Node {
             }
             self.drop_idle_joiners(now);
             self.end_old_code();
+            self.endpoint.hear_again().await;
             self.announce_on_lan();
         }
     }

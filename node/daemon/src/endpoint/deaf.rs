@@ -1,0 +1,55 @@
+//! Whether iroh's sockets are still open.
+//!
+//! When the interfaces change, iroh closes each of its sockets and opens it again on the same port. If that fails the socket
+//! stays closed, and nobody opens it again before the next change (iroh 1.4, netwatch 0.19). It does fail when a program that
+//! the daemon is starting at that very moment still holds the old one, which is when it puts up its own interface. The
+//! device would hear nobody and go on saying that all is well. So it is looked up whether the system has the sockets.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+/// Whether the system lacks one of these UDP sockets. False where it does not tell.
+pub(super) fn is_deaf(bound: &[SocketAddr]) -> bool {
+    bound.iter().any(|address| {
+        let table = if address.is_ipv4() { "udp" } else { "udp6" };
+        let table = std::fs::read_to_string(Path::new("/proc/self/net").join(table));
+        table.is_ok_and(|table| !lists(&table, address.port()))
+    })
+}
+
+/// Whether a table of proc(5) has a socket with that local port, which stands behind the colon of the second field in hex.
+fn lists(table: &str, port: u16) -> bool {
+    let mut sockets = table.lines().skip(1);
+    sockets.any(|socket| {
+        let local = socket.split_whitespace().nth(1);
+        let hex = local
+            .and_then(|local| local.rsplit_once(':'))
+            .map(|of| of.1);
+        hex.is_some_and(|hex| u16::from_str_radix(hex, 16) == Ok(port))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
+
+    use super::*;
+
+    #[test]
+    fn a_socket_is_missed_from_when_it_is_closed() {
+        let addresses = [
+            SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            SocketAddr::from((Ipv6Addr::LOCALHOST, 0)),
+        ];
+        let mut seen = 0;
+        // A machine may have no IPv6.
+        for socket in addresses.iter().flat_map(UdpSocket::bind) {
+            let bound = [socket.local_addr().unwrap()];
+            assert!(!is_deaf(&bound));
+            drop(socket);
+            assert!(is_deaf(&bound));
+            seen += 1;
+        }
+        assert!(seen > 0);
+    }
+}
