@@ -1,7 +1,7 @@
 //! The iroh endpoint: how this device reaches others and is reached.
 //!
-//! It contacts nobody but peers and the servers of this device's networks ([`relays`]): no public relay, DNS or DHT lookups, no
-//! port mapping. Others are found by the addresses in tickets, by those remembered, on the LAN ([`crate::discovery`]), and
+//! It contacts nobody but peers, the servers of this device's networks ([`relays`]) and, for a way in, the router: no public
+//! relay, DNS or DHT lookups. Others are found by the addresses in tickets, by those remembered, on the LAN ([`crate::discovery`]), and
 //! through the servers' relays, over which iroh arranges a direct path if the routers between let one through.
 
 mod deaf;
@@ -33,6 +33,8 @@ use tracing::{info, warn};
 use pin::Pin;
 pub(crate) use relays::RelayServer;
 use relays::{Names, Relay, Relays};
+
+use crate::taste::Taste;
 
 /// The UDP port of control links, if it is free.
 pub(crate) const DEFAULT_PORT: u16 = 51820;
@@ -114,16 +116,16 @@ impl Drop for Open {
 
 impl Endpoint {
     /// Opens the sockets: on `port` if one is named, else on the default port or, if it is taken, on any.
-    pub(crate) async fn bind(seed: &[u8; 32], port: Option<u16>) -> Result<Self, BindError> {
+    pub(crate) async fn bind(seed: &[u8; 32], taste: &Taste) -> Result<Self, BindError> {
         let inner = Arc::new(ArcSwap::from_pointee(BTreeSet::new()));
         let relays = Relays::default();
-        let iroh = match port {
-            Some(port) => bind_on(seed, port, &inner, &relays).await?,
-            None => match bind_on(seed, DEFAULT_PORT, &inner, &relays).await {
+        let iroh = match taste.port {
+            Some(port) => bind_on(seed, port, taste, &inner, &relays).await?,
+            None => match bind_on(seed, DEFAULT_PORT, taste, &inner, &relays).await {
                 Ok(iroh) => iroh,
                 Err(error) => {
                     warn!("{error}; taking any free port");
-                    bind_on(seed, 0, &inner, &relays).await?
+                    bind_on(seed, 0, taste, &inner, &relays).await?
                 }
             },
         };
@@ -367,6 +369,7 @@ impl Endpoint {
 async fn bind_on(
     seed: &[u8; 32],
     port: u16,
+    taste: &Taste,
     inner: &Arc<ArcSwap<BTreeSet<IpAddr>>>,
     relays: &Relays,
 ) -> Result<iroh::Endpoint, BindError> {
@@ -387,22 +390,33 @@ async fn bind_on(
         .datagram_send_buffer_size(DATAGRAM_BUFFER)
         .datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BUFFER))
         .build();
-    iroh::Endpoint::builder(presets::Minimal)
+    let builder = iroh::Endpoint::builder(presets::Minimal)
         .secret_key(SecretKey::from_bytes(seed))
         .alpns(vec![ALPN.to_vec()])
         .relay_mode(RelayMode::Custom(RelayMap::empty()))
         .ca_tls_config(Pin::config(relays.clone()))
         .dns_resolver(DnsResolver::custom(Names(relays.clone())))
         .clear_address_lookup()
-        .portmapper_config(PortmapperConfig::Disabled)
+        .portmapper_config(if taste.maps_ports() {
+            PortmapperConfig::default()
+        } else {
+            PortmapperConfig::Disabled
+        })
         .net_report_config(probes)
         .transport_config(transport)
         .addr_filter(outer_only(inner))
-        .clear_ip_transports()
-        .bind_addr(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
-        .map_err(|error| failed(error.to_string()))?
-        .bind_addr_with_opts(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), optional)
-        .map_err(|error| failed(error.to_string()))?
+        .clear_ip_transports();
+    // Without sockets of its own it is found, and sends, through relays alone.
+    let builder = if taste.is_hidden() {
+        builder
+    } else {
+        builder
+            .bind_addr(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
+            .map_err(|error| failed(error.to_string()))?
+            .bind_addr_with_opts(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), optional)
+            .map_err(|error| failed(error.to_string()))?
+    };
+    builder
         .bind()
         .await
         .map_err(|error| failed(error.to_string()))
@@ -445,11 +459,21 @@ mod tests {
 
     use super::*;
 
+    /// Any port, and no router is asked.
+    fn any() -> Taste {
+        Taste {
+            port: Some(0),
+            port_mapping: false,
+            ..Taste::default()
+        }
+    }
+
     #[tokio::test]
     async fn two_endpoints_connect_at_an_address_that_is_told() {
+        let any = any();
         let (a, b) = tokio::join!(
-            Endpoint::bind(&[1; 32], Some(0)),
-            Endpoint::bind(&[2; 32], Some(0))
+            Endpoint::bind(&[1; 32], &any),
+            Endpoint::bind(&[2; 32], &any)
         );
         let (a, b) = (a.unwrap(), b.unwrap());
         let peer = PeerId(*b.iroh.id().as_bytes());
@@ -529,7 +553,8 @@ mod tests {
     async fn pair() -> (Endpoint, Endpoint, PeerId) {
         let seed = |n| [n; 32];
         let (a, b) = (seed(3), seed(4));
-        let (a, b) = tokio::join!(Endpoint::bind(&a, Some(0)), Endpoint::bind(&b, Some(0)));
+        let any = any();
+        let (a, b) = tokio::join!(Endpoint::bind(&a, &any), Endpoint::bind(&b, &any));
         let (a, b) = (a.unwrap(), b.unwrap());
         let peer = PeerId(*b.iroh.id().as_bytes());
         let accepting = b.clone();

@@ -18,6 +18,7 @@ mod random;
 mod settings;
 mod subnets;
 mod supervise;
+mod taste;
 mod uploads;
 mod view;
 mod ways;
@@ -30,7 +31,6 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 use mesh_os::dirs::Dirs;
 use mesh_os::{machine, resolver, tun, uapi};
-use serde::Deserialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
@@ -38,6 +38,7 @@ use crate::control::Control;
 use crate::endpoint::Endpoint;
 use crate::identity::Identity;
 use crate::node::{Event, Node};
+use crate::taste::Taste;
 
 #[derive(Parser)]
 #[command(
@@ -72,16 +73,6 @@ struct At {
     /// Keep settings, state and sockets under this folder instead of /
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
-}
-
-/// `/etc/mesh/mesh.toml`: local taste only. Unknown keys are errors.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Taste {
-    /// The UDP port of control links; absent: 51820, or any if that is taken.
-    port: Option<u16>,
-    /// What is logged, in the syntax of tracing's filters.
-    log: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -212,10 +203,10 @@ async fn serve(dirs: Dirs, taste: Taste, machine: machine::Options) -> Result<()
         Err(error) => warn!("{}: {error}", dirs.wireguard.display()),
     }
     let identity = Identity::load(&dirs.state).map_err(Failure::from_error)?;
-    let endpoint = Endpoint::bind(&identity.device.seed(), taste.port)
+    let endpoint = Endpoint::bind(&identity.device.seed(), &taste)
         .await
         .map_err(Failure::from_error)?;
-    let node = Node::open(identity, dirs.clone(), machine, endpoint);
+    let node = Node::open(identity, dirs.clone(), machine, endpoint, &taste);
     let events = node.sender();
     let service = Arc::new(Control {
         events: events.clone(),

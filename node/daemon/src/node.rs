@@ -55,6 +55,7 @@ use crate::endpoint::Endpoint;
 use crate::identity::Identity;
 use crate::link::{Greeting, LinkEvent, LinkId, Wire};
 use crate::mirror::MirrorEvent;
+use crate::taste::Taste;
 use crate::uploads::Uploads;
 use crate::ways::{Told, Ways};
 
@@ -136,6 +137,8 @@ pub(crate) struct Node {
     endpoint: Endpoint,
     /// The ways to peers past their links; none where the system has no sockets for them.
     ways: Option<Ways>,
+    /// Whether peers are not to learn where it is.
+    hidden: bool,
     me: PeerId,
     nets: BTreeMap<NetworkId, Net>,
     links: BTreeMap<LinkId, Linked>,
@@ -196,15 +199,17 @@ impl Node {
         dirs: Dirs,
         machine: machine::Options,
         endpoint: Endpoint,
+        taste: &Taste,
     ) -> Self {
         let (events, incoming) = mpsc::channel(QUEUE);
         let me = PeerId(identity.device.public().0);
-        let ways = match Ways::start(None, events.clone(), Event::Ways) {
-            Ok(ways) => Some(ways),
-            Err(error) => {
-                warn!("packets go over the links alone: {error}");
-                None
-            }
+        let ways = if taste.is_hidden() {
+            info!("peers reach this device through relays alone");
+            None
+        } else {
+            Ways::start(None, taste.maps_ports(), events.clone(), Event::Ways)
+                .inspect_err(|error| warn!("packets go over the links alone: {error}"))
+                .ok()
         };
         let (watched, _) = watch::channel(Arc::new(Watched::default()));
         let mut node = Self {
@@ -214,6 +219,7 @@ impl Node {
             names: dns::Shared::default(),
             endpoint,
             ways,
+            hidden: taste.is_hidden(),
             me,
             nets: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -478,9 +484,6 @@ impl Node {
             }
             mesh_tunnel::Event::HandshakeDone(peer) => {
                 net.failing.remove(&peer);
-                if let Some(ways) = &self.ways {
-                    ways.renewed(Who { network, peer });
-                }
             }
             mesh_tunnel::Event::HandshakeFailing(peer, _) => {
                 // Perhaps the other side holds a session with a clock ahead of ours: have it forget, at most once a minute.
@@ -539,6 +542,9 @@ impl Node {
     }
 
     fn start_discovery(&mut self) {
+        if self.hidden {
+            return;
+        }
         let Some((discovery, mut seen)) = Discovery::start(&self.me) else {
             return;
         };

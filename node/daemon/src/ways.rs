@@ -5,11 +5,11 @@
 //! longer.
 
 mod echoes;
-mod renewals;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,7 +23,7 @@ use mesh_core::peer::PeerId;
 use mesh_ledger::ids::{NetworkId, ServerKey};
 use mesh_ledger::mirror::{Echo, echo};
 use mesh_tunnel::{Attached, Carrier, Tunnel, Udp};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, info};
 use x25519_dalek::{PublicKey, StaticSecret};
 
@@ -32,7 +32,6 @@ use crate::forward::{Forwarders, Stray, Through};
 use crate::node::SharedTunnel;
 use crate::random;
 use echoes::Echoes;
-use renewals::{FAST, Renewals};
 
 /// How many datagrams of others wait for the task. They are probes; what finds no room is asked again.
 const WAITING: usize = 512;
@@ -40,6 +39,8 @@ const WAITING: usize = 512;
 const LONGEST: usize = 1500;
 /// How many of them are taken before what is due is done.
 const AT_ONCE: usize = 64;
+/// How often the router is asked anew that mapped nothing: another may stand there, or it has begun anew.
+const ASK_ROUTER: Duration = Duration::from_secs(300);
 /// How often it is looked whether packets flow.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -89,6 +90,8 @@ pub(crate) struct OwnReach {
     pub(crate) candidates: Vec<Candidate>,
     pub(crate) mapping: Mapping,
     pub(crate) ipv6: bool,
+    /// What a router maps to this device.
+    pub(crate) mapped: Option<SocketAddr>,
     /// Servers whose echo answered, with the time there and back; none: it did not.
     pub(crate) echoes: BTreeMap<ServerKey, Option<Duration>>,
 }
@@ -106,7 +109,6 @@ enum Order {
     Linked(Who),
     Unlinked(Who),
     Traffic(Who),
-    Renewed(Who),
     Call(Who, Call),
     Heard(Who, SocketAddr),
     Machine(Vec<IpAddr>),
@@ -124,12 +126,13 @@ pub(crate) struct Ways {
 }
 
 impl Ways {
-    /// Opens the sockets and starts the task. `tell` is called with what the node must know; it waits for room there.
+    /// Opens the sockets and starts the task, which has the router map a port if `maps_ports`. `tell` is called with what the node must know; it waits for room there.
     ///
     /// # Errors
     /// When the system gives no socket.
     pub(crate) fn start<E: Send + 'static>(
         port: Option<u16>,
+        maps_ports: bool,
         events: mpsc::Sender<E>,
         tell: impl Fn(Told) -> E + Send + 'static,
     ) -> io::Result<Self> {
@@ -149,11 +152,14 @@ impl Ways {
         )?;
         info!(ports = ?udp.ports(), "packets may go straight to peers");
         let (orders, taken) = mpsc::unbounded_channel();
+        let router = maps_ports.then(|| portmapper::Client::new(portmapper::Config::default()));
         let task = Task {
+            router,
+            ask: steady() + ASK_ROUTER,
+            interfaces: Vec::new(),
             udp: udp.clone(),
             paths: Paths::default(),
             echoes: Echoes::default(),
-            renewals: Renewals::default(),
             networks: BTreeMap::new(),
             look: Duration::ZERO,
             chance: Duration::ZERO,
@@ -226,11 +232,6 @@ impl Ways {
         self.order(Order::Unlinked(who));
     }
 
-    /// There is a new session with the peer.
-    pub(crate) fn renewed(&self, who: Who) {
-        self.order(Order::Renewed(who));
-    }
-
     /// What the peer says over its link.
     pub(crate) fn call(&self, who: Who, call: Call) {
         self.order(Order::Call(who, call));
@@ -277,15 +278,29 @@ impl Ways {
 }
 
 struct Task {
+    /// What asks the router to let datagrams in (UPnP, PCP, NAT-PMP).
+    router: Option<portmapper::Client>,
+    /// When it is asked again.
+    ask: Duration,
+    interfaces: Vec<SocketAddr>,
     udp: Arc<Udp>,
     paths: Paths,
     echoes: Echoes,
-    renewals: Renewals,
     networks: BTreeMap<NetworkId, Network>,
     look: Duration,
     /// When the system is asked for random numbers again, after it had none.
     chance: Duration,
     port: Vec<u16>,
+}
+
+/// Waits until what the router maps has changed; for ever, if nobody asks it.
+async fn changed(mapped: &mut Option<watch::Receiver<Option<SocketAddrV4>>>) {
+    if let Some(watched) = mapped
+        && watched.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 struct Network {
@@ -310,13 +325,17 @@ impl Task {
         events: mpsc::Sender<E>,
         tell: impl Fn(Told) -> E + Send + 'static,
     ) {
+        let mut mapped = self
+            .router
+            .as_ref()
+            .map(portmapper::Client::watch_external_address);
         let mut datagrams = Vec::with_capacity(AT_ONCE);
         let mut forwarded = Vec::with_capacity(AT_ONCE);
         loop {
             let now = steady();
             let paths = self.paths.next(now).map(|due| due.max(self.chance));
-            let renewals = self.renewals.next();
-            let due = [paths, self.echoes.next(), self.look_due(), renewals];
+            let ask = self.router.as_ref().map(|_| self.ask);
+            let due = [paths, self.echoes.next(), self.look_due(), ask];
             let due = due.into_iter().flatten().min();
             tokio::select! {
                 order = orders.recv() => match order {
@@ -333,6 +352,7 @@ impl Task {
                         self.forwarded(&stray);
                     }
                 }
+                () = changed(&mut mapped) => self.tell_own(steady()),
                 () = tokio::time::sleep(due.map_or(Duration::from_secs(3600), |due| due.saturating_sub(now))) => {}
             }
             for told in self.on_time() {
@@ -355,7 +375,6 @@ impl Task {
             } => self.network(id, &secret, tunnel, forwarders, peers),
             Order::Relays(id, relays) => self.paths.relays(id, relays, now),
             Order::Gone(id) => {
-                self.renewals.retain(|who| who.network != id);
                 self.paths.retain(&id, |_| false);
                 self.paths.relays(id, Vec::new(), now);
                 if let Some(network) = self.networks.remove(&id) {
@@ -368,7 +387,6 @@ impl Task {
             Order::Linked(who) => self.paths.linked(&who, now),
             Order::Unlinked(who) => self.paths.unlinked(&who),
             Order::Traffic(who) => self.paths.traffic(&who, now),
-            Order::Renewed(who) => self.renewals.done(&who),
             Order::Call(who, call) => self.paths.call(&who, call, now),
             Order::Heard(who, from) => self.paths.heard(&who, from),
             Order::Machine(addresses) => {
@@ -378,7 +396,10 @@ impl Task {
                 };
                 let own = addresses.iter();
                 let own = own.filter_map(|ip| Some(SocketAddr::new(*ip, *port(ip)?)));
-                self.paths.set_own(own.collect(), None, now);
+                let own: Vec<SocketAddr> = own.collect();
+                self.ask_router(self.interfaces != own);
+                self.interfaces = own;
+                self.tell_own(now);
                 self.paths.moved(now);
                 self.echoes.soon(now);
             }
@@ -392,11 +413,34 @@ impl Task {
                     candidates: own.candidates(now),
                     mapping: own.mapping(now),
                     ipv6: own.has_ipv6(),
+                    mapped: own.mapped(),
                     echoes: self.echoes.report(),
                 };
                 drop(answer.send(reach));
             }
         }
+    }
+
+    /// Has the router map the port. A router that is another, maybe, knows nothing of what was agreed with the one before.
+    fn ask_router(&self, moved: bool) {
+        let port = self.port.first().copied().and_then(NonZeroU16::new);
+        if let (Some(router), Some(port)) = (&self.router, port) {
+            if moved {
+                router.deactivate();
+            }
+            router.update_local_port(port);
+            router.procure_mapping();
+        }
+    }
+
+    fn tell_own(&mut self, now: Duration) {
+        let mapped = self.mapped().map(SocketAddr::V4);
+        self.paths.set_own(self.interfaces.clone(), mapped, now);
+    }
+
+    /// What the router maps to this device.
+    fn mapped(&self) -> Option<SocketAddrV4> {
+        *self.router.as_ref()?.watch_external_address().borrow()
     }
 
     fn network(
@@ -446,8 +490,6 @@ impl Task {
             .iter()
             .filter(|(peer, _)| !stays(peer))
             .for_each(|(_, gone)| gone.way.0.store(None));
-        self.renewals
-            .retain(|who| who.network != id || stays(&who.peer));
         self.paths.retain(&id, stays);
     }
 
@@ -485,7 +527,10 @@ impl Task {
             self.look = now + LOOK;
             self.look(now);
         }
-        self.renewals.on_time(now);
+        if now >= self.ask {
+            self.ask = now + ASK_ROUTER;
+            self.ask_router(false);
+        }
         for (to, question) in self.echoes.due(now) {
             self.udp.send(to, &question);
         }
@@ -521,7 +566,7 @@ impl Task {
         told
     }
 
-    fn choose(&mut self, who: &Who, choice: Option<Choice>) {
+    fn choose(&self, who: &Who, choice: Option<Choice>) {
         let Some(network) = self.networks.get(&who.network) else {
             return;
         };
@@ -543,13 +588,7 @@ impl Task {
                 rtt_us: AtomicU64::new(self.rtt_us(who, choice.place)),
             })
         });
-        let renew = |carrier: &Arc<dyn Carrier>| {
-            network.tunnel.load().as_ref().is_some_and(|tunnel| {
-                tunnel.pace(&who.peer) >= FAST && tunnel.renew(&who.peer, carrier)
-            })
-        };
-        let now = steady();
-        self.renewals.change(*who, &known.way, open, now, renew);
+        known.way.0.store(open);
     }
 
     fn rtt_us(&self, who: &Who, place: Place) -> u64 {

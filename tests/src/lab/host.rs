@@ -175,6 +175,16 @@ impl Host {
         Capture::new(&self.namespace)
     }
 
+    /// Writes the `mesh.toml` of this machine; a daemon reads it when it starts.
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub fn configure(&self, text: &str) {
+        let folder = self.dir.join("etc/mesh");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("mesh.toml"), text).unwrap();
+    }
+
     /// What its processes find as `/etc/resolv.conf`. It is mounted on its own: to be written in place.
     #[must_use]
     pub fn resolv_conf(&self) -> PathBuf {

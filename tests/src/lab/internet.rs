@@ -2,10 +2,11 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use super::host::{ip, nft, set};
 use super::lan::GATEWAY;
-use super::{Capture, Host, Lab, Lan, Link, Nat};
+use super::{Capture, Daemon, Host, Lab, Lan, Link, Nat, eventually};
 
 /// Everything outside of homes: one segment whose addresses everybody can reach. What is sent to an address that nobody
 /// has arrives at its gateway and goes no further, so that captures see it.
@@ -29,7 +30,13 @@ impl Lab {
     /// An internet with nobody on it.
     #[must_use]
     pub fn internet(&self) -> Internet {
-        let wan = self.lan("internet", [203, 0, 113]);
+        self.internet_at([203, 0, 113])
+    }
+
+    /// One with addresses of the caller's choice: programs that know those reserved for examples take them for private.
+    #[must_use]
+    pub fn internet_at(&self, net: [u8; 3]) -> Internet {
+        let wan = self.lan("internet", net);
         wan.swallow_what_leaves();
         Internet {
             wan,
@@ -209,6 +216,67 @@ impl Home {
                 }}"
             ),
         );
+    }
+
+    /// Its router lets in, from now on, who asks for it from inside, in the ways that home routers do: UPnP, PCP, NAT-PMP.
+    ///
+    /// # Panics
+    /// When the router does not translate, or no such daemon (`miniupnpd`) is installed.
+    #[must_use]
+    pub fn map_ports(&self) -> Daemon {
+        let router = &self.router;
+        // The tables that the daemon fills, and what a home router says beside: what was agreed on passes.
+        nft(
+            router.namespace(),
+            "insert rule ip lab through_router ct status dnat accept
+            table inet mapped {
+                chain arrive {
+                    type nat hook prerouting priority dstnat;
+                    jump agreed
+                }
+                chain leave {
+                    type nat hook postrouting priority srcnat - 1;
+                    jump agreed_back
+                }
+                chain through { type filter hook forward priority filter; jump passes; }
+                chain agreed { }
+                chain agreed_back { }
+                chain passes { }
+            }",
+        );
+        let (folder, inside) = (router.dir(), self.lan.address(254));
+        let settings = format!(
+            "ext_ifname=eth1
+            listening_ip=eth0
+            enable_natpmp=yes
+            enable_upnp=yes
+            secure_mode=yes
+            system_uptime=yes
+            uuid=7b2f6a3c-91f0-4a6e-9a53-08c8a6d5a0b1
+            lease_file={folder}/leases
+            upnp_table_name=mapped
+            upnp_nat_table_name=mapped
+            upnp_forward_chain=passes
+            upnp_nat_chain=agreed
+            upnp_nat_postrouting_chain=agreed_back
+            allow 1024-65535 {inside}/24 1024-65535
+            deny 0-65535 0.0.0.0/0 0-65535
+            ",
+            folder = folder.display(),
+        );
+        let file = folder.join("miniupnpd.conf");
+        let lines: Vec<&str> = settings.lines().map(str::trim).collect();
+        std::fs::write(&file, lines.join("\n")).unwrap();
+        // SSDP is multicast, which has to lead somewhere.
+        router.ip("route add 239.0.0.0/8 dev eth0");
+        let (file, pid) = (file.display().to_string(), folder.join("miniupnpd.pid"));
+        let pid = pid.display().to_string();
+        let mut daemon = router.start("miniupnpd", "miniupnpd", &["-d", "-f", &file, "-P", &pid]);
+        eventually(Duration::from_secs(10), "the router listens", || {
+            assert!(daemon.ended().is_none(), "{}", daemon.log());
+            daemon.log().contains("Listening for NAT-PMP/PCP")
+        });
+        daemon
     }
 
     /// Records what crosses its router.

@@ -67,6 +67,12 @@ pub(crate) const WIREGUARD_GO: Tool = Tool {
     package: "wireguard-go",
 };
 
+/// `miniupnpd`, a home router's daemon that lets in who asks for it.
+pub(crate) const MINIUPNPD: Tool = Tool {
+    command: "miniupnpd",
+    package: "miniupnpd-nftables",
+};
+
 /// Installs the tools that are missing, and says so.
 pub(crate) fn ensure(tools: &[Tool]) -> Result<(), Failure> {
     let missing: Vec<_> = tools

@@ -3,7 +3,9 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::system::{self, DBUS, Failure, GIT, IP, NFT, NODE, NPM, PING, WG, WIREGUARD_GO};
+use crate::system::{
+    self, DBUS, Failure, GIT, IP, MINIUPNPD, NFT, NODE, NPM, PING, WG, WIREGUARD_GO,
+};
 
 /// Namespace tests mostly wait, so more of them than cores run at once.
 const TEST_THREADS: &str = "--test-threads=4";
@@ -11,7 +13,18 @@ const TEST_THREADS: &str = "--test-threads=4";
 /// Runs all checks, the quick ones first.
 pub(crate) fn run() -> Result<(), Failure> {
     let begun = Instant::now();
-    system::ensure(&[DBUS, GIT, IP, NFT, NODE, NPM, PING, WG, WIREGUARD_GO])?;
+    system::ensure(&[
+        DBUS,
+        GIT,
+        IP,
+        MINIUPNPD,
+        NFT,
+        NODE,
+        NPM,
+        PING,
+        WG,
+        WIREGUARD_GO,
+    ])?;
     ensure_components()?;
     stage("format", system::cargo(&["fmt", "--all", "--check"]))?;
     stage(

@@ -86,6 +86,13 @@ pub(crate) fn netcheck(told: &NetChecked, look: &Look) -> Vec<Line> {
     } else {
         (Role::Quiet, "no address that others can use")
     };
+    let mapped = match &told.mapped {
+        Some(address) => (Role::Ok, address.as_str()),
+        None => (
+            Role::Quiet,
+            "nothing: no router that lets peers in when asked",
+        ),
+    };
     let ports: Vec<String> = told.ports.iter().map(ToString::to_string).collect();
     let row = |name: &str, mark: Role, text: &str| {
         Line::plain(format!("{name:<9}"))
@@ -96,6 +103,7 @@ pub(crate) fn netcheck(told: &NetChecked, look: &Look) -> Vec<Line> {
         row("udp", udp_mark, &udp),
         row("router", nat_mark, nat),
         row("ipv6", ipv6.0, ipv6.1),
+        row("mapped", mapped.0, mapped.1),
         row("ports", Role::Plain, &ports.join(", ")),
     ];
     let heads = std::iter::once("seen at").chain(std::iter::repeat(""));

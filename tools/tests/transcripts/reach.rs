@@ -96,6 +96,7 @@ async fn netcheck() {
         ports: vec![51820, 51821],
         nat: NatView::Same,
         ipv6: false,
+        mapped: Some("203.0.113.9:51821".to_owned()),
         candidates: vec![
             "203.0.113.9:40112".to_owned(),
             "192.168.7.2:51821".to_owned(),
@@ -115,6 +116,7 @@ async fn netcheck() {
     };
     let alone = reply::NetChecked {
         ipv6: true,
+        mapped: None,
         echoes: Vec::new(),
         ..blocked.clone()
     };
@@ -171,6 +173,7 @@ async fn doctor() {
     let well = reply::NetChecked {
         ports: vec![51820, 51821],
         nat: NatView::Same,
+        mapped: None,
         ipv6: false,
         candidates: vec!["192.168.7.2:51821".to_owned()],
         echoes: vec![EchoView {

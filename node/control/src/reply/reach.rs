@@ -30,6 +30,9 @@ pub struct NetChecked {
     pub nat: NatView,
     /// Whether this machine has an IPv6 address that others can use.
     pub ipv6: bool,
+    /// Where the router lets peers in, if it was asked to and does.
+    #[serde(default)]
+    pub mapped: Option<String>,
     /// Where peers are told to try, the likeliest first.
     pub candidates: Vec<String>,
     /// The servers that were asked.

@@ -8,13 +8,10 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::sys::signal::kill;
-use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, getsockopt, listen, socket,
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket,
 };
 use nix::sys::stat::{Mode, fchmod};
-use nix::unistd::Pid;
 
 use super::{Refusal, UapiError};
 use crate::dirs::DirsError;
@@ -148,9 +145,10 @@ fn clear(path: &Path) -> Result<(), UapiError> {
             return Err(DirsError::Unfit { path, what }.into());
         }
     }
-    match is_served(path) {
-        Ok(true) => Err(UapiError::Taken(path.to_owned())),
-        Ok(false) => match fs::remove_file(path) {
+    match answers(path) {
+        // Its queue is full, so somebody has one.
+        Ok(()) | Err(Errno::EAGAIN) => Err(UapiError::Taken(path.to_owned())),
+        Err(Errno::ECONNREFUSED) => match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
             _ => Ok(()),
         },
@@ -158,20 +156,9 @@ fn clear(path: &Path) -> Result<(), UapiError> {
     }
 }
 
-/// Whether a living process listens on a socket.
-fn is_served(path: &Path) -> nix::Result<bool> {
+fn answers(path: &Path) -> nix::Result<()> {
     let fd = stream()?;
-    match connect(fd.as_raw_fd(), &UnixAddr::new(path)?) {
-        Ok(()) => {
-            // A process that was killed may have left its end with a child that has not begun yet.
-            let listener = getsockopt(&fd, PeerCredentials)?.pid();
-            Ok(listener <= 0 || kill(Pid::from_raw(listener), None) != Err(Errno::ESRCH))
-        }
-        Err(Errno::ECONNREFUSED) => Ok(false),
-        // Its queue is full, so somebody has one.
-        Err(Errno::EAGAIN) => Ok(true),
-        Err(errno) => Err(errno),
-    }
+    connect(fd.as_raw_fd(), &UnixAddr::new(path)?)
 }
 
 fn listen_at(path: &Path) -> io::Result<UnixListener> {

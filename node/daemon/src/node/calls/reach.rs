@@ -107,6 +107,12 @@ impl Node {
         let names: BTreeMap<ServerKey, String> = servers
             .map(|server| (server.key, format!("{}:{}", server.host, server.port)))
             .collect();
+        if self.hidden {
+            let hidden =
+                "peers reach this machine through the servers' relays alone, as its mesh.toml says";
+            let error = Error::new(Code::Conflict, hidden).hint("mesh server ls");
+            return drop(respond.send(Err(error)));
+        }
         let own = self.ways.as_ref().map(crate::ways::Ways::own);
         let mut clocks: Vec<i64> = self
             .nets
@@ -162,6 +168,7 @@ fn checked(
             Mapping::Changing => NatView::Changing,
         },
         ipv6: own.ipv6,
+        mapped: own.mapped.map(|address| address.to_string()),
         candidates: own
             .candidates
             .iter()
