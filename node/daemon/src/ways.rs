@@ -312,8 +312,6 @@ struct Network {
 struct Known {
     keys: ([u8; 32], [u8; 32]),
     way: Arc<Way>,
-    /// Packets exchanged until now.
-    packets: u64,
 }
 
 impl Task {
@@ -467,23 +465,19 @@ impl Task {
                 network: id,
                 peer: peer.id,
             };
-            let packets = match known {
-                Some(known) => known.packets,
-                None => {
-                    let shared = secret.diffie_hellman(&peer.key);
-                    let Ok(tag) = random::bytes() else {
-                        continue;
-                    };
-                    // A key that makes no secret is no key of a device.
-                    if shared.was_contributory() {
-                        let keys = ProbeKeys::new(shared.as_bytes(), &id, &keys.0, &keys.1);
-                        self.paths.add(who, keys, u64::from_be_bytes(tag));
-                    }
-                    0
+            if known.is_none() {
+                let shared = secret.diffie_hellman(&peer.key);
+                let Ok(tag) = random::bytes() else {
+                    continue;
+                };
+                // A key that makes no secret is no key of a device.
+                if shared.was_contributory() {
+                    let keys = ProbeKeys::new(shared.as_bytes(), &id, &keys.0, &keys.1);
+                    self.paths.add(who, keys, u64::from_be_bytes(tag));
                 }
-            };
+            }
             let way = peer.way;
-            network.peers.insert(peer.id, Known { keys, way, packets });
+            network.peers.insert(peer.id, Known { keys, way });
         }
         let stays = |peer: &PeerId| network.peers.contains_key(peer);
         before
@@ -592,12 +586,7 @@ impl Task {
     }
 
     fn rtt_us(&self, who: &Who, place: Place) -> u64 {
-        let report = self.paths.report(who, steady());
-        let pairs = report.map(|report| report.pairs).unwrap_or_default();
-        let rtt = pairs
-            .iter()
-            .find(|pair| pair.place == place)
-            .and_then(|pair| pair.rtt);
+        let rtt = self.paths.rtt(who, &place);
         rtt.map_or(0, |rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX))
     }
 
@@ -609,36 +598,24 @@ impl Task {
     /// Looks with whom packets flow.
     fn look(&mut self, now: Duration) {
         let mut flowing = Vec::new();
-        let mut open = Vec::new();
-        for (id, network) in &mut self.networks {
+        for (id, network) in &self.networks {
             let tunnel = network.tunnel.load();
-            let Some(tunnel) = tunnel.as_ref() else {
-                continue;
-            };
-            for stats in tunnel.stats() {
-                let Some(known) = network.peers.get_mut(&stats.id) else {
-                    continue;
-                };
-                let who = Who {
-                    network: *id,
-                    peer: stats.id,
-                };
-                let packets = stats.rx_packets + stats.tx_packets;
-                if packets != known.packets {
-                    known.packets = packets;
-                    flowing.push(who);
-                }
-                if let Some(way) = known.way.open() {
-                    open.push((who, way));
-                }
-            }
+            let active = tunnel.as_ref().map(|tunnel| tunnel.take_active());
+            flowing.extend(
+                active
+                    .into_iter()
+                    .flatten()
+                    .map(|peer| Who { network: *id, peer }),
+            );
         }
         for who in flowing {
             self.paths.traffic(&who, now);
-        }
-        for (who, way) in open {
-            way.rtt_us
-                .store(self.rtt_us(&who, way.choice.place), Ordering::Relaxed);
+            let network = self.networks.get(&who.network);
+            let known = network.and_then(|network| network.peers.get(&who.peer));
+            if let Some(way) = known.and_then(|known| known.way.open()) {
+                let rtt = self.rtt_us(&who, way.choice.place);
+                way.rtt_us.store(rtt, Ordering::Relaxed);
+            }
         }
     }
 }

@@ -408,6 +408,11 @@ impl Agent {
             .min()
     }
 
+    pub(super) fn rtt(&self, place: &Place) -> Option<Duration> {
+        let pair = self.pairs.iter().find(|pair| pair.place == *place)?;
+        pair.rtt.filter(|_| pair.confirmed())
+    }
+
     pub(super) fn report(&self, now: Duration) -> Report {
         let pairs = self.pairs.iter().map(|pair| PairReport {
             place: pair.place,

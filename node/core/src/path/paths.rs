@@ -346,6 +346,12 @@ impl Paths {
         }
     }
 
+    /// The time of a question to a place of a peer, and of its answer, smoothed.
+    #[must_use]
+    pub fn rtt(&self, who: &Who, place: &Place) -> Option<Duration> {
+        self.agents.get(who)?.rtt(place)
+    }
+
     /// What is known of the ways to a peer.
     #[must_use]
     pub fn report(&self, who: &Who, now: Duration) -> Option<Report> {
