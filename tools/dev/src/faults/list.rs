@@ -88,8 +88,8 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault {
         what: "what a kicked member signs concurrently counts",
         file: "authority/walk.rs",
-        from: "!removal.known_to(self.graph, admission) && !removal.covers(self.graph, event)",
-        to: "!removal.known_to(self.graph, admission) && removal.known_to(self.graph, event)",
+        from: ".find(|(_, removal)| !removal.covers(self.graph, event))",
+        to: ".find(|(_, removal)| removal.known_to(self.graph, event))",
     },
     Fault {
         what: "an admission concurrent with the joiner's removal counts",
@@ -143,8 +143,8 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault {
         what: "a sponsor who lies about time opens an expired invite behind a checkpoint",
         file: "authority/walk/admission.rs",
-        from: "                && !self.graph.precedes(idx, seal.event)",
-        to: "                && false",
+        from: "> terms.expires && !self.graph.precedes(idx, seal.event)",
+        to: "> terms.expires && false",
     },
     Fault {
         what: "a ticket for one user admits another",
@@ -211,8 +211,8 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault {
         what: "a forked device's branches are taken for one chain",
         file: "graph.rs",
-        from: "self.marks.count(strict, *lane) as usize == chain.len()",
-        to: "!chain.is_empty()",
+        from: "known.max().unwrap_or(0) as usize == self.lanes[*lane as usize].len()",
+        to: "known.count() > 0",
     },
     Fault {
         what: "what waits for its parents fills the memory",
@@ -290,8 +290,8 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault {
         what: "reasons keep an old name",
         file: "increment.rs",
-        from: "                        reason.name(|_| name.cloned());",
-        to: "                        let _ = (&reason, name);",
+        from: "fold.verdicts.rename(&user, book.called(&user));",
+        to: "let _ = user;",
     },
     Fault {
         what: "acts of power taken back stay in the cast",
