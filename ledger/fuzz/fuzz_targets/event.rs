@@ -48,5 +48,5 @@ fn whole(bytes: &[u8]) {
     }
     let _ = seal::open(&event, &KEYS);
     let mut keys = KEYS.clone();
-    let _ = keys.learn([&event].into_iter(), Some(&box_secret(0)));
+    let _ = keys.learn([event].into_iter(), Some(&box_secret(0)));
 }
