@@ -15,19 +15,19 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use mesh_ledger::event::act::Grant;
-use mesh_ledger::event::attributes::{Audience, Offer, Protocol, Service, Write};
+use mesh_ledger::event::act::{Admit, Grant, Remove, Target};
+use mesh_ledger::event::attributes::{Audience, Joining, Offer, Protocol, Service, Write};
 use mesh_ledger::event::{Act, Attributes, Header};
-use mesh_ledger::ids::{DeviceId, EpochId, EventId, NetworkId, UserId};
-use mesh_ledger::keys::{DeviceSecret, EpochKey};
+use mesh_ledger::ids::{DeviceId, Digest, EpochId, EventId, NetworkId, UserId, WgKey};
+use mesh_ledger::keys::{BoxSecret, DeviceSecret, EpochKey, UserSecret};
 use mesh_ledger::network::Ledger;
 use mesh_ledger::parking::Source;
 use mesh_ledger::seal;
 use mesh_ledger::store::{Store, sqlite::SqliteStore};
 use world::{NOW, World};
 
-const KINDS: [&str; 7] = [
-    "merge", "offer", "slots", "rename", "pending", "grant", "fork",
+const KINDS: [&str; 9] = [
+    "merge", "offer", "slots", "rename", "pending", "grant", "remove", "admit", "fork",
 ];
 /// How many events a message of sync holds, about.
 const BATCH: usize = 500;
@@ -142,6 +142,7 @@ impl Chain {
     fn next(&mut self, kind: &str, n: u32) -> Vec<u8> {
         let device: DeviceId = self.device.public();
         let writes = |write| (Act::Private, Some(Attributes::Writes(vec![write])));
+        let somebody = UserId(*blake3::hash(&n.to_be_bytes()).as_bytes());
         let port = 1 + (n % 60_000) as u16;
         let offer = |slot| {
             let offer = Some(Offer {
@@ -167,9 +168,25 @@ impl Chain {
                 let host = format!("host-{n}").parse().unwrap();
                 writes(Write::Host { device, host })
             }
-            "grant" => {
-                let user = UserId(*blake3::hash(&n.to_be_bytes()).as_bytes());
-                (Act::Grant(Grant { user }), None)
+            "grant" => (Act::Grant(Grant { user: somebody }), None),
+            "remove" => {
+                let remove = Remove {
+                    target: Target::User(somebody),
+                    cut: None,
+                    closes: Vec::new(),
+                    by_user: None,
+                };
+                (Act::Remove(remove), None)
+            }
+            "admit" => {
+                let joining = Joining {
+                    salt: [0; 16],
+                    host: "stranger".parse().unwrap(),
+                    address: None,
+                    wireguard: WgKey([1; 32]),
+                };
+                let admit = stranger(n, joining.digest());
+                (Act::Admit(admit), Some(Attributes::Joining(joining)))
             }
             _ => (Act::Merge, None),
         };
@@ -194,6 +211,22 @@ impl Chain {
             self.seq += 1;
         }
         event.bytes().to_vec()
+    }
+}
+
+/// An admission of somebody whom nobody invited.
+fn stranger(n: u32, digest: Digest) -> Admit {
+    let seed = |kind: &str| *blake3::hash(format!("{kind} {n}").as_bytes()).as_bytes();
+    let user = UserSecret::from_seed(&seed("user"));
+    let device = DeviceSecret::from_seed(&seed("device")).public();
+    Admit {
+        user: user.public(),
+        device,
+        box_key: BoxSecret::from_seed(&seed("box")).public(),
+        certificate: user.certify(&device),
+        digest,
+        redemption: None,
+        at: NOW,
     }
 }
 

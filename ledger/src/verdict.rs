@@ -4,6 +4,7 @@ mod verdicts;
 
 use std::fmt;
 
+use crate::event::attributes::MAX_NAMES;
 use crate::ids::{DeviceId, EpochId, EventId, UserId};
 use crate::text::Label;
 pub(crate) use verdicts::Name;
@@ -236,6 +237,8 @@ pub enum Reason {
         /// What the register holds.
         what: &'static str,
     },
+    /// The user set as many names as one who is no admin may ([`MAX_NAMES`]).
+    NamesUsedUp,
     /// The address is none of the network's.
     OutsideSubnet,
     /// The sealed part does not open under the key its epoch commits to, or makes no sense.
@@ -415,6 +418,10 @@ impl fmt::Display for Reason {
             Self::OnlyOwn { what } => {
                 write!(f, "only the user itself or an admin sets its {what}")
             }
+            Self::NamesUsedUp => write!(
+                f,
+                "its user has set {MAX_NAMES} names already; an admin sets further ones"
+            ),
             Self::OutsideSubnet => f.write_str("the address is outside the network's subnet"),
             Self::Unreadable => f.write_str("its sealed part does not open"),
         }

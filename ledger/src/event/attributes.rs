@@ -14,6 +14,9 @@ pub const MAX_WRITES: usize = 8;
 pub const MAX_AUDIENCE: usize = 32;
 /// How many slots for offers a device has, numbered from 0: what stands in them is in every member's memory.
 pub const MAX_SLOTS: u32 = 1024;
+/// How many host and user names a user who is no admin sets in a network, in all: every name that was ever taken is in every
+/// member's memory. An admin sets further ones.
+pub const MAX_NAMES: u32 = 1024;
 /// The most tags of an invite, and servers of a network.
 pub const MAX_LIST: usize = 16;
 

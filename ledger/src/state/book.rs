@@ -65,7 +65,8 @@ mod table {
     pub(super) const SETTINGS: u8 = HOMES + 7;
     pub(super) const SERVERS: u8 = HOMES + 8;
     pub(super) const WIREGUARD: u8 = HOMES + 9;
-    pub(super) const HOSTS: u8 = HOMES + 10;
+    pub(super) const NAMED: u8 = HOMES + 10;
+    pub(super) const HOSTS: u8 = HOMES + 11;
     pub(super) const NAMES: u8 = HOSTS + Names::TABLES;
     const _: () = assert!(NAMES + Names::TABLES <= 32);
 }
@@ -85,6 +86,8 @@ pub(crate) struct Book {
     pub(super) people: Timeline<UserId, Person>,
     /// Names last known, of those who are gone too.
     pub(super) called: Timeline<UserId, Label>,
+    /// How many names users have set, of those who set some while they were no admins.
+    pub(super) named: Timeline<UserId, u32>,
     pub(super) offers: Timeline<Place, Offered>,
     pub(super) approvals: Timeline<Place, Approval>,
     /// Invites that count and are open.
@@ -125,6 +128,7 @@ impl Default for Book {
             wireguard: Timeline::new(table::WIREGUARD),
             people: Timeline::new(table::PEOPLE),
             called: Timeline::new(table::CALLED),
+            named: Timeline::hidden(table::NAMED),
             offers: Timeline::new(table::OFFERS),
             approvals: Timeline::new(table::APPROVALS),
             invitations: Timeline::new(table::INVITATIONS),
@@ -187,6 +191,7 @@ impl Book {
     /// How many bytes of memory its histories take, about.
     pub(crate) fn bytes(&self) -> usize {
         let names = self.hosts.bytes() + self.names.bytes() + self.called.bytes();
+        let names = names + self.named.bytes();
         let devices = self.homes.bytes() + self.shown.bytes() + self.wireguard.bytes();
         let offers = self.offers.bytes() + self.approvals.bytes();
         let rest = self.people.bytes() + self.invitations.bytes() + self.settings.bytes();
@@ -221,6 +226,7 @@ impl Book {
             table::WIREGUARD => &mut self.wireguard,
             table::PEOPLE => &mut self.people,
             table::CALLED => &mut self.called,
+            table::NAMED => &mut self.named,
             table::OFFERS => &mut self.offers,
             table::APPROVALS => &mut self.approvals,
             table::INVITATIONS => &mut self.invitations,

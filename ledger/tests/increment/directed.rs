@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mesh_ledger::event::act::Target;
-use mesh_ledger::event::attributes::{Opened, Write};
+use mesh_ledger::event::attributes::{MAX_NAMES, MAX_WRITES, Opened, Write};
 use mesh_ledger::graph::Idx;
 use mesh_ledger::ids::EventId;
 
@@ -298,4 +298,34 @@ fn a_checkpoint_seals_the_branch_of_a_forked_device_that_it_covers_and_no_other(
     assert!(place(left) < place(right) && place(right) < place(further));
     assert!(place(right) < place(open));
     one_by_one(&world, &[], |counts, _| assert!(counts(further)));
+}
+
+#[test]
+fn of_the_last_names_that_a_user_may_set_those_count_that_come_first_in_order_however_late_they_arrive()
+ {
+    let (mut world, mut side) = World::new("alice");
+    let alice = world.owner.clone();
+    let bob = world.newcomer(&mut side, &alice, "bob");
+    let tower = Person::with_device("bob", "tower");
+    world.add_device(&mut side, &tower);
+    let mut away = side.clone();
+    let names = |from: u32| -> Vec<Write> {
+        let name = |n| Write::Host {
+            device: bob.device_id(),
+            host: label(&format!("den-{n}")),
+        };
+        (from..from + MAX_WRITES as u32).map(name).collect()
+    };
+    let all = MAX_NAMES / MAX_WRITES as u32;
+    let set: Vec<EventId> = (0..all)
+        .map(|n| world.write(&mut side, &bob, names(n * MAX_WRITES as u32)))
+        .collect();
+    assert!(world.counts(set[all as usize - 1]));
+    // In ignorance of all that, and with a smaller lamport.
+    let early = world.write(&mut away, &tower, names(0));
+    assert!(world.counts(early));
+    one_by_one(&world, &set[..2], |counts, last| {
+        assert!(counts(set[all as usize - 2]));
+        assert_eq!(counts(set[all as usize - 1]), !last);
+    });
 }

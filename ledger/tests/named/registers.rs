@@ -2,7 +2,7 @@
 
 use crate::common::{Person, World, label, tcp, v4};
 use crate::office;
-use mesh_ledger::event::attributes::{Audience, Joining, NarrowOffer, Write};
+use mesh_ledger::event::attributes::{Audience, Joining, MAX_NAMES, NarrowOffer, Write};
 use mesh_ledger::ids::{EpochId, WgKey};
 use mesh_ledger::verdict::Reason;
 
@@ -207,5 +207,56 @@ fn the_writes_of_one_event_stand_or_fall_together() {
     assert_eq!(
         o.world.state().devices[&o.dave.device_id()].host.as_str(),
         "dave"
+    );
+}
+
+#[test]
+fn a_user_sets_a_thousand_names_in_all_and_an_admin_further_ones() {
+    let mut o = office();
+    let second = Person::with_device("dave", "tower");
+    o.world.add_device(&mut o.side, &second);
+    let name = |n: u32| Write::Name {
+        user: o.dave.id(),
+        name: label(&format!("dave-the-{n}")),
+    };
+    let host = |device: &Person, host: &str| Write::Host {
+        device: device.device_id(),
+        host: label(host),
+    };
+    for n in 0..MAX_NAMES / 8 - 1 {
+        let by = [&o.dave, &second][n as usize % 2];
+        let writes = (0..8).map(|m| name(8 * n + m)).collect();
+        let set = o.world.write(&mut o.side, by, writes);
+        assert!(n % 16 > 0 || o.world.counts(set));
+    }
+    let writes = (0..7).map(name).collect();
+    let seven = o.world.write(&mut o.side, &o.dave, writes);
+    let two = vec![host(&second, "one"), host(&second, "two")];
+    let two = o.world.write(&mut o.side, &second, two);
+    let last = o
+        .world
+        .write(&mut o.side, &o.dave, vec![host(&o.dave, "cave")]);
+    let more = o
+        .world
+        .write(&mut o.side, &second, vec![host(&second, "more")]);
+    assert!(o.world.counts(seven) && o.world.counts(last));
+    for over in [two, more] {
+        assert_eq!(o.world.reason(over), Reason::NamesUsedUp);
+    }
+    let shared = o.world.offer(&mut o.side, &o.dave, &o.dave, 22);
+    assert!(o.world.counts(shared), "it may do all else");
+    let by_admin = o
+        .world
+        .write(&mut o.side, &o.bob, vec![host(&second, "tower-of-dave")]);
+    assert!(o.world.counts(by_admin));
+    o.world.kick(&mut o.side, &o.alice, &o.dave);
+    o.world.admit(&mut o.side, &o.alice, &o.dave, None);
+    let again = o
+        .world
+        .write(&mut o.side, &o.dave, vec![host(&o.dave, "again")]);
+    assert_eq!(
+        o.world.reason(again),
+        Reason::NamesUsedUp,
+        "coming back gives no new ones"
     );
 }

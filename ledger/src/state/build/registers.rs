@@ -2,7 +2,7 @@
 
 use super::Build;
 use crate::authority::walk::Standing;
-use crate::event::attributes::{Attributes, Opened, Write};
+use crate::event::attributes::{Attributes, MAX_NAMES, Opened, Write};
 use crate::graph::Idx;
 use crate::ids::{DeviceId, UserId};
 use crate::state::book::{Approval, Book, Offered, Place, Shown};
@@ -21,6 +21,7 @@ impl Build<'_, '_> {
         for write in writes {
             self.permit(idx, standing, write)?;
         }
+        self.count_names(standing, writes)?;
         for write in writes {
             self.write(write);
         }
@@ -74,6 +75,23 @@ impl Build<'_, '_> {
             | Write::Servers(_)
             | Write::Approval { .. } => admin(),
         }
+    }
+
+    /// Counts the names that a user sets who is no admin.
+    fn count_names(&mut self, standing: Standing, writes: &[Write]) -> Result<(), Reason> {
+        let names = |write: &&Write| matches!(write, Write::Host { .. } | Write::Name { .. });
+        let more = writes.iter().filter(names).count() as u32;
+        if standing.admin || more == 0 {
+            return Ok(());
+        }
+        let user = self.cast.user_id(standing.user);
+        let named = &mut self.book.named;
+        let count = more + named.read(self.now, &user).copied().unwrap_or(0);
+        if count > MAX_NAMES {
+            return Err(Reason::NamesUsedUp);
+        }
+        named.write(self.now, &user, Some(count));
+        Ok(())
     }
 
     fn write(&mut self, write: &Write) {
