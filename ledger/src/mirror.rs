@@ -5,18 +5,20 @@
 //! a signed statement of how many events there are and of the [`Chain`] over their ids. Members show each other the tips they
 //! were given, in their beacons.
 //!
-//! [`message`] is the conversation, [`echo`] tells a device where it is seen, [`letter`] what joiners and members leave for each other, [`address`] how people write
-//! a server down.
+//! [`message`] is the conversation, [`echo`] tells a device where it is seen, [`letter`] what joiners and members leave for
+//! each other, [`pass`] by what a joiner uses the relay, [`address`] how people write a server down.
 
 pub mod address;
 pub mod echo;
 pub mod letter;
 pub mod message;
+pub mod pass;
 pub mod tip;
 
 pub use address::{Permit, ServerAddress};
 pub use echo::Echo;
 pub use message::{BadFrame, MAX_FRAME, Refusal, Request, Response, Role};
+pub use pass::Pass;
 pub use tip::{Chain, SignedTip, Tip};
 
 /// The protocol's name in the TLS handshake. A change that old nodes cannot follow gets a new one.

@@ -14,7 +14,7 @@ use std::time::Instant;
 use mesh_ledger::ids::{DeviceId, EventId, InviteKey, NetworkId};
 use mesh_ledger::keys::ServerSecret;
 use mesh_ledger::mirror::message::{Doors, Failure, Page, Standing, Visit, Welcome};
-use mesh_ledger::mirror::{Permit, Refusal, Request, Response, Role, SignedTip, Tip};
+use mesh_ledger::mirror::{Pass, Permit, Refusal, Request, Response, Role, SignedTip, Tip};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, warn};
 
@@ -182,16 +182,27 @@ impl Networks {
             .collect()
     }
 
+    /// Whether a device holds a ticket of a network here: what it shows may be anything.
+    #[must_use]
+    pub fn is_invited(&self, device: &DeviceId, pass: &Pass) -> bool {
+        let Pass { network, visit } = pass;
+        let invited = |inner: &mut Inner| self.invited(inner, device, visit).is_some();
+        self.is_proven(*network, device, visit)
+            && matches!(self.hosted(*network).with(self, invited), Ok(true))
+    }
+
+    fn hosted(&self, network: NetworkId) -> Arc<Hosted> {
+        let mut loaded = lock(&self.loaded);
+        let hosted = loaded
+            .entry(network)
+            .or_insert_with(|| Arc::new(Hosted::new(network)));
+        hosted.used.store(self.steady(), Ordering::Relaxed);
+        hosted.clone()
+    }
+
     /// Opens a session of a device about a network.
     pub fn enter(&self, network: NetworkId, device: DeviceId, role: &Role) -> Entry {
-        let hosted = {
-            let mut loaded = lock(&self.loaded);
-            let hosted = loaded
-                .entry(network)
-                .or_insert_with(|| Arc::new(Hosted::new(network)));
-            hosted.used.store(self.steady(), Ordering::Relaxed);
-            hosted.clone()
-        };
+        let hosted = self.hosted(network);
         let entry = hosted.with(self, |inner| match role {
             Role::Member(permit) => self.enter_member(&hosted, inner, device, permit.as_ref()),
             Role::Joiner(visit) => self.enter_joiner(&hosted, inner, device, visit),
@@ -251,27 +262,12 @@ impl Networks {
         device: DeviceId,
         visit: &Visit,
     ) -> Result<Entry, Failure> {
-        let now = self.now();
-        let refused = Ok(Entry::Refused(Refusal::Visit, Vec::new()));
-        let server = self.terms.key.public();
-        let Some(authority) = inner.log.authority() else {
-            return refused;
-        };
-        let Some((invite, live)) = rights::invite(authority, &visit.invite, now) else {
-            return refused;
-        };
-        if !visit.is_genuine(&hosted.network, &server, &device, now) {
-            return refused;
+        if !self.is_proven(hosted.network, &device, visit) {
+            return Ok(Entry::Refused(Refusal::Visit, Vec::new()));
         }
-        // Who was let in with the last use of an invite may still fetch the reply that says so.
-        if !live
-            && inner
-                .mailbox
-                .for_joiner(&device, &visit.invite, 0)
-                .is_empty()
-        {
-            return refused;
-        }
+        let Some(invite) = self.invited(inner, &device, visit) else {
+            return Ok(Entry::Refused(Refusal::Visit, Vec::new()));
+        };
         let standing = Standing::Joiner { invite };
         let welcome = Welcome {
             standing: standing.clone(),
@@ -283,6 +279,20 @@ impl Networks {
         let key = Some(visit.invite);
         let visitor = self.admit(hosted, inner, device, standing, key, false);
         Ok(Entry::Welcome(Box::new((welcome, visitor))))
+    }
+
+    fn is_proven(&self, network: NetworkId, device: &DeviceId, visit: &Visit) -> bool {
+        let server = self.terms.key.public();
+        visit.is_genuine(&network, &server, device, self.now())
+    }
+
+    /// By which invite a joiner comes, if that lets it in.
+    fn invited(&self, inner: &Inner, device: &DeviceId, visit: &Visit) -> Option<EventId> {
+        let authority = inner.log.authority()?;
+        let (invite, live) = rights::invite(authority, &visit.invite, self.now())?;
+        // Who was let in with the last use of an invite may still fetch the reply that says so.
+        let awaited = || inner.mailbox.for_joiner(device, &visit.invite, 0);
+        (live || !awaited().is_empty()).then_some(invite)
     }
 
     fn admit(

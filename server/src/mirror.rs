@@ -9,7 +9,7 @@ use iroh::endpoint::{
     BindOpts, Connection, IdleTimeout, Incoming, IncomingAddr, NetReportConfig, PortmapperConfig,
     QuicTransportConfig, RelayMode, VarInt, presets,
 };
-use iroh::{Endpoint, SecretKey};
+use iroh::{Endpoint, RelayMap, SecretKey};
 use mesh_ledger::ids::DeviceId;
 use mesh_ledger::mirror::ALPN;
 use tokio::sync::Semaphore;
@@ -17,7 +17,7 @@ use tracing::debug;
 
 use crate::hosted::Networks;
 use crate::quota::source;
-use crate::session;
+use crate::{relay, session};
 
 const IDLE: Duration = Duration::from_secs(20);
 /// The same for one path of a connection; iroh allows no more.
@@ -31,11 +31,14 @@ const WINDOW: u32 = 4 << 20;
 /// The connection's error code for one over a limit.
 const BUSY: VarInt = VarInt::from_u32(1);
 
-/// Opens the endpoint: on this address, and on the IPv6 one of the same port if it is any IPv4 address.
+/// Opens the endpoint: on this address, and on the IPv6 one of the same port if it is any IPv4 address. The server's relay
+/// will listen on `relay`.
 pub(crate) async fn bind(
     seed: &[u8; 32],
     listen: SocketAddr,
+    relay: IpAddr,
     streams: u32,
+    certificate: &relay::Certificate,
 ) -> Result<Endpoint, String> {
     let idle = IdleTimeout::try_from(IDLE).map_err(|error| error.to_string())?;
     let transport = QuicTransportConfig::builder()
@@ -49,13 +52,18 @@ pub(crate) async fn bind(
         .send_window(u64::from(WINDOW))
         .datagram_receive_buffer_size(None)
         .build();
+    // That its own relay is there, it finds out by HTTPS.
+    let mut probes = NetReportConfig::minimal();
+    probes.https_probes = true;
     let builder = Endpoint::builder(presets::Minimal)
         .secret_key(SecretKey::from_bytes(seed))
         .alpns(vec![ALPN.to_vec()])
-        .relay_mode(RelayMode::Disabled)
+        .relay_mode(RelayMode::Custom(RelayMap::empty()))
+        .ca_tls_config(certificate.trust())
+        .dns_resolver(relay::own_name(relay))
         .clear_address_lookup()
         .portmapper_config(PortmapperConfig::Disabled)
-        .net_report_config(NetReportConfig::minimal())
+        .net_report_config(probes)
         .transport_config(transport)
         .clear_ip_transports()
         .bind_addr(listen)

@@ -1,18 +1,26 @@
 //! The relay and address discovery: iroh's own, for live devices of hosted networks, under a certificate of the server's key.
+//!
+//! The mirror is a client of the relay itself, so who is let through to it by TCP alone talks with the mirror too. That is what
+//! a joiner needs whose network lets no UDP out: it is let in by a [`Pass`], as a guest.
 
-use std::net::SocketAddr;
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use iroh::EndpointId;
+use iroh::dns::{BoxIter, DnsError, DnsResolver, Resolver, TxtRecordData};
+use iroh::tls::CaTlsConfig;
+use iroh::{EndpointId, RelayConfig as RelayPlace};
 use iroh_relay::server::{
     Access, AccessControl, CertConfig, ClientRateLimit, ClientRequest, ConnectionId, QuicConfig,
     RelayConfig, Server, ServerConfig, TlsConfig,
 };
-use mesh_ledger::ids::DeviceId;
+use mesh_ledger::ids::{DeviceId, ServerKey};
+use mesh_ledger::mirror::Pass;
 use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
 use crate::hosted::Networks;
@@ -21,6 +29,11 @@ use crate::hosted::Networks;
 const BURST: NonZeroU32 = NonZeroU32::new(1 << 17).unwrap();
 /// After how long a client is thrown out once more: one that was being let in the first time is caught then.
 const AGAIN: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// How many guests there are at most at a time.
+const MAX_GUESTS: usize = 64;
+/// What the mirror calls its own relay.
+const OWN_NAME: &str = "mesh-server.invalid";
 
 /// Where the relay and discovery listen; none where one is switched off.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +47,10 @@ pub(crate) struct Doorman {
     networks: std::sync::OnceLock<Arc<Networks>>,
     /// Everybody, though no networks are kept here.
     everybody: bool,
+    /// The mirror's own key.
+    mirror: ServerKey,
     clients: AtomicUsize,
+    guests: Mutex<HashSet<ConnectionId>>,
 }
 
 impl std::fmt::Debug for Doorman {
@@ -44,11 +60,13 @@ impl std::fmt::Debug for Doorman {
 }
 
 impl Doorman {
-    pub(crate) fn new(everybody: bool) -> Self {
+    pub(crate) fn new(everybody: bool, mirror: ServerKey) -> Self {
         Self {
             networks: std::sync::OnceLock::new(),
             everybody,
+            mirror,
             clients: AtomicUsize::new(0),
+            guests: Mutex::default(),
         }
     }
 
@@ -58,9 +76,30 @@ impl Doorman {
         let _ = self.networks.set(networks);
     }
 
-    /// How many are connected.
+    /// How many are connected, beside the mirror.
     pub(crate) fn clients(&self) -> usize {
         self.clients.load(Ordering::Relaxed)
+    }
+
+    fn guests(&self) -> MutexGuard<'_, HashSet<ConnectionId>> {
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets a joiner in, if there is room.
+    async fn invite(&self, device: DeviceId, request: &ClientRequest) -> bool {
+        let (Some(networks), Some(pass)) = (
+            self.networks.get().cloned(),
+            request.auth_token().as_deref().and_then(Pass::read),
+        ) else {
+            return false;
+        };
+        let invited = move || networks.is_invited(&device, &pass);
+        let invited = tokio::task::spawn_blocking(invited).await;
+        let mut guests = self.guests();
+        invited.unwrap_or(false) && guests.len() < MAX_GUESTS && {
+            guests.insert(request.connection_id());
+            true
+        }
     }
 }
 
@@ -71,8 +110,14 @@ struct Door(Arc<Doorman>);
 impl AccessControl for Door {
     async fn on_connect(&self, request: &ClientRequest) -> Access {
         let device = DeviceId(*request.endpoint_id().as_bytes());
+        if device.0 == self.0.mirror.0 {
+            return Access::Allow;
+        }
         let live = |networks: &Arc<Networks>| networks.is_live(&device);
-        if self.0.everybody || self.0.networks.get().is_some_and(live) {
+        if self.0.everybody
+            || self.0.networks.get().is_some_and(live)
+            || self.0.invite(device, request).await
+        {
             self.0.clients.fetch_add(1, Ordering::Relaxed);
             Access::Allow
         } else {
@@ -83,15 +128,79 @@ impl AccessControl for Door {
         }
     }
 
-    fn on_disconnect(&self, _: EndpointId, _: ConnectionId) {
-        self.0.clients.fetch_sub(1, Ordering::Relaxed);
+    fn on_disconnect(&self, device: EndpointId, connection: ConnectionId) {
+        if *device.as_bytes() != self.0.mirror.0 {
+            self.0.clients.fetch_sub(1, Ordering::Relaxed);
+            self.0.guests().remove(&connection);
+        }
+    }
+}
+
+/// The server's certificate, and how it shows that it is its own.
+pub(crate) struct Certificate {
+    der: CertificateDer<'static>,
+    tls: rustls::ServerConfig,
+}
+
+impl Certificate {
+    /// Whom the mirror takes for its relay: who has this very certificate.
+    pub(crate) fn trust(&self) -> CaTlsConfig {
+        CaTlsConfig::custom_roots([self.der.clone()])
+    }
+}
+
+/// Where the mirror finds its relay, which listens there.
+pub(crate) fn own_place(listens: SocketAddr) -> Option<Arc<RelayPlace>> {
+    let url = format!("https://{OWN_NAME}:{}/", listens.port());
+    Some(Arc::new(RelayPlace::new(url.parse().ok()?, None)))
+}
+
+/// Finds nothing but the relay of this very machine.
+#[derive(Debug, Clone)]
+struct OwnName(IpAddr);
+
+/// For the mirror: its relay listens at this address.
+pub(crate) fn own_name(listens: IpAddr) -> DnsResolver {
+    DnsResolver::custom(OwnName(match listens {
+        IpAddr::V4(any) if any.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(any) if any.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        one => one,
+    }))
+}
+
+type Found<T> = Pin<Box<dyn Future<Output = Result<BoxIter<T>, DnsError>> + Send>>;
+
+impl Resolver for OwnName {
+    fn lookup_ipv4(&self, host: String) -> Found<Ipv4Addr> {
+        let found = match self.0 {
+            IpAddr::V4(address) if host == OWN_NAME => Some(address),
+            _ => None,
+        };
+        Box::pin(async move { Ok(Box::new(found.into_iter()) as BoxIter<_>) })
+    }
+
+    fn lookup_ipv6(&self, host: String) -> Found<Ipv6Addr> {
+        let found = match self.0 {
+            IpAddr::V6(address) if host == OWN_NAME => Some(address),
+            _ => None,
+        };
+        Box::pin(async move { Ok(Box::new(found.into_iter()) as BoxIter<_>) })
+    }
+
+    fn lookup_txt(&self, _host: String) -> Found<TxtRecordData> {
+        Box::pin(async { Ok(Box::new(std::iter::empty()) as BoxIter<_>) })
+    }
+
+    fn clear_cache(&self) {}
+
+    fn reset(&self) -> Box<dyn Resolver> {
+        Box::new(self.clone())
     }
 }
 
 /// Starts what is switched on; none if nothing is.
 pub(crate) async fn start(
-    seed: &[u8; 32],
-    host: &str,
+    certificate: &Certificate,
     places: Places,
     doorman: Arc<Doorman>,
     rate: NonZeroU32,
@@ -99,7 +208,7 @@ pub(crate) async fn start(
     if places.relay.is_none() && places.discovery.is_none() {
         return Ok(None);
     }
-    let tls = tls(seed, host)?;
+    let tls = &certificate.tls;
     let mut config = ServerConfig::default();
     if let Some(address) = places.relay {
         // The plain HTTP port that iroh wants beside TLS is for captive portals, which nobody asks here.
@@ -116,7 +225,7 @@ pub(crate) async fn start(
     }
     if let Some(address) = places.discovery {
         let mut quic = QuicConfig::new(address);
-        quic.server_config = Some(tls);
+        quic.server_config = Some(tls.clone());
         config.quic = Some(quic);
     }
     // iroh's error names the reason, not always the port.
@@ -158,7 +267,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// TLS 1.3 with a certificate that the server's own key signs for itself: clients know the key, and ask nobody else.
-fn tls(seed: &[u8; 32], host: &str) -> Result<rustls::ServerConfig, String> {
+pub(crate) fn certificate(seed: &[u8; 32], host: &str) -> Result<Certificate, String> {
     let failed = |error: &dyn std::fmt::Display| format!("cannot make the certificate: {error}");
     // RFC 8410: version 0, id-Ed25519, the seed as an octet string in an octet string.
     let mut pkcs8 = Zeroizing::new(vec![
@@ -167,18 +276,22 @@ fn tls(seed: &[u8; 32], host: &str) -> Result<rustls::ServerConfig, String> {
     ]);
     pkcs8.reserve_exact(seed.len());
     pkcs8.extend_from_slice(seed);
-    let der = PrivatePkcs8KeyDer::from(pkcs8.to_vec());
-    let key = KeyPair::from_pkcs8_der_and_sign_algo(&der, &PKCS_ED25519).map_err(|e| failed(&e))?;
-    let mut params = CertificateParams::new(vec![host.to_owned()]).map_err(|e| failed(&e))?;
+    let secret = PrivatePkcs8KeyDer::from(pkcs8.to_vec());
+    let key =
+        KeyPair::from_pkcs8_der_and_sign_algo(&secret, &PKCS_ED25519).map_err(|e| failed(&e))?;
+    let mut params = CertificateParams::new(vec![host.to_owned(), OWN_NAME.to_owned()])
+        .map_err(|e| failed(&e))?;
     params
         .distinguished_name
         .push(rcgen::DnType::CommonName, "mesh-server");
     let certificate = params.self_signed(&key).map_err(|e| failed(&e))?;
+    let der = certificate.der().clone();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    rustls::ServerConfig::builder_with_provider(provider)
+    let tls = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|e| failed(&e))?
         .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::Pkcs8(der))
-        .map_err(|e| failed(&e))
+        .with_single_cert(vec![der.clone()], PrivateKeyDer::Pkcs8(secret))
+        .map_err(|e| failed(&e))?;
+    Ok(Certificate { der, tls })
 }

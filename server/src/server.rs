@@ -159,7 +159,15 @@ impl Server {
         let clock = files::Ceiling::open(&data.join("clock"))?;
 
         let listen = options.listen;
-        let endpoint = mirror::bind(&seed, listen, options.limits.streams)
+        let host = match &options.host {
+            Some(host) => host.trim_matches(['[', ']']).to_owned(),
+            None => own_address(listen.ip())
+                .ok_or(StartError::Host)?
+                .to_string(),
+        };
+        let ip = both_families(listen.ip());
+        let certificate = relay::certificate(&seed, &host).map_err(StartError::Relay)?;
+        let endpoint = mirror::bind(&seed, listen, ip, options.limits.streams, &certificate)
             .await
             .map_err(|why| StartError::Bind(listen, why))?;
         let bound = endpoint.bound_sockets();
@@ -169,18 +177,14 @@ impl Server {
             .or(bound.first())
             .copied()
             .unwrap_or(listen);
-        let host = match &options.host {
-            Some(host) => host.trim_matches(['[', ']']).to_owned(),
-            None => own_address(listen.ip())
-                .ok_or(StartError::Host)?
-                .to_string(),
-        };
         let token_shown = (!options.open_hosting && options.mirror).then_some(token);
         let address = server_address(&host, listening.port(), key.public(), token_shown)
             .ok_or_else(|| StartError::BadHost(host.clone()))?;
 
-        let doorman = Arc::new(Doorman::new(!options.mirror && options.open_hosting));
-        let ip = both_families(listen.ip());
+        let doorman = Arc::new(Doorman::new(
+            !options.mirror && options.open_hosting,
+            key.public(),
+        ));
         let any_port = listen.port() == 0;
         let port = |door: Door, usual: u16| match door {
             Door::Usual if any_port => Some(0),
@@ -194,13 +198,7 @@ impl Server {
             relay: relay_port.map(|port| (ip, port).into()),
             discovery: discovery_port.map(|port| (ip, port).into()),
         };
-        let relay = relay::start(
-            &seed,
-            &address.host,
-            places,
-            doorman.clone(),
-            options.relay_rate,
-        );
+        let relay = relay::start(&certificate, places, doorman.clone(), options.relay_rate);
         let relay = match relay.await {
             Ok(relay) => relay.map(Arc::new),
             Err(why) => {
@@ -208,10 +206,14 @@ impl Server {
                 return Err(StartError::Relay(why));
             }
         };
+        let relays_at = relay.as_ref().and_then(|relay| relay.https_addr());
+        if let Some(own) = relays_at.and_then(relay::own_place)
+            && options.mirror
+        {
+            endpoint.insert_relay(own.url.clone(), own).await;
+        }
         let doors = Doors {
-            relay: relay
-                .as_ref()
-                .and_then(|relay| Some(relay.https_addr()?.port())),
+            relay: relays_at.map(|at| at.port()),
             discovery: relay
                 .as_ref()
                 .and_then(|relay| Some(relay.quic_addr()?.port())),

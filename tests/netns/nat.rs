@@ -170,6 +170,10 @@ fn every_pair_of_places_is_connected_and_straight_where_a_way_can_be() {
     for (n, place) in PLACES.into_iter().enumerate() {
         let host = machine(&lab, &internet, place, n, &mut homes);
         host.knows(SERVER, &addresses);
+        // Before it joins.
+        if !place.has_udp() {
+            homes.last().unwrap().block_udp();
+        }
         let node = Node::new(host);
         if let Some(first) = nodes.first() {
             join(&node, &invite(first, &[]));
@@ -183,9 +187,6 @@ fn every_pair_of_places_is_connected_and_straight_where_a_way_can_be() {
                 server.text(),
             ];
             let _ = node.mesh(&args).ok();
-        }
-        if !place.has_udp() {
-            homes.last().unwrap().block_udp();
         }
         nodes.push(node);
     }

@@ -7,6 +7,7 @@ mod hosting;
 mod letters;
 mod lies;
 mod reach;
+mod tcp;
 mod wipe;
 
 use std::collections::BTreeMap;

@@ -7,7 +7,7 @@ use mesh_ledger::mirror::letter::{self, Letter, Way};
 use mesh_ledger::mirror::message::{
     Doors, Failure, Page, Pushed, Refusal, Request, Response, Role, Standing, Visit, Welcome,
 };
-use mesh_ledger::mirror::{Chain, Echo, Permit, ServerAddress, SignedTip, Tip};
+use mesh_ledger::mirror::{Chain, Echo, Pass, Permit, ServerAddress, SignedTip, Tip};
 
 const NETWORK: NetworkId = NetworkId([0x11; 32]);
 
@@ -45,19 +45,26 @@ fn letter() -> Letter {
     }
 }
 
-pub(super) fn requests() -> Vec<(&'static str, Request)> {
-    let open = |role| Request::Open {
-        network: NETWORK,
-        role,
-    };
-    let invite = InviteSecret::from_seed(&[4; 32]);
+fn pass() -> Pass {
     let visit = Visit::new(
-        &invite,
+        &InviteSecret::from_seed(&[4; 32]),
         &NETWORK,
         &server().public(),
         &DeviceId([2; 32]),
         1_795_000_000_123,
     );
+    Pass {
+        network: NETWORK,
+        visit,
+    }
+}
+
+pub(super) fn requests() -> Vec<(&'static str, Request)> {
+    let open = |role| Request::Open {
+        network: NETWORK,
+        role,
+    };
+    let Pass { visit, .. } = pass();
     vec![
         ("open.member", open(Role::Member(None))),
         ("open.host", open(Role::Member(Some(Permit([5; 16]))))),
@@ -160,6 +167,7 @@ pub(super) fn made() -> Vec<(String, Vec<u8>)> {
         let sealed = letter::seal(&[6; 32], &NETWORK, &DeviceId([2; 32]), way, b"text").unwrap();
         made.push((format!("letter.{name}"), sealed));
     }
+    made.push(("relay.pass".to_owned(), pass().text().into_bytes()));
     let address = |permit| ServerAddress {
         host: "mesh.example.org".to_owned(),
         port: 7443,
@@ -199,4 +207,5 @@ fn every_frozen_message_to_and_from_a_server_reads_back() {
         );
     }
     assert!(tip().is_genuine());
+    assert_eq!(Pass::read(&pass().text()), Some(pass()));
 }

@@ -7,19 +7,20 @@
 mod deaf;
 mod pin;
 mod relays;
+mod servers;
 mod tend;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use iroh::address_lookup::AddrFilter;
 use iroh::dns::DnsResolver;
 use iroh::endpoint::{
-    BindOpts, ConnectOptions, Connection, IdleTimeout, Incoming, NetReportConfig, PortmapperConfig,
+    BindOpts, Connection, IdleTimeout, Incoming, NetReportConfig, PortmapperConfig,
     QuicTransportConfig, RelayMode, VarInt, presets,
 };
 use iroh::{EndpointAddr, EndpointId, RelayMap, RelayUrl, SecretKey, TransportAddr, Watcher};
@@ -33,6 +34,7 @@ use tracing::{info, warn};
 use pin::Pin;
 pub(crate) use relays::RelayServer;
 use relays::{Names, Relay, Relays};
+use servers::Beside;
 
 use crate::taste::Taste;
 
@@ -43,9 +45,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(4);
 /// The same for one path of a connection, so that another takes over soon.
 const PATH_IDLE: Duration = Duration::from_secs(6);
 const PATH_KEEP_ALIVE: Duration = Duration::from_secs(2);
-/// A server that is gone is noticed after so long.
-const SERVER_IDLE: Duration = Duration::from_secs(9);
-const SERVER_KEEP_ALIVE: Duration = Duration::from_secs(3);
 const DATAGRAM_BUFFER: usize = 512 << 10;
 const DATAGRAM_RECEIVE_BUFFER: usize = 4 << 20;
 
@@ -76,42 +75,6 @@ pub(crate) struct Endpoint {
     relays_changed: Arc<Notify>,
     relays_used: Arc<ArcSwap<BTreeSet<RelayUrl>>>,
     beside: Beside,
-}
-
-/// The sockets beside the main one, each for one server: they are closed with it.
-#[derive(Clone, Default)]
-struct Beside(Arc<Mutex<BTreeMap<u64, iroh::Endpoint>>>);
-
-/// Closes one of them when dropped.
-struct Open {
-    beside: Beside,
-    number: u64,
-}
-
-impl Beside {
-    fn add(&self, iroh: iroh::Endpoint) -> Open {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = all.last_key_value().map_or(0, |(last, _)| last + 1);
-        all.insert(number, iroh);
-        Open {
-            beside: self.clone(),
-            number,
-        }
-    }
-
-    fn take(&self) -> Vec<iroh::Endpoint> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *all).into_values().collect()
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        let mut all = self.beside.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(iroh) = all.remove(&self.number) {
-            tokio::spawn(async move { iroh.close().await });
-        }
-    }
 }
 
 impl Endpoint {
@@ -280,57 +243,6 @@ impl Endpoint {
             .map_err(|error| error.to_string())
     }
 
-    /// Connects to a server's mirror: whoever answers has that key. A server may run on this very machine.
-    pub(crate) async fn connect_server(
-        &self,
-        key: &ServerKey,
-        addresses: &[SocketAddr],
-    ) -> Result<Connection, String> {
-        let failed = |error: &dyn std::fmt::Display| error.to_string();
-        let id = EndpointId::from_bytes(&key.0).map_err(|error| failed(&error))?;
-        let inner = self.inner.load();
-        let outer = addresses.iter().filter(|a| !inner.contains(&a.ip()));
-        let address = EndpointAddr::from_parts(id, outer.copied().map(TransportAddr::Ip));
-        let idle = IdleTimeout::try_from(SERVER_IDLE).map_err(|error| failed(&error))?;
-        let transport = QuicTransportConfig::builder()
-            .max_idle_timeout(Some(idle))
-            .keep_alive_interval(SERVER_KEEP_ALIVE)
-            .default_path_max_idle_timeout(SERVER_IDLE)
-            .default_path_keep_alive_interval(SERVER_KEEP_ALIVE)
-            .max_concurrent_bidi_streams(VarInt::from_u32(0))
-            .max_concurrent_uni_streams(VarInt::from_u32(0))
-            .build();
-        let options = ConnectOptions::new().with_transport_config(transport);
-        // iroh tells whoever it is connected to all addresses of its sockets, those of mesh interfaces too, which a server must
-        // not learn: this socket has but the address from which the server is reached.
-        let source = addresses.iter().find_map(|to| source(*to, &inner));
-        let source = source.ok_or("no way leads to the server")?;
-        let own = iroh::Endpoint::builder(presets::Minimal)
-            .secret_key(self.iroh.secret_key().clone())
-            .relay_mode(RelayMode::Disabled)
-            .clear_address_lookup()
-            .portmapper_config(PortmapperConfig::Disabled)
-            .net_report_config(NetReportConfig::minimal())
-            .clear_ip_transports()
-            .bind_addr(SocketAddr::new(source, 0))
-            .map_err(|error| failed(&error))?
-            .bind()
-            .await
-            .map_err(|error| failed(&error))?;
-        let open = self.beside.add(own.clone());
-        let connecting = own
-            .connect_with_opts(address, mesh_ledger::mirror::ALPN, options)
-            .await
-            .map_err(|error| failed(&error))?;
-        let connection = connecting.await.map_err(|error| failed(&error))?;
-        let watched = connection.clone();
-        tokio::spawn(async move {
-            watched.closed().await;
-            drop(open);
-        });
-        Ok(connection)
-    }
-
     /// The next connection that somebody opens; `None` when the endpoint is closed.
     pub(crate) async fn accept(&self) -> Option<Incoming> {
         self.iroh.accept().await
@@ -430,19 +342,6 @@ fn outer_only(inner: &Arc<ArcSwap<BTreeSet<IpAddr>>>) -> AddrFilter {
             |a: &&TransportAddr| !matches!(a, TransportAddr::Ip(a) if inner.contains(&a.ip()));
         Cow::Owned(addresses.iter().filter(outer).cloned().collect())
     })
-}
-
-/// The address of this machine from which packets to `to` leave, unless that is one of a mesh interface.
-fn source(to: SocketAddr, inner: &BTreeSet<IpAddr>) -> Option<IpAddr> {
-    let any: IpAddr = match to {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    // Nothing is sent: connecting asks the system for the route alone.
-    let socket = std::net::UdpSocket::bind((any, 0)).ok()?;
-    socket.connect(to).ok()?;
-    let source = socket.local_addr().ok()?.ip();
-    (!inner.contains(&source)).then_some(source)
 }
 
 /// Whether a packet to that address can reach another machine.

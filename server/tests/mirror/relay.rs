@@ -5,20 +5,24 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use iroh::endpoint::{RelayMode, presets};
+use iroh::endpoint::{NetReportConfig, PortmapperConfig, RelayMode, presets};
 use iroh::tls::CaTlsConfig;
-use iroh::{Endpoint, RelayConfig, RelayMap, SecretKey, Watcher};
+use iroh::{
+    Endpoint, EndpointAddr, EndpointId, RelayConfig, RelayMap, SecretKey, TransportAddr, Watcher,
+};
 use iroh_relay::RelayQuicConfig;
 use iroh_relay::client::{Client, ClientBuilder};
 use iroh_relay::protos::relay::RelayToClientMsg;
 use mesh_ledger::ids::ServerKey;
-use mesh_ledger::keys::DeviceSecret;
+use mesh_ledger::keys::{DeviceSecret, InviteSecret};
+use mesh_ledger::mirror::message::{Standing, Visit};
+use mesh_ledger::mirror::{ALPN, Pass, Request, Response, Role};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 
-use crate::client::{Device, Host, PATIENCE, bytes, host};
+use crate::client::{Device, Host, NOW, PATIENCE, bytes, host};
 use crate::world::{Person, World};
 
 /// Accepts the certificate that a server's own key signed.
@@ -82,14 +86,24 @@ fn config(key: ServerKey) -> ClientConfig {
 }
 
 async fn relay(server: &Host, at: &Device, secret: &DeviceSecret) -> Result<Client, String> {
+    with_pass(server, at, secret, None).await
+}
+
+async fn with_pass(
+    server: &Host,
+    at: &Device,
+    secret: &DeviceSecret,
+    pass: Option<&Pass>,
+) -> Result<Client, String> {
     let port = server.server.doors().relay.unwrap();
     let url: iroh::RelayUrl = format!("https://127.0.0.1:{port}").parse().unwrap();
     let resolver = at.endpoint.dns_resolver().unwrap().clone();
-    ClientBuilder::new(url, SecretKey::from_bytes(&secret.seed()), resolver)
-        .tls_client_config(config(server.place().1))
-        .connect()
-        .await
-        .map_err(|error| format!("{error:?}"))
+    let mut client = ClientBuilder::new(url, SecretKey::from_bytes(&secret.seed()), resolver)
+        .tls_client_config(config(server.place().1));
+    if let Some(pass) = pass {
+        client = client.auth_token(pass.text());
+    }
+    client.connect().await.map_err(|error| format!("{error:?}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,4 +193,78 @@ async fn address_discovery_tells_a_device_where_it_is_seen() {
     };
     tokio::time::timeout(PATIENCE, told).await.unwrap();
     endpoint.close().await;
+}
+
+/// A joiner who reaches the mirror through the relay alone.
+async fn by_tcp(server: &Host, who: &Person, pass: &Pass) -> Device {
+    let port = server.server.doors().relay.unwrap();
+    let key = server.place().1;
+    let url: iroh::RelayUrl = format!("https://127.0.0.1:{port}").parse().unwrap();
+    let place = RelayConfig::new(url.clone(), None).with_auth_token(pass.text());
+    let mut probes = NetReportConfig::minimal();
+    probes.https_probes = true;
+    let endpoint = Endpoint::builder(presets::Minimal)
+        .secret_key(SecretKey::from_bytes(&who.device.seed()))
+        .relay_mode(RelayMode::Custom(place.into()))
+        .ca_tls_config(CaTlsConfig::custom_server_cert_verifier(Arc::new(
+            move |provider| Ok(Arc::new(Pinned(key, provider))),
+        )))
+        .clear_address_lookup()
+        .portmapper_config(PortmapperConfig::Disabled)
+        .net_report_config(probes)
+        .clear_ip_transports()
+        .bind()
+        .await
+        .unwrap();
+    let id = EndpointId::from_bytes(&key.0).unwrap();
+    let address = EndpointAddr::from_parts(id, [TransportAddr::Relay(url)]);
+    let connecting = endpoint.connect(address, ALPN);
+    let connected = tokio::time::timeout(PATIENCE, connecting).await;
+    Device {
+        endpoint,
+        connection: connected.unwrap().unwrap(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_joiner_with_a_ticket_reaches_the_mirror_through_the_relay_alone() {
+    let server = Host::start().await;
+    let (mut world, mut side) = World::new("alice");
+    let owner = world.owner.clone();
+    let ticket = world.invite(&mut side, &owner, 1);
+    let (at_alice, mut alice) = host(&server, &world).await;
+    let joiner = Person::new("joiner");
+    let (network, key) = (world.network, server.place().1);
+    let pass = |invite: &InviteSecret, of: &Person| Pass {
+        network,
+        visit: Visit::new(invite, &network, &key, &of.device_id(), NOW),
+    };
+    let good = pass(&ticket.key, &joiner);
+    let device = by_tcp(&server, &joiner, &good).await;
+    let role = Role::Joiner(good.visit.clone());
+    let (mut stream, welcome) = device.welcome(network, role).await;
+    let invite = ticket.invite;
+    assert_eq!(welcome.standing, Standing::Joiner { invite });
+    let left = stream.ask(Request::Leave(b"let me in".to_vec())).await;
+    assert!(matches!(left, Response::Left(_)), "{left:?}");
+    let Response::Letters(letters) = alice.told().await else {
+        panic!("no letter");
+    };
+    assert_eq!(letters[0].body, b"let me in");
+
+    let stranger = Person::new("stranger");
+    let unknown = pass(&InviteSecret::from_seed(&[9; 32]), &stranger);
+    for shown in [None, Some(&unknown), Some(&good)] {
+        let denied = with_pass(&server, &at_alice, &stranger.device, shown).await;
+        let denied = denied.unwrap_err();
+        assert!(denied.contains("only devices of networks"), "{denied}");
+    }
+    let late = Person::new("late");
+    let ended = pass(&ticket.key, &late);
+    let guest = with_pass(&server, &at_alice, &late.device, Some(&ended)).await;
+    drop(guest.unwrap());
+    let close = world.close(&mut side, &owner, &ticket);
+    alice.push(vec![bytes(&world, close)]).await;
+    let denied = with_pass(&server, &at_alice, &late.device, Some(&ended)).await;
+    assert!(denied.is_err(), "the invite is closed");
 }

@@ -12,14 +12,14 @@ use mesh_ledger::event::id_of;
 use mesh_ledger::ids::ServerKey;
 use mesh_ledger::mirror::letter::{BadLetter, Way, open, seal};
 use mesh_ledger::mirror::message::{Page, Standing, Visit};
-use mesh_ledger::mirror::{Chain, Refusal, Request, Response, Role};
+use mesh_ledger::mirror::{Chain, Pass, Refusal, Request, Response, Role};
 use mesh_ledger::network::redeem::{Answer, Reply, Request as Redemption};
 use mesh_ledger::ticket::{Contact, ContactKind};
 use tokio::task::JoinSet;
 
-use super::{Admitted, Attempt, Failure, MAX_LEDGER, SILENCE, passing};
+use super::{Admitted, Attempt, Failure, HEAD_START, MAX_LEDGER, SILENCE, passing};
 use crate::clock::now_ms;
-use crate::mirror::{Place, Talk, connect};
+use crate::mirror::{DIAL, Place, Talk, connect};
 use crate::node::Node;
 
 /// How long the members are given before the server is asked again: longer than their turns take.
@@ -83,12 +83,10 @@ impl Attempt {
             .filter(|connection| connection.close_reason().is_none());
         let connection = match own {
             Some(connection) => connection.clone(),
-            None => {
-                let (connection, _) = connect(&self.endpoint, &server.key, &server.places)
-                    .await
-                    .map_err(|why| Failure::Nobody(format!("the server did not answer: {why}")))?;
-                connection
-            }
+            None => self
+                .reach(server)
+                .await
+                .map_err(|why| Failure::Nobody(format!("the server did not answer: {why}")))?,
         };
         let answer = self.ask_members(&connection, &server.key).await?;
         let events = self.pull(&connection, &server.key).await?;
@@ -102,6 +100,49 @@ impl Attempt {
         })
     }
 
+    /// Connects with a server; by TCP, if its mirror does not answer soon.
+    async fn reach(&self, server: &Letterbox) -> Result<Connection, String> {
+        let straight = connect(&self.endpoint, &server.key, &server.places);
+        let by_tcp = async {
+            tokio::time::sleep(HEAD_START).await;
+            let place = server.places.first().ok_or("it has no address")?;
+            let pass = Pass {
+                network: self.ticket.network(),
+                visit: self.visit(&server.key),
+            };
+            let connecting = self
+                .endpoint
+                .connect_server_by_tcp(&server.key, place, &pass);
+            match tokio::time::timeout(DIAL, connecting).await {
+                Ok(result) => result,
+                Err(_) => Err("no answer by TCP either".to_owned()),
+            }
+        };
+        tokio::pin!(straight, by_tcp);
+        tokio::select! {
+            connected = &mut straight => match connected {
+                Ok((connection, _)) => Ok(connection),
+                Err(_) => by_tcp.await,
+            },
+            connected = &mut by_tcp => match connected {
+                Ok(connection) => Ok(connection),
+                Err(_) => straight.await.map(|(connection, _)| connection),
+            },
+        }
+    }
+
+    /// What shows a server that this device holds the ticket.
+    fn visit(&self, server: &ServerKey) -> Visit {
+        let (network, me) = (self.ticket.network(), self.identity.device.public());
+        Visit::new(
+            &self.ticket.invite_secret(),
+            &network,
+            server,
+            &me,
+            now_ms(),
+        )
+    }
+
     /// Leaves the redemption at the server, and waits for a member's answer.
     async fn ask_members(
         &self,
@@ -109,10 +150,9 @@ impl Attempt {
         server: &ServerKey,
     ) -> Result<Answer, Failure> {
         let (network, me) = (self.ticket.network(), self.identity.device.public());
-        let (secret, contact) = (self.ticket.invite_secret(), self.ticket.contact());
+        let contact = self.ticket.contact();
         let mut talk = Talk::open(connection).await.map_err(Failure::Nobody)?;
-        let visit = Visit::new(&secret, &network, server, &me, now_ms());
-        let role = Role::Joiner(visit);
+        let role = Role::Joiner(self.visit(server));
         let invite = match ask(&mut talk, &Request::Open { network, role }).await? {
             Response::Welcome(welcome) => match welcome.standing {
                 Standing::Joiner { invite } => invite,
