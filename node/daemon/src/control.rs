@@ -64,7 +64,10 @@ async fn is_answered(path: &Path) -> bool {
 /// What tools are served by.
 pub(crate) struct Control {
     pub(crate) events: mpsc::Sender<Event>,
-    pub(crate) watched: watch::Receiver<Arc<State>>,
+}
+
+fn stopping() -> Error {
+    Error::new(Code::Failed, "meshd is stopping")
 }
 
 impl Service for Control {
@@ -73,7 +76,6 @@ impl Service for Control {
     }
 
     async fn call(&self, _who: PeerCredentials, call: Call) -> Result<Reply, Error> {
-        let stopping = || Error::new(Code::Failed, "meshd is stopping");
         let (respond, reply) = oneshot::channel();
         self.events
             .send(Event::Call(call, respond))
@@ -87,6 +89,11 @@ impl Service for Control {
         _who: PeerCredentials,
         _watch: Watch,
     ) -> Result<watch::Receiver<Arc<State>>, Error> {
-        Ok(self.watched.clone())
+        let (respond, states) = oneshot::channel();
+        self.events
+            .send(Event::Watch(respond))
+            .await
+            .map_err(|_| stopping())?;
+        states.await.map_err(|_| stopping())
     }
 }

@@ -210,7 +210,6 @@ async fn serve(dirs: Dirs, taste: Taste, machine: machine::Options) -> Result<()
     let events = node.sender();
     let service = Arc::new(Control {
         events: events.clone(),
-        watched: node.watched(),
     });
     tokio::spawn(stop_on_signals(events));
     let (end, ended) = tokio::sync::oneshot::channel::<()>();

@@ -83,6 +83,8 @@ const LISTEN: Duration = Duration::from_secs(1);
 pub(crate) enum Event {
     /// A tool calls.
     Call(Call, Respond),
+    /// A tool wants to be told what changes.
+    Watch(oneshot::Sender<watch::Receiver<Arc<Watched>>>),
     /// A device has connected and said what it wants.
     Incoming(Wire, Hello),
     /// A dial of ours ended.
@@ -280,11 +282,6 @@ impl Node {
         self.events.clone()
     }
 
-    /// What watching tools see.
-    pub(crate) fn watched(&self) -> watch::Receiver<Arc<Watched>> {
-        self.watched.subscribe()
-    }
-
     /// Brings up what is to be up, and then lives until told to stop. Everything done to the machine is undone at the end.
     pub(crate) async fn run(mut self) {
         self.spawn_acceptor();
@@ -330,6 +327,13 @@ impl Node {
     async fn take(&mut self, event: Event) {
         match event {
             Event::Call(call, respond) => self.call(call, respond).await,
+            Event::Watch(respond) => {
+                // While nobody watched, what is watched has grown old.
+                let watched = self.watched.subscribe();
+                self.publish_watched();
+                // Who asked may have gone.
+                drop(respond.send(watched));
+            }
             Event::Incoming(wire, hello) => self.incoming(wire, hello).await,
             Event::Dialled(network, peer, result) => self.dialled(network, peer, result).await,
             Event::Introduced(network, peer, events) => {
