@@ -173,4 +173,4 @@ fn audience(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -71,3 +71,200 @@ pub fn kept_near(
         .copied()
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use mesh_ledger::event::attributes::{Audience, Offer, Write};
+
+    use super::*;
+    use crate::desired::tests::{ALICE, BOB, CAROL, HOUR, NOW, World, id, only, user};
+
+    const DAVE: u8 = 4;
+    const NOTHING_ENDED: &BTreeSet<EventId> = &BTreeSet::new();
+
+    #[test]
+    fn a_device_forwards_between_those_it_offers_that_to_and_never_for_itself() {
+        let mut world = world();
+        world.offer(BOB, 1, Some(relay(Audience::Everyone)));
+        assert_eq!(between(&world, BOB), peers(&[ALICE, CAROL, DAVE]));
+        assert_eq!(by(&world, ALICE), peers(&[BOB]));
+        assert_eq!(by(&world, BOB), peers(&[]), "who offers it needs it not");
+        assert_eq!(
+            between(&world, ALICE),
+            peers(&[]),
+            "who does not offer it does it for nobody"
+        );
+    }
+
+    #[test]
+    fn users_devices_and_tags_of_its_audience_are_forwarded_for_and_nobody_else() {
+        let mut world = world();
+        for (audience, who) in [
+            (only(&[user(ALICE).public()], &[], &[]), &[ALICE][..]),
+            (only(&[], &[id(CAROL)], &[]), &[CAROL]),
+            (only(&[], &[], &["staff"]), &[]),
+            (
+                only(&[user(ALICE).public()], &[id(CAROL)], &["staff"]),
+                &[ALICE, CAROL],
+            ),
+        ] {
+            world.offer(BOB, 1, Some(relay(audience.clone())));
+            assert_eq!(between(&world, BOB), peers(who), "{audience:?}");
+            for other in [ALICE, CAROL, DAVE] {
+                let offered = by(&world, other) == peers(&[BOB]);
+                assert_eq!(offered, who.contains(&other), "{other} by {audience:?}");
+            }
+        }
+        for (set, who) in [(true, &[ALICE, CAROL, DAVE][..]), (false, &[ALICE, CAROL])] {
+            let tag = Write::Tag {
+                user: user(DAVE).public(),
+                tag: "staff".parse().unwrap(),
+                set,
+            };
+            world.write(ALICE, tag);
+            assert_eq!(between(&world, BOB), peers(who));
+        }
+    }
+
+    #[test]
+    fn two_offers_serve_both_audiences_and_another_service_serves_none() {
+        let mut world = world();
+        world.offer(BOB, 1, Some(relay(only(&[], &[id(ALICE)], &[]))));
+        world.offer(BOB, 2, Some(relay(only(&[], &[id(DAVE)], &[]))));
+        let exit = Offer {
+            what: Service::Exit { v4: true, v6: true },
+            ..relay(Audience::Everyone)
+        };
+        world.offer(BOB, 3, Some(exit.clone()));
+        world.offer(CAROL, 1, Some(exit));
+        assert_eq!(between(&world, BOB), peers(&[ALICE, DAVE]));
+        assert_eq!(by(&world, BOB), peers(&[]));
+        assert_eq!(by(&world, CAROL), peers(&[]));
+    }
+
+    #[test]
+    fn an_offer_serves_until_its_end_and_not_from_then_on() {
+        let mut world = world();
+        let offer = Offer {
+            until: Some(NOW + HOUR),
+            ..relay(Audience::Everyone)
+        };
+        world.offer(BOB, 1, Some(offer));
+        for (now, serves) in [
+            (NOW, true),
+            (NOW + HOUR - 1, true),
+            (NOW + HOUR, false),
+            (u64::MAX, false),
+        ] {
+            let state = world.state();
+            let between = forwards_between(state, &id(BOB), NOTHING_ENDED, now);
+            let by = forwarders(state, &id(ALICE), now);
+            assert_eq!(!between.is_empty(), serves, "{now}");
+            assert_eq!(!by.is_empty(), serves, "{now}");
+        }
+    }
+
+    #[test]
+    fn an_own_offer_that_was_seen_to_end_serves_no_more_though_the_clock_goes_back() {
+        let mut world = world();
+        let offer = Offer {
+            until: Some(NOW + HOUR),
+            ..relay(Audience::Everyone)
+        };
+        let ended = [world.offer(BOB, 1, Some(offer.clone()))].into();
+        let between = |world: &World| forwards_between(world.state(), &id(BOB), &ended, NOW);
+        assert_eq!(between(&world), peers(&[]));
+        world.offer(BOB, 1, Some(offer));
+        assert_eq!(
+            between(&world),
+            peers(&[ALICE, CAROL, DAVE]),
+            "offered anew it does"
+        );
+    }
+
+    #[test]
+    fn what_is_withdrawn_or_offered_by_who_was_kicked_serves_nobody() {
+        let mut world = world();
+        world.offer(BOB, 1, Some(relay(Audience::Everyone)));
+        world.offer(CAROL, 1, Some(relay(Audience::Everyone)));
+        assert_eq!(by(&world, DAVE), peers(&[BOB, CAROL]));
+        world.offer(BOB, 1, None);
+        assert_eq!(by(&world, DAVE), peers(&[CAROL]));
+        assert_eq!(between(&world, BOB), peers(&[]));
+        world.kick(CAROL);
+        assert_eq!(by(&world, DAVE), peers(&[]));
+        world.offer(BOB, 1, Some(relay(Audience::Everyone)));
+        assert_eq!(
+            between(&world, BOB),
+            peers(&[ALICE, DAVE]),
+            "nor is who was kicked forwarded for"
+        );
+    }
+
+    #[test]
+    fn those_online_are_kept_near_first_and_never_more_than_are_of_use() {
+        let few = peers(&[9, 8]);
+        assert_eq!(kept_near(&few, |_| false), few);
+        assert_eq!(kept_near(&peers(&[]), |_| true), peers(&[]));
+        let numbers: Vec<u8> = (1..=3 * MAX_RELAYS as u8).collect();
+        let many = peers(&numbers);
+        for online in [&[][..], &[2], &[5, 7, 11], &numbers] {
+            let on = peers(online);
+            let is_on = |device: &DeviceId| on.contains(&peer_id(device));
+            let near = kept_near(&many, is_on);
+            assert_eq!(near.len(), MAX_RELAYS);
+            assert!(near.is_subset(&many));
+            let at_hand = near.intersection(&on).count();
+            assert_eq!(at_hand, online.len().min(MAX_RELAYS), "{online:?}");
+        }
+    }
+
+    #[test]
+    fn all_who_see_the_same_devices_online_keep_the_same_near() {
+        let mut world = world();
+        let others: Vec<u8> = (10..20).collect();
+        for n in &others {
+            world.admit(*n);
+            world.offer(*n, 1, Some(relay(Audience::Everyone)));
+        }
+        let on = peers(&[13, 17]);
+        let near = |n: u8| {
+            let forwarders = forwarders(world.state(), &id(n), NOW);
+            kept_near(&forwarders, |device| on.contains(&peer_id(device)))
+        };
+        assert!(near(ALICE).is_superset(&on));
+        for n in [BOB, CAROL, DAVE] {
+            assert_eq!(near(n), near(ALICE));
+        }
+    }
+
+    /// A network of four.
+    fn world() -> World {
+        let mut world = World::new();
+        world.admit(DAVE);
+        world
+    }
+
+    fn relay(audience: Audience) -> Offer {
+        Offer {
+            what: Service::Relay,
+            name: None,
+            audience,
+            until: None,
+        }
+    }
+
+    fn between(world: &World, n: u8) -> BTreeSet<PeerId> {
+        forwards_between(world.state(), &id(n), NOTHING_ENDED, NOW)
+    }
+
+    fn by(world: &World, n: u8) -> BTreeSet<PeerId> {
+        forwarders(world.state(), &id(n), NOW)
+    }
+
+    fn peers(numbers: &[u8]) -> BTreeSet<PeerId> {
+        numbers.iter().map(|n| peer_id(&id(*n))).collect()
+    }
+}

@@ -222,14 +222,15 @@ pub(crate) async fn receive(
         for datagram in datagrams.iter_mut().take(count) {
             let datagram = std::mem::take(datagram);
             match Forwarding::read(&datagram) {
-                Some(forwarding) => junction.take(forwarding, &tunnel),
+                Some(forwarding) => junction.take(forwarding),
                 None => messages.extend(reassembler.accept(&datagram)),
             }
         }
-        if let Some(tunnel) = tunnel.load().as_ref()
-            && !messages.is_empty()
-        {
-            tunnel.receive(&peer, messages);
+        if let Some(tunnel) = tunnel.load().as_ref() {
+            if !messages.is_empty() {
+                tunnel.receive(&peer, messages);
+            }
+            junction.deliver(tunnel);
         }
     }
 }

@@ -15,12 +15,11 @@ use mesh_core::path::Who;
 use mesh_core::peer::PeerId;
 use mesh_ledger::ids::NetworkId;
 use mesh_tunnel::frame::{self, Forwarding, Reassembler};
-use mesh_tunnel::{Carrier, SealedBatch};
+use mesh_tunnel::{Carrier, SealedBatch, Tunnel};
 use tokio::sync::mpsc;
 
 use crate::carrier::IrohCarrier;
 use crate::clock::steady;
-use crate::node::SharedTunnel;
 
 /// How many bytes a second one member may have forwarded, and how many at once: more than a home's line carries.
 const RATE: u64 = 25_000_000;
@@ -38,17 +37,54 @@ pub(crate) struct Forwarders {
 /// See [`Forwarders`].
 #[derive(Default)]
 pub(crate) struct Roles {
-    /// Between these this device forwards.
-    pub(crate) between: BTreeSet<PeerId>,
-    /// These forward to this device.
-    pub(crate) by: BTreeSet<PeerId>,
+    /// Between these this device forwards. The ledger says who.
+    pub(crate) between: Arc<BTreeSet<PeerId>>,
+    /// These forward to this device. The ledger says who.
+    pub(crate) by: Arc<BTreeSet<PeerId>>,
     /// The links of both kinds.
     pub(crate) links: BTreeMap<PeerId, Arc<IrohCarrier>>,
+}
+
+impl Roles {
+    /// Whether a link with this peer is one of [`Self::links`].
+    pub(crate) fn concern(&self, peer: &PeerId) -> bool {
+        self.between.contains(peer) || self.by.contains(peer)
+    }
+
+    /// Those that forward to this device and are linked.
+    pub(crate) fn at_hand(&self) -> Vec<PeerId> {
+        let linked = self.by.iter().filter(|peer| self.links.contains_key(peer));
+        linked.copied().collect()
+    }
 }
 
 impl Forwarders {
     pub(crate) fn set(&self, roles: Roles) {
         self.roles.store(Arc::new(roles));
+    }
+
+    /// Sets the link with one peer, or that there is none. The roles, if that changed them.
+    pub(crate) fn set_link(
+        &self,
+        peer: &PeerId,
+        link: Option<Arc<IrohCarrier>>,
+    ) -> Option<Arc<Roles>> {
+        let roles = self.roles.load();
+        if !roles.concern(peer) {
+            return None;
+        }
+        let mut links = roles.links.clone();
+        match link {
+            Some(link) => links.insert(*peer, link),
+            None => links.remove(peer),
+        };
+        let roles = Arc::new(Roles {
+            between: roles.between.clone(),
+            by: roles.by.clone(),
+            links,
+        });
+        self.roles.store(roles.clone());
+        Some(roles)
     }
 
     /// How many bytes were forwarded for others since the daemon started.
@@ -111,6 +147,8 @@ pub(crate) struct Junction {
     forwarders: Arc<Forwarders>,
     strays: Option<mpsc::Sender<Stray>>,
     waiting: BTreeMap<PeerId, Reassembler>,
+    /// Messages for the tunnel that were forwarded by the peer, until [`Self::deliver`].
+    arrived: BTreeMap<PeerId, Vec<Bytes>>,
     allowance: Allowance,
 }
 
@@ -127,12 +165,13 @@ impl Junction {
             forwarders,
             strays,
             waiting: BTreeMap::new(),
+            arrived: BTreeMap::new(),
             allowance: Allowance::full(steady()),
         }
     }
 
-    /// Takes what came over the link.
-    pub(crate) fn take(&mut self, datagram: Forwarding, tunnel: &SharedTunnel) {
+    /// Takes what came over the link. Messages wait for [`Self::deliver`].
+    pub(crate) fn take(&mut self, datagram: Forwarding) {
         match datagram {
             Forwarding::To(to, inner) => {
                 if self.allowance.take(inner.len() as u64, steady()) {
@@ -141,13 +180,20 @@ impl Junction {
             }
             Forwarding::From(from, inner) => {
                 if self.forwarders.roles.load().by.contains(&self.peer) {
-                    self.arrived(from, inner, tunnel);
+                    self.arrived(from, inner);
                 }
             }
         }
     }
 
-    fn arrived(&mut self, from: PeerId, inner: Bytes, tunnel: &SharedTunnel) {
+    /// Hands the tunnel the messages that came since, those of one peer together, in their order.
+    pub(crate) fn deliver(&mut self, tunnel: &Tunnel) {
+        for (from, messages) in std::mem::take(&mut self.arrived) {
+            tunnel.receive(&from, messages);
+        }
+    }
+
+    fn arrived(&mut self, from: PeerId, inner: Bytes) {
         let framed = inner.first().is_some_and(|kind| *kind <= frame::SECOND);
         if !framed {
             let from = Who {
@@ -168,11 +214,8 @@ impl Junction {
         if self.waiting.len() >= MAX_SENDERS && !self.waiting.contains_key(&from) {
             self.waiting.clear();
         }
-        let message = self.waiting.entry(from).or_default().accept(&inner);
-        if let Some(message) = message
-            && let Some(tunnel) = tunnel.load().as_ref()
-        {
-            tunnel.receive(&from, vec![message]);
+        if let Some(message) = self.waiting.entry(from).or_default().accept(&inner) {
+            self.arrived.entry(from).or_default().push(message);
         }
     }
 }

@@ -13,11 +13,11 @@ use mesh_ledger::store::memory::MemoryStore;
 use super::*;
 use crate::plan::Refusal;
 
-const NOW: u64 = 1_795_000_000_000;
-const HOUR: u64 = 3_600_000;
-const ALICE: u8 = 1;
-const BOB: u8 = 2;
-const CAROL: u8 = 3;
+pub(crate) const NOW: u64 = 1_795_000_000_000;
+pub(crate) const HOUR: u64 = 3_600_000;
+pub(crate) const ALICE: u8 = 1;
+pub(crate) const BOB: u8 = 2;
+pub(crate) const CAROL: u8 = 3;
 
 #[test]
 fn what_no_offer_allows_is_refused_as_the_network_is_set_and_as_by_default_where_the_value_means_nothing()
@@ -44,13 +44,13 @@ fn what_no_offer_allows_is_refused_as_the_network_is_set_and_as_by_default_where
 }
 
 /// A network that Alice founded. Everybody's acts are written into one ledger, each signed by who acts.
-struct World {
+pub(crate) struct World {
     ledger: Ledger<MemoryStore>,
 }
 
 impl World {
     /// A network of Alice, Bob and Carol.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut world = Self::founded("10.7.0.0/24");
         world.admit(BOB);
         world.admit(CAROL);
@@ -89,7 +89,7 @@ impl World {
         event.unwrap().id()
     }
 
-    fn admit(&mut self, n: u8) {
+    pub(crate) fn admit(&mut self, n: u8) {
         self.admit_saying(n, joining(n).digest());
     }
 
@@ -107,7 +107,7 @@ impl World {
         self.author(ALICE, act, Some(Attributes::Joining(joining(n))));
     }
 
-    fn kick(&mut self, n: u8) {
+    pub(crate) fn kick(&mut self, n: u8) {
         let act = Act::Remove(Remove {
             target: Target::User(user(n).public()),
             cut: None,
@@ -117,13 +117,13 @@ impl World {
         self.author(ALICE, act, None);
     }
 
-    fn write(&mut self, who: u8, write: Write) -> EventId {
+    pub(crate) fn write(&mut self, who: u8, write: Write) -> EventId {
         let attributes = Attributes::Writes(vec![write]);
         self.author(who, Act::Private, Some(attributes))
     }
 
     /// A device sets one of its offers.
-    fn offer(&mut self, who: u8, slot: u32, offer: Option<Offer>) -> EventId {
+    pub(crate) fn offer(&mut self, who: u8, slot: u32, offer: Option<Offer>) -> EventId {
         let device = id(who);
         let write = Write::Offer {
             device,
@@ -131,6 +131,10 @@ impl World {
             offer,
         };
         self.write(who, write)
+    }
+
+    pub(crate) fn state(&self) -> &State {
+        self.ledger.state()
     }
 
     /// What `n` must be if it has seen nothing end.
@@ -156,7 +160,7 @@ impl World {
     }
 }
 
-fn user(n: u8) -> UserSecret {
+pub(crate) fn user(n: u8) -> UserSecret {
     UserSecret::from_seed(&[n; 32])
 }
 
@@ -164,7 +168,7 @@ fn device(n: u8) -> DeviceSecret {
     DeviceSecret::from_seed(&[n + 100; 32])
 }
 
-fn id(n: u8) -> DeviceId {
+pub(crate) fn id(n: u8) -> DeviceId {
     device(n).public()
 }
 
@@ -190,7 +194,7 @@ fn tcp(port: u16, audience: OfferedTo) -> Offer {
     }
 }
 
-fn only(users: &[UserId], devices: &[DeviceId], tags: &[&str]) -> OfferedTo {
+pub(crate) fn only(users: &[UserId], devices: &[DeviceId], tags: &[&str]) -> OfferedTo {
     OfferedTo::Only {
         users: users.to_vec(),
         devices: devices.to_vec(),

@@ -13,7 +13,7 @@ use mesh_ledger::ids::NetworkId;
 use mesh_ledger::ticket::topic;
 use mesh_ledger::wire::Sync;
 use mesh_os::machine::{self, FirewallState};
-use mesh_tunnel::{Carrier, Config, Peer, Table, Tunnel};
+use mesh_tunnel::{Config, Peer, Table, Tunnel};
 use tracing::{info, warn};
 use x25519_dalek::{PublicKey, StaticSecret};
 
@@ -238,12 +238,8 @@ impl Node {
                 peers: peers
                     .into_iter()
                     .map(|peer| {
-                        let link = net.links.get(&peer.id);
-                        let linked = link.and_then(|link| self.links.get(link));
-                        let carrier = linked.map(|linked| linked.carrier.clone());
-                        let carrier = carrier.or_else(|| net.linkless(&peer.id));
+                        let carrier = net.carrier(&peer.id, &self.links);
                         let key = PublicKey::from(peer.wireguard);
-                        let carrier = carrier.map(|carrier| carrier as Arc<dyn Carrier>);
                         let preshared_key = None;
                         (
                             peer.id,
@@ -262,6 +258,16 @@ impl Node {
         tunnel.publish(&table);
         self.tell_ways(id, &table);
         self.tell_forwarders(id);
+    }
+
+    /// Gives the packet threads what carries to one peer now: the rest of the table does not depend on links.
+    pub(crate) fn publish_carrier(&mut self, id: NetworkId, peer: &PeerId) {
+        if let Some(net) = self.nets.get_mut(&id)
+            && let Some(tunnel) = net.tunnel.load_full()
+        {
+            tunnel.set_carrier(peer, net.carrier(peer, &self.links));
+        }
+        self.tell_forwarder(id, peer);
     }
 
     /// Sends what is new to every linked member but the one it came from.

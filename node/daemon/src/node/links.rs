@@ -323,7 +323,7 @@ impl Node {
         }
         info!(network = %net.name(), ?peer, "linked");
         net.next_beacon = net.next_beacon.min(steady() + Duration::from_millis(200));
-        self.publish_table(id);
+        self.publish_carrier(id, &peer);
         if let Some(ways) = &self.ways {
             ways.linked(Who { network: id, peer });
         }
@@ -391,7 +391,7 @@ impl Node {
                 peer: linked.peer,
             });
         }
-        self.publish_table(id);
+        self.publish_carrier(id, &linked.peer);
         self.not_offered_by(id, &linked.peer);
     }
 

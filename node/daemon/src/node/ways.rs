@@ -1,6 +1,6 @@
 //! The ways to peers past their links, as far as the node has to do with them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -9,21 +9,35 @@ use mesh_core::link::Frame;
 use mesh_core::peer::PeerId;
 use mesh_ledger::ids::{NetworkId, ServerKey};
 use mesh_ledger::mirror::Echo;
-use mesh_tunnel::Table;
+use mesh_tunnel::{Carrier, Table};
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 use x25519_dalek::StaticSecret;
 
+use super::links::Linked;
 use super::{Net, Node};
 use crate::carrier::PeerCarrier;
 use crate::clock::now_ms;
 use crate::forward::Roles;
+use crate::link::LinkId;
 use crate::ways::{Peer, Told, Way};
 
 impl Net {
     /// Where the way to a peer past its link stands, while there is one.
     pub(crate) fn way(&mut self, peer: &PeerId) -> Arc<Way> {
         self.ways.entry(*peer).or_default().clone()
+    }
+
+    /// What carries to a peer: its link and the way past it, or that way alone.
+    pub(super) fn carrier(
+        &mut self,
+        peer: &PeerId,
+        links: &BTreeMap<LinkId, Linked>,
+    ) -> Option<Arc<dyn Carrier>> {
+        let linked = self.links.get(peer).and_then(|link| links.get(link));
+        let carrier = linked.map(|linked| linked.carrier.clone());
+        let carrier = carrier.or_else(|| self.linkless(peer))?;
+        Some(carrier)
     }
 
     /// What carries to a peer without a link: the way past it, if there is one. The same from call to call, as long as there is.
@@ -73,7 +87,8 @@ impl Node {
         );
     }
 
-    /// Tells who forwards for whom, and over which links.
+    /// Tells who forwards for whom, and over which links. For when the ledger changed, or an offer ended: between that only
+    /// links change ([`Self::tell_forwarder`]).
     pub(super) fn tell_forwarders(&self, id: NetworkId) {
         let Some(net) = self.nets.get(&id) else {
             return;
@@ -81,11 +96,10 @@ impl Node {
         let (me, state, now) = (net.my_device(), net.state(), now_ms());
         let mut roles = Roles::default();
         if net.is_up() && net.is_member() {
-            roles.between = forwards_between(state, &me, &net.ended(), now);
-            roles.by = forwarders(state, &me, now);
+            roles.between = forwards_between(state, &me, &net.ended(), now).into();
+            roles.by = forwarders(state, &me, now).into();
         }
-        let concerned = |peer: &PeerId| roles.between.contains(peer) || roles.by.contains(peer);
-        let links = net.links.iter().filter(|(peer, _)| concerned(peer));
+        let links = net.links.iter().filter(|(peer, _)| roles.concern(peer));
         roles.links = links
             .filter_map(|(peer, link)| {
                 let link = self.links.get(link)?.carrier.link()?;
@@ -93,13 +107,22 @@ impl Node {
             })
             .collect();
         if let Some(ways) = &self.ways {
-            let linked = roles
-                .by
-                .iter()
-                .filter(|peer| roles.links.contains_key(peer));
-            ways.relays(id, linked.copied().collect());
+            ways.relays(id, roles.at_hand());
         }
         net.forwarders.set(roles);
+    }
+
+    /// The link with a peer is another, or gone: what is forwarded follows.
+    pub(super) fn tell_forwarder(&self, id: NetworkId, peer: &PeerId) {
+        let Some(net) = self.nets.get(&id) else {
+            return;
+        };
+        let link = net.links.get(peer).and_then(|link| self.links.get(link));
+        let link = link.and_then(|linked| linked.carrier.link().cloned());
+        let changed = net.forwarders.set_link(peer, link);
+        if let (Some(roles), Some(ways)) = (changed, &self.ways) {
+            ways.relays(id, roles.at_hand());
+        }
     }
 
     /// Tells everybody whom it concerns which addresses this machine has, and which of them are mesh's own.
@@ -137,7 +160,7 @@ impl Node {
                 let net = self.nets.get(&who.network);
                 // A peer with a link has a carrier in any case.
                 if net.is_some_and(|net| !net.links.contains_key(&who.peer)) {
-                    self.publish_table(who.network);
+                    self.publish_carrier(who.network, &who.peer);
                 }
             }
         }
