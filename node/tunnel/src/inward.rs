@@ -15,8 +15,6 @@ use crate::table::{Dropped, Event};
 
 /// How many messages of one peer are opened before it is another's turn.
 pub(crate) const BATCH: usize = 128;
-/// What a buffer may grow to when the device merges packets into one.
-const MERGED: usize = 65_535 + 2 * HEADROOM;
 /// The longest inner packet that is taken whatever this device's own MTU: a peer may have another.
 const LONGEST: usize = 1500;
 
@@ -42,7 +40,7 @@ pub(crate) struct Inward {
 impl Inward {
     pub(crate) fn new() -> Self {
         Self {
-            buffers: (0..BATCH).map(|_| Vec::with_capacity(MERGED)).collect(),
+            buffers: vec![Vec::new(); BATCH],
             arena: Arena::default(),
             events: Vec::new(),
         }

@@ -1,11 +1,14 @@
 //! TUN on Linux, with the packet runs of `IFF_VNET_HDR` split and merged by `tun-rs`.
 
+mod merge;
+
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
 use mesh_core::plan::InterfaceName;
-use tun_rs::{DeviceBuilder, GROTable, InterruptEvent, SyncDevice, VIRTIO_NET_HDR_LEN};
+use tun_rs::{DeviceBuilder, InterruptEvent, SyncDevice, VIRTIO_NET_HDR_LEN};
 
+use self::merge::Merging;
 use super::{Options, TunError};
 
 /// The room in bytes in front of each packet in a buffer, for the header that tells the kernel about runs.
@@ -21,7 +24,7 @@ pub struct Tun {
     /// Where a run of packets lands before it is split. Only the reading thread takes it.
     landing: Mutex<Vec<u8>>,
     /// The merging state. Only writers take it.
-    merging: Mutex<GROTable>,
+    merging: Mutex<Merging>,
 }
 
 impl Tun {
@@ -66,7 +69,7 @@ impl Tun {
             device,
             interrupt: InterruptEvent::new()?,
             landing: Mutex::new(vec![0; VIRTIO_NET_HDR_LEN + 65_535]),
-            merging: Mutex::new(GROTable::default()),
+            merging: Mutex::default(),
         })
     }
 
@@ -134,15 +137,15 @@ impl Tun {
     }
 
     /// Delivers packets to this host; each buffer is [`HEADROOM`] bytes and a packet. Neighbouring segments of one
-    /// connection are merged into the first one's buffer as far as its capacity allows, so give it plenty.
+    /// connection are merged on the way. What the buffers hold afterwards is nobody's business; their capacity stays.
     ///
     /// # Errors
     /// When the interface is gone or down. A packet that the kernel does not take is lost.
     pub fn send(&self, buffers: &mut [Vec<u8>]) -> io::Result<()> {
-        let mut merging = self.merging.lock().unwrap_or_else(PoisonError::into_inner);
-        self.device
-            .send_multiple(&mut merging, buffers, HEADROOM)
-            .map(|_| ())
+        self.merging
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .send(&self.device, buffers)
     }
 
     /// Makes [`Tun::receive`] return 0 from now on.
