@@ -179,7 +179,7 @@ pub(crate) fn peak(pid: u32) -> u64 {
 }
 
 /// The memory that a process holds, in kilobytes.
-fn resident(pid: u32) -> u64 {
+pub(crate) fn resident(pid: u32) -> u64 {
     kilobytes(pid, "VmRSS:").unwrap()
 }
 

@@ -29,6 +29,7 @@ mod join;
 mod kick;
 mod lab;
 mod log;
+mod many;
 mod mapped;
 mod nat;
 mod office;

@@ -255,7 +255,7 @@ fn key(host: &Host, name: &str) -> [u8; 32] {
     std::fs::read(path).unwrap().try_into().unwrap()
 }
 
-fn box_secret(host: &Host) -> BoxSecret {
+pub(crate) fn box_secret(host: &Host) -> BoxSecret {
     BoxSecret::from_seed(&key(host, "box.key"))
 }
 
