@@ -490,6 +490,9 @@ impl Node {
             }
             mesh_tunnel::Event::HandshakeDone(peer) => {
                 net.failing.remove(&peer);
+                if let Some(ways) = &self.ways {
+                    ways.renewed(Who { network, peer });
+                }
             }
             mesh_tunnel::Event::HandshakeFailing(peer, _) => {
                 // Perhaps the other side holds a session with a clock ahead of ours: have it forget, at most once a minute.

@@ -5,6 +5,7 @@
 //! longer.
 
 mod echoes;
+mod renewals;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -32,6 +33,7 @@ use crate::forward::{Forwarders, Stray, Through};
 use crate::node::SharedTunnel;
 use crate::random;
 use echoes::Echoes;
+use renewals::{FAST, Renewals};
 
 /// How many datagrams of others wait for the task. They are probes; what finds no room is asked again.
 const WAITING: usize = 512;
@@ -109,6 +111,7 @@ enum Order {
     Linked(Who),
     Unlinked(Who),
     Traffic(Who),
+    Renewed(Who),
     Call(Who, Call),
     Heard(Who, SocketAddr),
     Machine(Vec<IpAddr>),
@@ -160,6 +163,7 @@ impl Ways {
             udp: udp.clone(),
             paths: Paths::default(),
             echoes: Echoes::default(),
+            renewals: Renewals::default(),
             networks: BTreeMap::new(),
             look: Duration::ZERO,
             chance: Duration::ZERO,
@@ -232,6 +236,11 @@ impl Ways {
         self.order(Order::Unlinked(who));
     }
 
+    /// There is a new session with the peer.
+    pub(crate) fn renewed(&self, who: Who) {
+        self.order(Order::Renewed(who));
+    }
+
     /// What the peer says over its link.
     pub(crate) fn call(&self, who: Who, call: Call) {
         self.order(Order::Call(who, call));
@@ -286,6 +295,7 @@ struct Task {
     udp: Arc<Udp>,
     paths: Paths,
     echoes: Echoes,
+    renewals: Renewals,
     networks: BTreeMap<NetworkId, Network>,
     look: Duration,
     /// When the system is asked for random numbers again, after it had none.
@@ -333,7 +343,8 @@ impl Task {
             let now = steady();
             let paths = self.paths.next(now).map(|due| due.max(self.chance));
             let ask = self.router.as_ref().map(|_| self.ask);
-            let due = [paths, self.echoes.next(), self.look_due(), ask];
+            let renewals = self.renewals.next();
+            let due = [paths, self.echoes.next(), self.look_due(), ask, renewals];
             let due = due.into_iter().flatten().min();
             tokio::select! {
                 order = orders.recv() => match order {
@@ -373,6 +384,7 @@ impl Task {
             } => self.network(id, &secret, tunnel, forwarders, peers),
             Order::Relays(id, relays) => self.paths.relays(id, relays, now),
             Order::Gone(id) => {
+                self.renewals.retain(|who| who.network != id);
                 self.paths.retain(&id, |_| false);
                 self.paths.relays(id, Vec::new(), now);
                 if let Some(network) = self.networks.remove(&id) {
@@ -385,6 +397,7 @@ impl Task {
             Order::Linked(who) => self.paths.linked(&who, now),
             Order::Unlinked(who) => self.paths.unlinked(&who),
             Order::Traffic(who) => self.paths.traffic(&who, now),
+            Order::Renewed(who) => self.renewals.done(&who),
             Order::Call(who, call) => self.paths.call(&who, call, now),
             Order::Heard(who, from) => self.paths.heard(&who, from),
             Order::Machine(addresses) => {
@@ -484,6 +497,8 @@ impl Task {
             .iter()
             .filter(|(peer, _)| !stays(peer))
             .for_each(|(_, gone)| gone.way.0.store(None));
+        self.renewals
+            .retain(|who| who.network != id || stays(&who.peer));
         self.paths.retain(&id, stays);
     }
 
@@ -525,6 +540,7 @@ impl Task {
             self.ask = now + ASK_ROUTER;
             self.ask_router(false);
         }
+        self.renewals.on_time(now);
         for (to, question) in self.echoes.due(now) {
             self.udp.send(to, &question);
         }
@@ -560,7 +576,7 @@ impl Task {
         told
     }
 
-    fn choose(&self, who: &Who, choice: Option<Choice>) {
+    fn choose(&mut self, who: &Who, choice: Option<Choice>) {
         let Some(network) = self.networks.get(&who.network) else {
             return;
         };
@@ -582,7 +598,13 @@ impl Task {
                 rtt_us: AtomicU64::new(self.rtt_us(who, choice.place)),
             })
         });
-        known.way.0.store(open);
+        let renew = |carrier: &Arc<dyn Carrier>| {
+            network.tunnel.load().as_ref().is_some_and(|tunnel| {
+                tunnel.pace(&who.peer) >= FAST && tunnel.renew(&who.peer, carrier)
+            })
+        };
+        let now = steady();
+        self.renewals.change(*who, &known.way, open, now, renew);
     }
 
     fn rtt_us(&self, who: &Who, place: Place) -> u64 {
