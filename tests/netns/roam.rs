@@ -89,6 +89,14 @@ impl World {
     fn download(&self) -> Download {
         Download::endless(&self.alice, &self.bob, self.file(), LONG)
     }
+
+    /// After a change that the download goes on after, and that leaves a straight way possible.
+    fn goes_on(&self, download: &Download, limit: Duration, change: &str) {
+        let took = download.goes_on(limit);
+        let straight = self.both_straight(STRAIGHT_AGAIN);
+        println!("after {change}: {took:?}, and straight {straight:?} later");
+        download.brings(PART, 2 * LONG);
+    }
 }
 
 /// Whether packets take a way past the link.
@@ -114,6 +122,16 @@ fn address(host: &Host, family: &str) -> String {
     told.split_whitespace().nth(2).unwrap().to_owned()
 }
 
+/// How soon the download goes on after a change, as network.md has it: after the router of a home began anew,
+const NAT_REBOOT: Duration = Duration::from_secs(15);
+/// after a machine has another address, or its cable is back,
+const ROAM: Duration = Duration::from_secs(10);
+/// and after the way that it takes is swallowed, which is left by then as well.
+const FALL_BACK: Duration = Duration::from_secs(10);
+/// A server that is gone is missed by nobody who has a straight way.
+const SERVER_GONE: Duration = Duration::from_secs(5);
+/// How soon there is a straight way again, when there can be one again and nobody is told.
+const STRAIGHT_AGAIN: Duration = Duration::from_secs(10);
 /// What is to arrive between two changes, in bytes.
 const PART: u64 = 2_000_000;
 
@@ -133,8 +151,11 @@ fn a_download_outlives_a_router_that_forgets_a_new_address_cut_cables_and_the_se
     let outside = format!("{}/24", world.homes[0].public());
     router.ip("link set eth1 down");
     router.ip("link set eth1 up");
-    let took = download.goes_on(LONG);
-    println!("after the router of alice forgot everything: {took:?}");
+    world.goes_on(
+        &download,
+        NAT_REBOOT,
+        "the router of alice forgot everything",
+    );
     assert!(router.ip("-4 address show eth1").contains(&outside));
 
     // Alice gets another address at home.
@@ -143,38 +164,31 @@ fn a_download_outlives_a_router_that_forgets_a_new_address_cut_cables_and_the_se
     alice.ip(&format!("address del {old} dev eth0"));
     alice.ip("address add 192.168.1.77/24 dev eth0");
     alice.ip("route replace default via 192.168.1.254");
-    let took = download.goes_on(LONG);
-    println!("after alice had another address: {took:?}");
-
-    let took = world.both_straight(2 * LONG);
-    println!("straight again {took:?} later");
+    world.goes_on(&download, ROAM, "alice had another address");
 
     // Her cable is pulled, and put back.
     world.cable.cut(Cut::Down);
     thread::sleep(Duration::from_secs(3));
     world.cable.heal();
-    let took = download.goes_on(LONG);
-    println!("after three seconds without a carrier: {took:?}");
-
-    let took = world.both_straight(2 * LONG);
-    println!("straight again {took:?} later");
+    world.goes_on(&download, ROAM, "three seconds without a carrier");
 
     // The cable of her home is cut for a while, and nobody is told.
     world.homes[0].uplink.cut(Cut::Silent);
     thread::sleep(Duration::from_secs(5));
     world.homes[0].uplink.heal();
-    let took = download.goes_on(LONG);
-    println!("after five seconds without a way out of the house: {took:?}");
+    world.goes_on(
+        &download,
+        ROAM,
+        "five seconds without a way out of the house",
+    );
 
-    let took = world.both_straight(2 * LONG);
-    println!("straight again {took:?} later");
     let before = Instant::now();
     world.server.kill9();
-    let took = download.goes_on(LONG);
+    let took = download.goes_on(SERVER_GONE);
     println!("after the server was gone: {took:?}");
     // Through the time in which all links notice.
     while before.elapsed() < Duration::from_secs(15) {
-        download.goes_on(LONG);
+        download.goes_on(SERVER_GONE);
     }
     finish(download);
 }
@@ -186,17 +200,19 @@ fn a_download_moves_from_a_straight_way_to_the_relay_and_back_and_there_again() 
     download.brings(PART, 2 * LONG);
     let lose = || {
         // What goes straight is swallowed; the server is still reached.
+        let before = Instant::now();
         world.homes[0].lose(world.homes[1].public());
-        let took = download.goes_on(LONG);
+        let took = download.goes_on(FALL_BACK);
         println!("from the straight way to the relay: {took:?}");
-        eventually(LONG, "alice has left the way", || {
+        let left = FALL_BACK.saturating_sub(before.elapsed());
+        eventually(left, "alice has left the way", || {
             !straight(&world.alice, "bob")
         });
         download.brings(PART, 2 * LONG);
     };
     lose();
     world.homes[0].find(world.homes[1].public());
-    let took = world.both_straight(2 * LONG);
+    let took = world.both_straight(STRAIGHT_AGAIN);
     println!("straight again after {took:?}");
     download.brings(PART, 2 * LONG);
     lose();
@@ -214,13 +230,11 @@ fn a_download_by_ipv6_outlives_a_new_address() {
     let old = address(alice, "-6");
     alice.ip(&format!("address del {old} dev eth0"));
     world.homes[0].add_ipv6(alice);
-    let took = download.goes_on(LONG);
-    println!("after alice had another IPv6 address: {took:?}");
+    world.goes_on(&download, ROAM, "alice had another IPv6 address");
     let new = address(alice, "-6");
-    eventually(LONG, "bob reaches alice at the new one", || {
+    eventually(STRAIGHT_AGAIN, "bob reaches alice at the new one", || {
         let to = way(&world.bob, &["alice"]).map(|to| to.ip().to_string());
         to.as_deref() == new.split('/').next()
     });
-    world.both_straight(LONG);
     finish(download);
 }

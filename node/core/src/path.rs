@@ -17,17 +17,20 @@
 //!    both ends is what opens the way through two home routers: each question that goes out lets the other's in.
 //! 4. A question is answered to where it came from. The answer holds the number that the question was given at random, so
 //!    who sends it has read the question: *that address is confirmed*. An address that only sent something is worth a
-//!    question, never a path.
+//!    question, at once if it was a question, and never a path.
 //! 5. The best confirmed address is chosen at once: one on the LAN before any other, then the quickest. One in use is left
 //!    for a better kind, or for one quicker by a quarter and 5 ms, and not more often than every [`SETTLE`].
 //! 6. The chosen address is asked on and on: every [`CHECK_BUSY`] while packets flow, every [`CHECK_IDLE`] while not.
 //!    [`MISSES`] questions in a row that are not answered in time, [`TIMEOUT`] at most, and it is dead: the next best takes
 //!    over, or the control link, and everything begins again at 2. After the first, the others follow every [`RETRY`], so
 //!    that a path in use is left within four seconds.
-//! 7. How long a datagram may be is found in the same way, by questions of that length, downwards from [`LARGEST`]; until one
+//! 7. What cuts an address off is over without a word, mostly: a router has started, a cable is plugged in again. So one that
+//!    died is asked on by both, every [`CHECK_LOST`] for [`LOST_FOR`], until it answers. Others that do not answer are asked
+//!    as the means last ("What an attacker can do"), those first that have waited longest.
+//! 8. How long a datagram may be is found in the same way, by questions of that length, downwards from [`LARGEST`]; until one
 //!    is answered, [`SMALLEST`] counts. Each is asked again as long as packets flow, so a path that begins to swallow long
 //!    ones is found out as well.
-//! 8. Without packets for [`REST`], a peer's path is given up and nothing is asked any more: a thousand members cost nothing.
+//! 9. Without packets for [`REST`], a peer's path is given up and nothing is asked any more: a thousand members cost nothing.
 //!    The control link stays, and the first packet, or the peer's call, begins at 2.
 //!
 //! # Through a member
@@ -52,6 +55,7 @@ mod own;
 mod pair;
 mod paths;
 mod probe;
+mod replay;
 
 #[cfg(test)]
 mod tests;
@@ -77,6 +81,10 @@ pub const CHECK_BUSY: Duration = Duration::from_secs(1);
 pub const CHECK_IDLE: Duration = Duration::from_secs(15);
 /// How often other addresses are asked while one is chosen.
 pub const CHECK_OTHERS: Duration = Duration::from_secs(15);
+/// How often an address is asked that answered before and died.
+pub const CHECK_LOST: Duration = Duration::from_secs(3);
+/// For so long after its last answer: routers give an address to another some time.
+pub const LOST_FOR: Duration = Duration::from_secs(600);
 /// How long an answer may take at most; from an address that has answered, four times what it takes there.
 pub const TIMEOUT: Duration = Duration::from_secs(1);
 /// So many questions in a row without an answer, and an address is dead.

@@ -42,9 +42,10 @@ use crate::taste::Taste;
 pub(crate) const DEFAULT_PORT: u16 = 51820;
 const IDLE: Duration = Duration::from_secs(12);
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
-/// The same for one path of a connection, so that another takes over soon.
-const PATH_IDLE: Duration = Duration::from_secs(6);
-const PATH_KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// The same for one path of a connection, so that another takes over soon. TCP repeats what was lost at ever longer intervals:
+/// a flow stands still for up to twice as long as no packet passed. The last path of a connection is not given up by this.
+const PATH_IDLE: Duration = Duration::from_secs(3);
+const PATH_KEEP_ALIVE: Duration = Duration::from_secs(1);
 const DATAGRAM_BUFFER: usize = 512 << 10;
 const DATAGRAM_RECEIVE_BUFFER: usize = 4 << 20;
 

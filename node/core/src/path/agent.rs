@@ -9,8 +9,10 @@ use super::letter::Letter;
 use super::pair::Pair;
 use super::paths::{Choice, PairReport, Report};
 use super::probe::{Probe, ProbeKeys};
+use super::replay::Replay;
 use super::{
-    BURST, BURST_AGAIN, BURST_EVERY, CHECK_BUSY, CHECK_IDLE, CHECK_OTHERS, REST, RETRY, SETTLE,
+    BURST, BURST_AGAIN, BURST_EVERY, CHECK_BUSY, CHECK_IDLE, CHECK_LOST, CHECK_OTHERS, REST, RETRY,
+    SETTLE,
 };
 use crate::peer::PeerId;
 
@@ -201,6 +203,7 @@ impl Agent {
         let chosen = self.chosen;
         self.pairs.retain(|pair| {
             pair.confirmed()
+                || pair.lost(now)
                 || Some(pair.place) == chosen
                 || pair.kind.is_none()
                 || told
@@ -293,6 +296,9 @@ impl Agent {
                 if let Place::Address(from) = from {
                     self.heard(from);
                 }
+                if let Some(pair) = self.pairs.iter_mut().find(|pair| pair.place == from) {
+                    pair.hinted = !pair.confirmed();
+                }
                 let answer = Probe {
                     tag,
                     seen: Some(from.address().unwrap_or(UNSEEN)),
@@ -320,6 +326,7 @@ impl Agent {
         }
         self.pairs.retain(|pair| {
             pair.confirmed()
+                || pair.lost(now)
                 || pair.kind != Some(Kind::Heard)
                 || pair.late().is_some()
                 || pair.asked.is_none()
@@ -333,7 +340,10 @@ impl Agent {
         } else {
             self.choose(now);
             self.again(now);
-            for place in 0..self.pairs.len() {
+            let mut places: Vec<usize> = (0..self.pairs.len()).collect();
+            // Where there are means for few, each gets its turn.
+            places.sort_by_key(|place| self.pairs.get(*place).and_then(|pair| pair.asked));
+            for place in places {
                 if let Some(due) = self.due(place)
                     && now >= due
                     && let Some(tag) = self.peer_tag
@@ -341,7 +351,7 @@ impl Agent {
                 {
                     let nonce = random();
                     self.count += 1;
-                    if !pair.confirmed() {
+                    if !pair.confirmed() && !pair.lost(now) {
                         self.vain = self.vain.max(now) + VAIN;
                     }
                     let length = pair.ask(nonce, now);
@@ -458,14 +468,25 @@ impl Agent {
 
     fn learn(&mut self, address: SocketAddr, kind: Kind) {
         let place = Place::Address(address);
-        let addresses = self.pairs.iter().filter(|pair| pair.kind.is_some());
-        let room = addresses.count() < MAX_PAIRS;
-        match self.pairs.iter_mut().find(|pair| pair.place == place) {
+        if let Some(pair) = self.pairs.iter_mut().find(|pair| pair.place == place) {
             // What the peer itself says of an address tells more than that something came from it.
-            Some(pair) => pair.kind = pair.kind.map(|known| known.min(kind)),
-            None if room => self.pairs.push(Pair::new(place, Some(kind))),
-            None => {}
+            pair.kind = pair.kind.map(|known| known.min(kind));
+            return;
         }
+        let addresses = self.pairs.iter().filter(|pair| pair.kind.is_some());
+        if addresses.count() < MAX_PAIRS || self.forget_one() {
+            self.pairs.push(Pair::new(place, Some(kind)));
+        }
+    }
+
+    /// Makes room: forgets the address that died first. False if there is none.
+    fn forget_one(&mut self) -> bool {
+        let dead = self.pairs.iter().enumerate();
+        let dead = dead.filter(|(_, pair)| pair.kind.is_some() && !pair.confirmed());
+        let first = dead
+            .filter_map(|(place, pair)| Some((pair.worked?, place)))
+            .min();
+        first.map(|(_, place)| self.pairs.remove(place)).is_some()
     }
 
     /// The call, sealed, through every member that forwards.
@@ -570,7 +591,8 @@ impl Agent {
     fn due(&self, place: usize) -> Option<Duration> {
         self.peer_tag?;
         let pair = self.pairs.get(place)?;
-        let vain = match pair.confirmed() {
+        let lost = pair.lost(pair.asked.unwrap_or_default());
+        let vain = match pair.confirmed() || lost {
             true => Duration::ZERO,
             false => self.vain.saturating_sub(VAIN_MOST),
         };
@@ -589,8 +611,10 @@ impl Agent {
             CHECK_BUSY
         } else if pair.confirmed() {
             CHECK_IDLE.min(CHECK_OTHERS)
-        } else if self.burst.is_some_and(|since| asked < since + BURST) {
+        } else if pair.hinted || self.burst.is_some_and(|since| asked < since + BURST) {
             BURST_EVERY
+        } else if lost {
+            CHECK_LOST
         } else if self.chosen.is_some() {
             // Others may begin to work.
             CHECK_OTHERS
@@ -607,53 +631,5 @@ impl Agent {
             place: chosen,
             max_datagram: pair.max_datagram(),
         })
-    }
-}
-
-/// Which of a peer's questions were answered: each is once.
-#[derive(Debug, Default)]
-struct Replay {
-    highest: u64,
-    /// Bit n: highest − n was taken.
-    taken: u64,
-}
-
-impl Replay {
-    fn take(&mut self, count: u64) -> bool {
-        if count > self.highest {
-            let step = count - self.highest;
-            self.taken = if step < 64 { self.taken << step } else { 0 } | 1;
-            self.highest = count;
-            return true;
-        }
-        let behind = self.highest - count;
-        if behind >= 64 || self.taken & (1 << behind) != 0 {
-            return false;
-        }
-        self.taken |= 1 << behind;
-        true
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_question_is_answered_once_in_whatever_order_they_come() {
-        let mut replay = Replay::default();
-        for (count, fresh) in [
-            (5, true),
-            (5, false),
-            (3, true),
-            (3, false),
-            (90, true),
-            (5, false),
-            (27, true),
-            (26, false),
-            (90, false),
-        ] {
-            assert_eq!(replay.take(count), fresh, "{count}");
-        }
     }
 }

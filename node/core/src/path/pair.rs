@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::candidate::{Class, Kind, Place};
-use super::{LARGEST, MISSES, SMALLEST, TIMEOUT};
+use super::{LARGEST, LOST_FOR, MISSES, SMALLEST, TIMEOUT};
 
 /// The lengths that are tried, downwards.
 const LADDER: [usize; 4] = [LARGEST, 1392, 1312, SMALLEST];
@@ -29,6 +29,10 @@ pub(super) struct Pair {
     pub(super) asked: Option<Duration>,
     /// When the last answer came; none when it is not confirmed (any more).
     pub(super) answered: Option<Duration>,
+    /// The same, also when it has died since.
+    pub(super) worked: Option<Duration>,
+    /// The peer asked from there after it was asked.
+    pub(super) hinted: bool,
     /// Questions in a row that nobody answered.
     misses: u32,
     pub(super) rtt: Option<Duration>,
@@ -60,6 +64,8 @@ impl Pair {
             open: VecDeque::new(),
             asked: None,
             answered: None,
+            worked: None,
+            hinted: false,
             misses: 0,
             rtt: None,
             passes: LADDER.len() - 1,
@@ -72,6 +78,12 @@ impl Pair {
 
     pub(super) fn confirmed(&self) -> bool {
         self.answered.is_some()
+    }
+
+    /// Whether it answered before and died, not too long ago.
+    pub(super) fn lost(&self, now: Duration) -> bool {
+        let lately = |at: Duration| now.saturating_sub(at) < LOST_FOR;
+        !self.confirmed() && self.worked.is_some_and(lately)
     }
 
     /// For the choice: the kind of way, then the time.
@@ -125,6 +137,7 @@ impl Pair {
             missed: false,
         });
         self.asked = Some(now);
+        self.hinted = false;
         long.and_then(|place| LADDER.get(place).copied())
             .unwrap_or(0)
     }
@@ -144,6 +157,7 @@ impl Pair {
             None => sample,
         });
         self.answered = Some(now);
+        self.worked = Some(now);
         self.misses = 0;
         if let Some(long) = question.long {
             self.long_misses = 0;

@@ -4,6 +4,8 @@
 
 mod world;
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use mesh_ledger::ids::{NetworkId, ServerKey};
@@ -75,12 +77,100 @@ fn a_path_that_dies_is_left_within_four_seconds_and_taken_again_when_it_works() 
         world.chosen(0).is_none() && world.chosen(1).is_none()
     });
     assert!(left.unwrap() <= 4 * SECOND, "{left:?}");
-    world.loss = 0;
-    assert!(
-        world
-            .until_flowing(40 * SECOND, World::both_chosen)
-            .is_some()
-    );
+    // Long after the burst that looked for another, and whenever it is.
+    for after in [7, 20, 55, 200] {
+        world.loss = 100;
+        world.flow(after * SECOND);
+        assert!(!world.both_chosen());
+        world.loss = 0;
+        let again = world.until_flowing(CHECK_LOST + SECOND, World::both_chosen);
+        assert!(again.is_some(), "after {after} s");
+    }
+}
+
+#[test]
+fn an_address_that_died_long_ago_is_asked_no_more_often_than_any_other() {
+    let mut world = World::new(None, None);
+    world.link();
+    world.flow(10 * SECOND);
+    world.loss = 100;
+    world.flow(LOST_FOR);
+    let sent = world.sent;
+    world.flow(300 * SECOND);
+    // A burst each half minute, of both: 26 questions to each of two addresses at most.
+    let bursts = 300 / (BURST_AGAIN + BURST).as_secs() as usize + 1;
+    assert!(world.sent - sent <= 2 * 2 * 26 * bursts);
+}
+
+#[test]
+fn where_the_peer_asks_from_it_is_asked_at_once() {
+    let (mut ours, mut theirs) = (Paths::default(), Paths::default());
+    ours.add(who(2), keys(1), 7);
+    theirs.add(who(1), keys(2), 8);
+    let (at, mut now) = ("192.0.2.7:9".parse().unwrap(), 1000 * SECOND);
+    let call = |tag, wanted| Call {
+        tag,
+        wanted,
+        candidates: vec![Candidate {
+            address: at,
+            kind: Kind::Interface,
+        }],
+    };
+    let asked = |paths: &mut Paths, now| {
+        let sent = paths.poll(now, || 3).into_iter();
+        let questions = sent.filter_map(|action| match action {
+            Action::Send(to, datagram) if to == at => Some(datagram),
+            _ => None,
+        });
+        questions.collect::<Vec<_>>()
+    };
+    ours.call(&who(2), call(8, true), now);
+    // It does not answer, and the burst is over.
+    let end = now + BURST + SECOND;
+    while now < end {
+        asked(&mut ours, now);
+        now += BURST_EVERY;
+    }
+    assert_eq!(asked(&mut ours, now), Vec::<Vec<u8>>::new());
+    theirs.call(&who(1), call(7, true), now);
+    let question = asked(&mut theirs, now).remove(0);
+    assert!(ours.receive(at, &question, now).is_some());
+    assert_eq!(asked(&mut ours, now).len(), 1, "now it may answer");
+    assert_eq!(asked(&mut ours, now + SECOND).len(), 0, "once a question");
+    // A copy of the question is worth nothing.
+    assert!(ours.receive(at, &question, now + SECOND).is_none());
+    assert_eq!(asked(&mut ours, now + SECOND).len(), 0);
+}
+
+#[test]
+fn of_many_addresses_that_do_not_answer_each_gets_its_turn() {
+    let mut paths = Paths::default();
+    paths.add(who(2), keys(1), 7);
+    let (mut now, mut asked) = (1000 * SECOND, BTreeMap::<SocketAddr, u32>::new());
+    for _ in 0..60 {
+        let candidate = |n| Candidate {
+            address: ([203, 0, 113, n], 1000).into(),
+            kind: Kind::Reflexive,
+        };
+        let call = Call {
+            tag: 5,
+            wanted: true,
+            candidates: (1..=16).map(candidate).collect(),
+        };
+        paths.call(&who(2), call, now);
+        let next = now + 2 * SECOND;
+        while let Some(due) = paths.next(now).filter(|due| *due < next) {
+            now = due.max(now);
+            for action in paths.poll(now, || 3) {
+                if let Action::Send(to, _) = action {
+                    *asked.entry(to).or_default() += 1;
+                }
+            }
+        }
+        now = next;
+    }
+    let (least, most) = (asked.values().min().unwrap(), asked.values().max().unwrap());
+    assert!(asked.len() == 16 && most - least <= 1, "{asked:?}");
 }
 
 #[test]
