@@ -6,6 +6,8 @@
 //! queue of its own, bounded in messages: what finds no room is dropped at its tail, as a network card does it, and the
 //! inner TCP slows down. A task empties the queue as fast as the connection's congestion control lets it.
 
+mod narrow;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -20,6 +22,7 @@ use tokio::sync::mpsc;
 use crate::forward::Junction;
 use crate::node::SharedTunnel;
 use crate::ways::{Open, Way};
+use narrow::Narrow;
 
 /// The most messages that wait for one peer.
 const QUEUE: usize = 1024;
@@ -38,6 +41,8 @@ pub(crate) struct IrohCarrier {
 enum Item {
     /// Messages for the peer.
     Messages(Framed),
+    /// The same, which are too long for the way that others take.
+    TooLong(Framed, Arc<Way>),
     /// Messages that it is to forward.
     Forward(PeerId, Framed),
     /// A datagram as it is.
@@ -60,6 +65,11 @@ impl IrohCarrier {
     /// Has the peer forward messages to another. Returns how many were dropped at once.
     pub(crate) fn forward(&self, to: PeerId, batch: SealedBatch<'_>) -> usize {
         self.put(batch.len(), || Item::Forward(to, batch.framed()))
+    }
+
+    /// As [`Carrier::send`], for messages that are too long for the way past the link.
+    fn send_too_long(&self, batch: SealedBatch<'_>, way: &Arc<Way>) -> usize {
+        self.put(batch.len(), || Item::TooLong(batch.framed(), way.clone()))
     }
 
     /// Sends a datagram as it is. False if there is no room.
@@ -127,22 +137,23 @@ impl PeerCarrier {
 
 impl Carrier for PeerCarrier {
     fn send(&self, batch: SealedBatch<'_>) -> usize {
-        let link = |batch: SealedBatch<'_>| match &self.link {
-            _ if batch.is_empty() => 0,
-            Some(link) => link.send(batch),
-            None => batch.len(),
-        };
-        match self.way() {
-            Some(open) => {
+        match (self.way(), &self.link) {
+            (Some(open), link) => {
                 let (short, long) = batch.split(open.carrier.max_message());
                 let lost = if short.is_empty() {
                     0
                 } else {
                     open.carrier.send(short)
                 };
-                lost + link(long)
+                let lost_long = match link {
+                    _ if long.is_empty() => 0,
+                    Some(link) => link.send_too_long(long, &self.way),
+                    None => long.len(),
+                };
+                lost + lost_long
             }
-            None => link(batch),
+            (None, Some(link)) if !batch.is_empty() => link.send(batch),
+            (None, _) => batch.len(),
         }
     }
 
@@ -158,14 +169,17 @@ async fn empty(
     mut items: mpsc::UnboundedReceiver<Item>,
     waiting: Arc<AtomicUsize>,
 ) {
-    let mut id: u16 = 0;
+    let (mut id, mut narrow) = (0_u16, Narrow::default());
     let mut datagrams: Vec<Bytes> = Vec::new();
     while let Some(item) = items.recv().await {
         let Some(limit) = connection.max_datagram_size() else {
             return;
         };
+        if let Item::TooLong(_, way) = &item {
+            narrow.suspect(&connection, way);
+        }
         let messages = match item {
-            Item::Messages(batch) => {
+            Item::Messages(batch) | Item::TooLong(batch, _) => {
                 for framed in batch.messages() {
                     id = id.wrapping_add(1);
                     datagrams.extend(frame::fit(&framed, limit, id).into_iter().flatten());

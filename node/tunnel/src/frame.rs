@@ -7,6 +7,7 @@
 //! | 2 | id, the rest | second half |
 //! | 3 | the id of a peer (32 bytes), another datagram | to be forwarded to that peer |
 //! | 4 | the same | forwarded from that peer |
+//! | 5 | anything | nothing: whether so long a datagram arrives is the question |
 //!
 //! Other types are for later versions and are ignored. Halves pair by id. The [`Reassembler`] holds at most
 //! [`MAX_WAITING`] halves, oldest out first, so a peer that sends only halves costs a bounded amount.
@@ -27,6 +28,8 @@ pub const SECOND: u8 = 2;
 pub const FORWARD: u8 = 3;
 /// The type byte of what was forwarded.
 pub const FORWARDED: u8 = 4;
+/// The type byte of what means nothing.
+pub const FILLER: u8 = 5;
 
 /// The longest datagram inside one that is forwarded: it fits into every link from its beginning, so that nobody on the way
 /// has to cut it.
@@ -266,11 +269,12 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_type_is_ignored() {
-        assert_eq!(
-            Reassembler::new().accept(&Bytes::from_static(&[9, 1, 2, 3])),
-            None
-        );
+    fn filler_and_an_unknown_type_are_ignored() {
+        for kind in [FILLER, 9] {
+            let datagram = Bytes::from(vec![kind; 1200]);
+            assert_eq!(Reassembler::new().accept(&datagram), None);
+            assert_eq!(Forwarding::read(&datagram), None);
+        }
         assert_eq!(Reassembler::new().accept(&Bytes::new()), None);
     }
 }
