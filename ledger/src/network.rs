@@ -8,6 +8,7 @@ mod checkpoint;
 mod devices;
 pub mod letters;
 mod narrow;
+mod read_all;
 mod receive;
 pub mod redeem;
 mod trial;

@@ -3,7 +3,7 @@
 //! A link's reader hands frames to the node and waits until the node is done with all but a few, so that a peer that talks
 //! too fast is held back by QUIC's own flow control; and a device that pushes more of its own events than its allowance is not
 //! read for a while ([`Link::pause`]). What the node sends is queued without waiting, up to [`MAX_QUEUED`] bytes; a
-//! peer that does not read that much is cut off.
+//! peer that does not read that much is cut off. A whole ledger is not queued but made as it is written ([`Link::stream`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -109,6 +109,11 @@ impl Wire {
         write(&mut self.send, frame).await
     }
 
+    /// Sends frames one after the other.
+    pub(crate) async fn write_all(&mut self, frames: Frames) -> Result<(), LinkError> {
+        write_all(&mut self.send, frames).await
+    }
+
     /// The next frame.
     pub(crate) async fn read(&mut self) -> Result<Frame, LinkError> {
         read(&mut self.recv, MAX_FRAME).await
@@ -201,10 +206,18 @@ pub(crate) enum LinkEvent {
     Closed(String),
 }
 
+/// Frames that are made as they are written. Making one may block.
+pub(crate) type Frames = Box<dyn Iterator<Item = Frame> + Send>;
+
+enum Outgoing {
+    Frame(Frame),
+    Stream(Frames),
+}
+
 /// The node's end of a link. Dropping it closes the connection.
 pub(crate) struct Link {
     pub(crate) connection: Connection,
-    frames: mpsc::UnboundedSender<Frame>,
+    frames: mpsc::UnboundedSender<Outgoing>,
     queued: Arc<AtomicUsize>,
     /// Milliseconds for which the reader is to rest before the next frame.
     rest: Arc<AtomicU64>,
@@ -223,7 +236,7 @@ impl Link {
             mut send,
             mut recv,
         } = wire;
-        let (frames, mut outgoing) = mpsc::unbounded_channel::<Frame>();
+        let (frames, mut outgoing) = mpsc::unbounded_channel::<Outgoing>();
         let queued = Arc::new(AtomicUsize::new(0));
         let left = queued.clone();
         let rest = Arc::new(AtomicU64::new(0));
@@ -231,12 +244,18 @@ impl Link {
         let reading = connection.clone();
         let writing = connection.clone();
         tokio::spawn(async move {
-            while let Some(frame) = outgoing.recv().await {
-                let cost = cost(&frame);
-                if write(&mut send, &frame).await.is_err() {
+            while let Some(next) = outgoing.recv().await {
+                let written = match next {
+                    Outgoing::Frame(frame) => {
+                        let written = write(&mut send, &frame).await;
+                        left.fetch_sub(cost(&frame), Ordering::Relaxed);
+                        written
+                    }
+                    Outgoing::Stream(frames) => write_all(&mut send, frames).await,
+                };
+                if written.is_err() {
                     break;
                 }
-                left.fetch_sub(cost, Ordering::Relaxed);
             }
             // All that was queued is written; it arrives before the end of the stream does.
             let _ = send.finish();
@@ -288,10 +307,16 @@ impl Link {
     pub(crate) fn send(&self, frame: Frame) {
         let cost = cost(&frame);
         if self.queued.fetch_add(cost, Ordering::Relaxed) > MAX_QUEUED
-            || self.frames.send(frame).is_err()
+            || self.frames.send(Outgoing::Frame(frame)).is_err()
         {
             self.connection.close(VarInt::from_u32(2), b"too slow");
         }
+    }
+
+    /// Queues frames that are made one after the other, when the one before is on its way.
+    pub(crate) fn stream(&self, frames: Frames) {
+        // A connection that has ended says so itself.
+        let _ = self.frames.send(Outgoing::Stream(frames));
     }
 
     /// Closes the connection now, whatever is queued.
@@ -322,6 +347,13 @@ async fn write(send: &mut SendStream, frame: &Frame) -> Result<(), LinkError> {
     send.write_all(&bytes).await.map_err(ended)
 }
 
+async fn write_all(send: &mut SendStream, mut frames: Frames) -> Result<(), LinkError> {
+    while let Some(frame) = tokio::task::block_in_place(|| frames.next()) {
+        write(send, &frame).await?;
+    }
+    Ok(())
+}
+
 async fn read(recv: &mut RecvStream, limit: usize) -> Result<Frame, LinkError> {
     let mut prefix = [0; 4];
     recv.read_exact(&mut prefix).await.map_err(ended)?;
@@ -340,7 +372,90 @@ fn ended(error: impl std::fmt::Display) -> LinkError {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use iroh::endpoint::{PortmapperConfig, RelayMode, presets};
+    use iroh::{Endpoint, EndpointAddr};
+    use mesh_core::link::ALPN;
+
     use super::*;
+
+    /// Both ends of a link over loopback, and what must be kept as long as they are.
+    async fn pair() -> (Wire, Wire, [Endpoint; 2]) {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let bind = || {
+            Endpoint::builder(presets::Minimal)
+                .alpns(vec![ALPN.to_vec()])
+                .relay_mode(RelayMode::Disabled)
+                .clear_address_lookup()
+                .portmapper_config(PortmapperConfig::Disabled)
+                .clear_ip_transports()
+                .bind_addr(any)
+                .unwrap()
+                .bind()
+        };
+        let (near, far) = (bind().await.unwrap(), bind().await.unwrap());
+        let place = far.bound_sockets()[0];
+        let address = EndpointAddr::new(far.id()).with_ip_addr(place);
+        let accepted = async { far.accept().await.unwrap().await.unwrap() };
+        let (dialled, accepted) = tokio::join!(near.connect(address, ALPN), accepted);
+        let hello = Hello {
+            network: mesh_ledger::ids::NetworkId([1; 32]),
+            role: mesh_core::link::Role::Joiner(Vec::new()),
+        };
+        let welcome = async {
+            let (mut wire, _) = Wire::greeted(accepted).await.unwrap();
+            wire.write(&Frame::Welcome(Vec::new())).await.unwrap();
+            wire
+        };
+        match tokio::join!(Wire::greet(dialled.unwrap(), hello), welcome) {
+            (Ok(Greeting::Welcome(wire, _)), other) => (wire, other, [near, far]),
+            _ => panic!("not welcome"),
+        }
+    }
+
+    /// A megabyte.
+    fn large() -> Frame {
+        Frame::Events(vec![vec![7; 4096]; 256])
+    }
+
+    /// More of them than may be queued.
+    const MANY: usize = (MAX_QUEUED >> 20) + 16;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_ledger_of_any_length_is_made_as_it_is_read_and_what_is_sent_afterwards_comes_behind_it()
+     {
+        let (near, mut far, _sockets) = pair().await;
+        let (events, _kept) = mpsc::channel(1);
+        let link = Link::spawn(LinkId(1), near, events, |_, event| event);
+        let made = Arc::new(AtomicUsize::new(0));
+        let count = made.clone();
+        link.stream(Box::new((0..MANY).map(move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+            large()
+        })));
+        link.send(Frame::Goodbye);
+        for read in 0..MANY {
+            // QUIC has some under way.
+            assert!(made.load(Ordering::Relaxed) <= read + 32);
+            assert_eq!(far.read().await.unwrap(), large());
+        }
+        assert_eq!(far.read().await.unwrap(), Frame::Goodbye);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_peer_that_does_not_read_what_is_sent_to_it_is_cut_off() {
+        let (near, far, _sockets) = pair().await;
+        let (events, _kept) = mpsc::channel(1);
+        let link = Link::spawn(LinkId(1), near, events, |_, event| event);
+        for _ in 0..MANY + 32 {
+            link.send(large());
+        }
+        let why = far.connection.closed().await;
+        assert!(why.to_string().contains("too slow"), "{why}");
+    }
 
     #[test]
     fn a_device_that_floods_rests_and_is_never_thought_gone_for_it() {

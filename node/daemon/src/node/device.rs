@@ -29,7 +29,7 @@ use super::{Event, Net, Node};
 use crate::clock::now_ms;
 use crate::discovery::TOPIC;
 use crate::identity::UserKey;
-use crate::link::Wire;
+use crate::link::{Frames, Wire};
 use crate::random;
 pub(in crate::node) use door::Door;
 use invitation::Invitation;
@@ -346,9 +346,7 @@ impl Node {
         tokio::spawn(async move {
             let exchanged = async {
                 wire.write(&Frame::Code(said.to_vec())).await?;
-                for frame in &ledgers {
-                    wire.write(frame).await?;
-                }
+                wire.write_all(ledgers).await?;
                 wire.read().await
             };
             match tokio::time::timeout(ENTER, exchanged).await {
@@ -437,23 +435,18 @@ impl Node {
     }
 
     /// What `joiner` gets, and the ledgers of the networks in it.
-    fn handover(&self, joiner: &DeviceId, request: &Request) -> Option<(Handover, Vec<Frame>)> {
+    fn handover(&self, joiner: &DeviceId, request: &Request) -> Option<(Handover, Frames)> {
         let What::Device { user, key } = &self.sharing.as_ref()?.what else {
             return None;
         };
         let mut networks = Vec::new();
-        let mut frames = Vec::new();
+        let mut frames: Frames = Box::new(std::iter::empty());
         for net in self.handed_nets(&request.has) {
             let seed = random::seed().ok()?;
             let Some(epoch) = net.ledger.hand_key(&request.box_key, &seed) else {
                 continue;
             };
-            frames.extend(event_frames(
-                net.ledger
-                    .index()
-                    .events()
-                    .map(|event| event.bytes().to_vec()),
-            ));
+            frames = Box::new(frames.chain(event_frames(net.ledger.read_all())));
             networks.push(handover::Network {
                 network: net.id,
                 key: epoch,

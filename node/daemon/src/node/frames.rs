@@ -283,14 +283,9 @@ impl Node {
         };
         linked.link.send(Frame::Redeemed(reply.encode()));
         if admitted {
-            for frame in event_frames(
-                net.ledger
-                    .index()
-                    .events()
-                    .map(|event| event.bytes().to_vec()),
-            ) {
-                linked.link.send(frame);
-            }
+            linked
+                .link
+                .stream(Box::new(event_frames(net.ledger.read_all())));
             self.member_link(id, peer, link);
         }
     }
