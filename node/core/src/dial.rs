@@ -1,8 +1,7 @@
 //! Whom to dial, and when.
 //!
 //! A device keeps a control link to every peer it has traffic with, and besides to some chosen by hash, so that a small
-//! network is a full mesh and a large one is not: [`wanted`]. Who dialled a link that it no longer wants, and over which nothing
-//! came or went for [`REST`], ends it: a peer that was asked something once costs nothing for ever. An attempt that fails is repeated after a pause that grows
+//! network is a full mesh and a large one is not: [`wanted`]. An attempt that fails is repeated after a pause that grows
 //! from a quarter of a second to [`RECENT`] for peers that were linked or announced within [`LIVELY`], and to [`IDLE`]
 //! for others. Any hint that a peer may be reachable (it was seen on the LAN, others heard it, an interface changed, there is
 //! traffic for it) makes it due at once. A sign of life also ends an attempt that began [`STALE`] before: that one may wait
@@ -27,8 +26,6 @@ pub const YIELD: Duration = Duration::from_millis(700);
 pub const RECENT: Duration = Duration::from_secs(1);
 /// The longest pause between attempts to a peer that was not.
 pub const IDLE: Duration = Duration::from_secs(20);
-/// How long there must be no packet for a peer until it counts as one without traffic.
-pub const REST: Duration = Duration::from_secs(600);
 /// How long "lately" is.
 pub const LIVELY: Duration = Duration::from_secs(600);
 /// Two connections within this time were dialled by both sides at once.
@@ -91,7 +88,6 @@ fn pair_hash(a: &PeerId, b: &PeerId) -> [u8; 32] {
 pub struct Dialler {
     me: PeerId,
     attempts: BTreeMap<PeerId, Attempt>,
-    wanted: BTreeSet<PeerId>,
     /// Peers whose attempt under way took the place of a stale one.
     fresh: BTreeSet<PeerId>,
 }
@@ -113,7 +109,6 @@ impl Dialler {
         Self {
             me,
             attempts: BTreeMap::new(),
-            wanted: BTreeSet::new(),
             fresh: BTreeSet::new(),
         }
     }
@@ -123,7 +118,6 @@ impl Dialler {
         self.attempts
             .retain(|peer, attempt| wanted.contains(peer) || matches!(attempt, Attempt::Linked));
         self.fresh.retain(|peer| wanted.contains(peer));
-        self.wanted.clone_from(wanted);
         for peer in wanted {
             let first = if self.me < *peer { now } else { now + YIELD };
             self.attempts
@@ -185,21 +179,11 @@ impl Dialler {
         self.attempts.insert(peer, Attempt::Linked);
     }
 
-    /// The link is gone; the peer is due soon again, if it is wanted.
+    /// The link is gone; the peer is due soon again.
     pub fn lost(&mut self, peer: &PeerId, now: Duration) {
-        if !self.wanted.contains(peer) {
-            self.attempts.remove(peer);
-        } else if let Some(attempt) = self.attempts.get_mut(peer) {
+        if let Some(attempt) = self.attempts.get_mut(peer) {
             *attempt = Attempt::Due(now + FIRST_PAUSE, FIRST_PAUSE);
         }
-    }
-
-    /// Those that are linked and not wanted: links that others wanted, or that were wanted once.
-    pub fn unwanted(&self) -> impl Iterator<Item = &PeerId> {
-        let linked = self.attempts.iter().filter(|(peer, attempt)| {
-            matches!(attempt, Attempt::Linked) && !self.wanted.contains(*peer)
-        });
-        linked.map(|(peer, _)| peer)
     }
 
     /// The peer may be reachable now.
@@ -311,25 +295,6 @@ mod tests {
         assert_eq!(dialler.next(), None);
         dialler.lost(&peer(2), seconds(3));
         assert_eq!(dialler.due(seconds(4)), [peer(2)]);
-    }
-
-    #[test]
-    fn a_link_that_is_not_wanted_is_told_and_not_dialled_again_when_it_is_gone() {
-        let mut dialler = Dialler::new(peer(1));
-        dialler.want(&[peer(2), peer(3)].into(), seconds(1));
-        dialler.due(seconds(1));
-        for linked in [2, 3, 4].map(peer) {
-            dialler.linked(linked);
-        }
-        let unwanted = |dialler: &Dialler| dialler.unwanted().copied().collect::<Vec<_>>();
-        assert_eq!(unwanted(&dialler), [peer(4)], "who dialled this device");
-        dialler.want(&[peer(2)].into(), seconds(2));
-        assert_eq!(unwanted(&dialler), [peer(3), peer(4)]);
-        dialler.lost(&peer(3), seconds(3));
-        assert_eq!(unwanted(&dialler), [peer(4)]);
-        assert!(dialler.due(seconds(9)).is_empty());
-        dialler.want(&[peer(2), peer(3)].into(), seconds(10));
-        assert_eq!(dialler.due(seconds(10) + YIELD), [peer(3)], "wanted again");
     }
 
     #[test]

@@ -16,7 +16,6 @@ mod narrow;
 mod net;
 mod outside;
 pub(crate) mod report;
-mod rest;
 mod rotate;
 mod servers;
 mod spread;
@@ -416,7 +415,6 @@ impl Node {
         if now >= self.housekeeping {
             self.housekeeping = now + HOUSEKEEPING;
             for id in ids {
-                self.rest_links(id, now);
                 self.end_offers(id).await;
                 self.renew_narrow(id).await;
                 self.checkpoint_due(id, now).await;
@@ -480,7 +478,7 @@ impl Node {
         };
         match event {
             mesh_tunnel::Event::WantsLink(peer) => {
-                if net.traffic.insert(peer, steady()).is_none() {
+                if net.traffic.insert(peer) {
                     net.want_links(steady());
                 }
                 net.dialler.hint(&peer, steady());

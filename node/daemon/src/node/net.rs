@@ -89,12 +89,8 @@ pub(crate) struct Net {
     pub(crate) presence: Presence,
     /// How far this machine's clock is ahead of each peer's, in milliseconds, by its last beacon.
     pub(crate) clocks: BTreeMap<DeviceId, i64>,
-    /// Peers there was traffic for that nothing carried to, and when that was last.
-    pub(crate) traffic: BTreeMap<PeerId, Duration>,
-    /// How many packets each peer and this device had exchanged when that was last seen to grow.
-    pub(crate) flowed: BTreeMap<PeerId, (u64, Duration)>,
-    /// When it is looked next with whom packets flowed.
-    pub(crate) look: Duration,
+    /// Peers there was traffic for.
+    pub(crate) traffic: BTreeSet<PeerId>,
     /// When a peer was last asked to forget its sessions.
     pub(crate) failing: BTreeMap<PeerId, Duration>,
     pub(crate) beacon_counter: u64,
@@ -195,9 +191,7 @@ impl Net {
             dialler: Dialler::new(me),
             presence: Presence::default(),
             clocks: BTreeMap::new(),
-            traffic: BTreeMap::new(),
-            flowed: BTreeMap::new(),
-            look: Duration::ZERO,
+            traffic: BTreeSet::new(),
             failing: BTreeMap::new(),
             beacon_counter: 0,
             next_beacon: Duration::ZERO,
@@ -284,10 +278,10 @@ impl Net {
             .map(peer_id)
             .filter(|peer| *peer != self.me)
             .collect();
-        self.traffic.retain(|peer, _| peers.contains(peer));
+        self.traffic.retain(|peer| peers.contains(peer));
         self.failing.retain(|peer, _| peers.contains(peer));
         // A key that is owed to a device is handed over a link to it.
-        let mut near: BTreeSet<PeerId> = self.traffic.keys().copied().collect();
+        let mut near = self.traffic.clone();
         near.extend(self.owed_keys().into_iter().map(|(peer, _)| peer));
         let forwarders = forwarders(self.state(), &self.my_device(), now_ms());
         near.extend(kept_near(&forwarders, |device| {
