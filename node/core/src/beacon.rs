@@ -1,7 +1,9 @@
 //! Beacons: "I am here, this is my head", flooded over the control links.
 //!
 //! One per device every [`EVERY`] milliseconds. Each device passes on a beacon of a live member once per (device, counter), and keeps
-//! the newest of each. They give presence beyond one's own links, compare heads, and let members compare what servers have
+//! the newest of each. It passes them on in company, [`HOLD`] after the first, and to nobody who brought the same meanwhile: of a
+//! hundred devices that are on, ten beacons a second come over each of a dozen links, and each alone would wake both ends. One
+//! that says that a device has come back goes on at once. They give presence beyond one's own links, compare heads, and let members compare what servers have
 //! signed. A beacon is signed by its device and
 //! sealed under the newest epoch key that device holds, so that what carries it learns nothing; nothing of it enters the
 //! ledger.
@@ -25,6 +27,8 @@ use crate::mirror::MAX_SERVERS;
 
 /// How often a device sends one, in milliseconds.
 pub const EVERY: u64 = 10_000;
+/// How long those of others that are to be passed on wait for company.
+pub const HOLD: Duration = Duration::from_secs(2);
 /// After so long without one, a device that has no link counts as offline.
 pub const LIFETIME: Duration = Duration::from_secs(35);
 /// The most addresses in one.
@@ -42,6 +46,9 @@ pub enum BadBeacon {
     /// It was not sealed under a key at hand, or is none that its device signed.
     #[error("it is no beacon that its device signed under a key known here")]
     Closed,
+    /// It is no news of that device. Whether the device made it was not looked at.
+    #[error("it is no news")]
+    Old(DeviceId),
     /// It is of a format that this release does not read.
     #[error("a later release of mesh sent it: upgrade mesh on this machine")]
     Later,
@@ -96,20 +103,41 @@ impl Beacon {
         network: &NetworkId,
         keys: impl IntoIterator<Item = &'a EpochKey>,
     ) -> Result<Self, BadBeacon> {
+        Self::open_news(bytes, network, keys, |_, _| false)
+    }
+
+    /// As [`Self::open`], but for one of which `is_old` says by its device and counter that it is no news: most are copies, and
+    /// to check a signature costs more than all else.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and [`BadBeacon::Old`].
+    pub fn open_news<'a>(
+        bytes: &[u8],
+        network: &NetworkId,
+        keys: impl IntoIterator<Item = &'a EpochKey>,
+        is_old: impl FnOnce(&DeviceId, u64) -> bool,
+    ) -> Result<Self, BadBeacon> {
         match bytes {
             [VERSION, rest @ ..] if bytes.len() <= MAX_BEACON => {
-                Self::unseal(rest, network, keys).ok_or(BadBeacon::Closed)
+                let (beacon, plain, signature) =
+                    Self::unseal(rest, keys).ok_or(BadBeacon::Closed)?;
+                if is_old(&beacon.device, beacon.counter) {
+                    return Err(BadBeacon::Old(beacon.device));
+                }
+                let signed = signed(network, &plain);
+                let good = beacon.device.verifies(Domain::Beacon, &signed, &signature);
+                good.then_some(beacon).ok_or(BadBeacon::Closed)
             }
             [version, ..] if *version > VERSION => Err(BadBeacon::Later),
             _ => Err(BadBeacon::Closed),
         }
     }
 
+    /// What is in it, its bytes, and the signature that is to be checked.
     fn unseal<'a>(
         bytes: &[u8],
-        network: &NetworkId,
         keys: impl IntoIterator<Item = &'a EpochKey>,
-    ) -> Option<Self> {
+    ) -> Option<(Self, Vec<u8>, Signature)> {
         let (epoch, rest) = bytes.split_first_chunk::<8>()?;
         let (nonce, ciphertext) = rest.split_first_chunk::<24>()?;
         let key = keys.into_iter().find(|key| key.id().0[..8] == epoch[..])?;
@@ -121,11 +149,8 @@ impl Beacon {
         let signature = Signature::from_bytes(signature);
         let good = rest.is_empty()
             && beacon.addresses.len() <= MAX_ADDRESSES
-            && beacon.tips.len() <= MAX_TIPS
-            && beacon
-                .device
-                .verifies(Domain::Beacon, &signed(network, plain), &signature);
-        good.then_some(beacon)
+            && beacon.tips.len() <= MAX_TIPS;
+        good.then(|| (beacon, plain.to_vec(), signature))
     }
 }
 
@@ -144,6 +169,13 @@ fn signed(network: &NetworkId, plain: &[u8]) -> Vec<u8> {
 pub struct Presence(BTreeMap<DeviceId, (Beacon, Duration)>);
 
 impl Presence {
+    /// Whether a beacon of that device with that counter is no news.
+    #[must_use]
+    pub fn is_old(&self, device: &DeviceId, counter: u64) -> bool {
+        self.of(device)
+            .is_some_and(|known| known.counter >= counter)
+    }
+
     /// Takes a beacon of a live member that came `now`, when it was `wall` milliseconds since 1970. Whether it is news, and so
     /// to be passed on.
     pub fn take(&mut self, beacon: Beacon, wall: u64, now: Duration) -> bool {
@@ -151,13 +183,11 @@ impl Presence {
         if beacon.counter > wall.saturating_add(24 * 3_600_000) {
             return false;
         }
-        match self.0.get_mut(&beacon.device) {
-            Some((known, _)) if known.counter >= beacon.counter => false,
-            _ => {
-                self.0.insert(beacon.device, (beacon, now));
-                true
-            }
+        let news = !self.is_old(&beacon.device, beacon.counter);
+        if news {
+            self.0.insert(beacon.device, (beacon, now));
         }
+        news
     }
 
     /// When a device was last heard of by a beacon.
@@ -240,6 +270,24 @@ mod tests {
             .seal(&network, &DeviceSecret::from_seed(&[7; 32]), &key)
             .unwrap();
         assert_eq!(Beacon::open(&bytes, &network, [&key]), CLOSED);
+    }
+
+    #[test]
+    fn what_is_no_news_is_told_from_what_is_and_a_forged_one_is_no_news_either() {
+        let (network, key) = (NetworkId([1; 32]), EpochKey::from_bytes([2; 32]));
+        let mut presence = Presence::default();
+        presence.take(beacon(5), 1_000, Duration::ZERO);
+        let open = |counter, by: &DeviceSecret| {
+            let bytes = beacon(counter).seal(&network, by, &key).unwrap();
+            let is_old = |device: &DeviceId, counter| presence.is_old(device, counter);
+            Beacon::open_news(&bytes, &network, [&key], is_old)
+        };
+        let (mine, thief) = (secret(), DeviceSecret::from_seed(&[7; 32]));
+        assert_eq!(open(6, &mine), Ok(beacon(6)));
+        assert_eq!(open(6, &thief), CLOSED);
+        let old = Err(BadBeacon::Old(mine.public()));
+        assert_eq!(open(5, &mine), old);
+        assert_eq!(open(4, &thief), old);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Whatever waits (dialling, redeeming, an echo, a slow peer) waits in a task of its own and comes back as an [`Event`].
 
+mod beacons;
 mod calls;
 mod change;
 mod checkpoint;
@@ -372,7 +373,12 @@ impl Node {
         }
         let nets = self.nets.values().filter(|net| net.is_up());
         let nets = nets
-            .flat_map(|net| [net.dialler.next(), Some(net.next_beacon), net.rotate_at])
+            .flat_map(|net| {
+                let beacons = [Some(net.next_beacon), net.pass_on];
+                beacons
+                    .into_iter()
+                    .chain([net.dialler.next(), net.rotate_at])
+            })
             .flatten();
         let pending = self.pending.iter().map(|pending| pending.deadline);
         let asking = self.asking.iter().map(|asking| asking.deadline);
@@ -406,6 +412,7 @@ impl Node {
         for id in &ids {
             self.dial_due(*id, now);
             self.beacon_due(*id, now);
+            self.pass_on_due(*id, now);
             self.rotate_due(*id, now).await;
         }
         if now >= self.listen {

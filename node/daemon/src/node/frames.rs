@@ -1,7 +1,6 @@
 //! What peers say on their links.
 
-use mesh_core::beacon::{BadBeacon, Beacon};
-use mesh_core::desired::{device_id, peer_id};
+use mesh_core::desired::device_id;
 use mesh_core::link::{Frame, Refusal, event_frames};
 use mesh_core::path::Who;
 use mesh_core::peer::PeerId;
@@ -12,7 +11,7 @@ use mesh_ledger::wire::{Message, Sync};
 use tracing::{debug, info, warn};
 
 use super::Node;
-use crate::clock::{now_ms, steady};
+use crate::clock::now_ms;
 use crate::link::LinkId;
 use crate::random;
 
@@ -31,7 +30,7 @@ impl Node {
             _ if !member => self.end(link, Refusal::Protocol),
             Frame::Sync(bytes) => self.sync(link, id, peer, &bytes).await,
             Frame::Stored(ids) => self.confirmed(id, peer, &ids),
-            Frame::Beacon(bytes) => self.beacon(link, id, &bytes),
+            Frame::Beacon(bytes) => self.beacon(link, id, bytes),
             Frame::KeyWanted(epoch) => self.hand_key(link, id, peer, &epoch),
             Frame::Key(key) => {
                 let Some(net) = self.nets.get_mut(&id) else {
@@ -166,64 +165,6 @@ impl Node {
             Ok(receipt) if !receipt.added.is_empty() => self.changed(id, None).await,
             Ok(_) => {}
             Err(error) => warn!(network = %id, "events could not be stored: {error}"),
-        }
-    }
-
-    fn beacon(&mut self, link: LinkId, id: NetworkId, bytes: &[u8]) {
-        let Some(net) = self.nets.get_mut(&id) else {
-            return;
-        };
-        let beacon = match Beacon::open(bytes, &id, net.ledger.keys().iter()) {
-            Ok(beacon) => beacon,
-            Err(why) => {
-                if why == BadBeacon::Later
-                    && let Some(linked) = self.links.get_mut(&link)
-                    && !std::mem::replace(&mut linked.later, true)
-                {
-                    warn!(network = %id, "a beacon by way of {}: {why}", device_id(&linked.peer).short());
-                }
-                return;
-            }
-        };
-        let device = beacon.device;
-        if device == net.my_device() || !net.state().devices.contains_key(&device) {
-            return;
-        }
-        let heads = beacon.heads;
-        let tips = beacon.tips.clone();
-        let made = beacon.counter;
-        if !net.presence.take(beacon, now_ms(), steady()) {
-            return;
-        }
-        net.clocks.insert(
-            device,
-            now_ms().cast_signed().saturating_sub(made.cast_signed()),
-        );
-        self.alive(id, &peer_id(&device));
-        let Some(net) = self.nets.get_mut(&id) else {
-            return;
-        };
-        net.settings.heard(device.to_string(), now_ms());
-        self.hear_tips(id, device, &tips);
-        let Some(net) = self.nets.get(&id) else {
-            return;
-        };
-        let mine = net.ledger.heads_digest();
-        for (other, linked) in self
-            .links
-            .iter_mut()
-            .filter(|(_, linked)| linked.network == id && linked.member)
-        {
-            if device_id(&linked.peer) == device {
-                linked.heads = Some(heads);
-                if heads != mine && linked.sync.is_idle() {
-                    for message in linked.sync.start(net.ledger.index()) {
-                        linked.link.send(Frame::Sync(message.encode()));
-                    }
-                }
-            } else if *other != link {
-                linked.link.send(Frame::Beacon(bytes.to_vec()));
-            }
         }
     }
 

@@ -1,12 +1,11 @@
 //! Links: dialling, being dialled, and which of two connections to keep.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use iroh::TransportAddr;
-use mesh_core::beacon::{Beacon, EVERY, MAX_ADDRESSES};
 use mesh_core::desired::device_id;
 use mesh_core::dial::{Standing, keeps_new};
 use mesh_core::link::{Frame, Hello, Refusal, Role, event_frames};
@@ -59,6 +58,8 @@ pub(crate) struct Linked {
     pub(crate) asked: BTreeSet<EpochId>,
     /// Whether a beacon came over it that this release does not read.
     pub(crate) later: bool,
+    /// Beacons of other devices that it is to be told of, and most likely was not by others. See [`super::beacons`].
+    pub(crate) beacons: BTreeMap<DeviceId, Vec<u8>>,
 }
 
 impl Linked {
@@ -361,6 +362,7 @@ impl Node {
             carrier: PeerCarrier::new(Some(IrohCarrier::spawn(connection)), way),
             asked: BTreeSet::new(),
             later: false,
+            beacons: BTreeMap::new(),
         };
         self.links.insert(link_id, linked);
         link_id
@@ -428,37 +430,6 @@ impl Node {
     pub(crate) fn drop_idle_joiners(&mut self, now: Duration) {
         self.links
             .retain(|_, linked| linked.member || now.saturating_sub(linked.since) < JOINER);
-    }
-
-    /// Sends a beacon, if one is due and somebody is there to take it.
-    pub(crate) fn beacon_due(&mut self, id: NetworkId, now: Duration) {
-        let Some(net) = self.nets.get_mut(&id).filter(|net| now >= net.next_beacon) else {
-            return;
-        };
-        net.next_beacon = now + Duration::from_millis(EVERY);
-        net.beacon_counter = now_ms().max(net.beacon_counter + 1);
-        let mut addresses = self.endpoint.addresses();
-        addresses.truncate(MAX_ADDRESSES);
-        let beacon = Beacon {
-            device: net.my_device(),
-            counter: net.beacon_counter,
-            heads: net.ledger.heads_digest(),
-            addresses,
-            tips: net.tips(),
-        };
-        let Some(key) = net.ledger.newest_key() else {
-            return;
-        };
-        let Some(bytes) = beacon.seal(&id, &self.identity.device, key) else {
-            return;
-        };
-        for linked in self
-            .links
-            .values()
-            .filter(|linked| linked.network == id && linked.member)
-        {
-            linked.link.send(Frame::Beacon(bytes.clone()));
-        }
     }
 }
 

@@ -95,6 +95,8 @@ pub(crate) struct Net {
     pub(crate) failing: BTreeMap<PeerId, Duration>,
     pub(crate) beacon_counter: u64,
     pub(crate) next_beacon: Duration,
+    /// When those of others are passed on that wait for it.
+    pub(crate) pass_on: Option<Duration>,
     /// When this device writes a rotation of the epoch's key, if one is due.
     pub(crate) rotate_at: Option<Duration>,
     /// What is owed one beside the removals that name somebody.
@@ -195,6 +197,7 @@ impl Net {
             failing: BTreeMap::new(),
             beacon_counter: 0,
             next_beacon: Duration::ZERO,
+            pass_on: None,
             rotate_at: None,
             debts: Debts::default(),
             checkpoint: checkpoint::Plan::default(),
