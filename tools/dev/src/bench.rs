@@ -1,11 +1,11 @@
-//! `cargo bench-vpn`: the tunnel beside Debian's wireguard-go, in one run, on two machines made of namespaces.
+//! `cargo bench-vpn`: the tunnel beside Debian's wireguard-go and boringtun-cli, in one run, on two machines made of namespaces.
 //!
 //! They take turns, so that whatever else the real machine does meets all; what counts is the ratio within a round, and of
 //! the ratios the median. Ours have their policy on. CPU time is that of the daemons at both ends. The packet path is
 //! measured a second time without a daemon (`node/tunnel/examples/pair.rs`), so that it shows which of the two a change
-//! concerns.
+//! concerns. boringtun-cli has no Debian package: it is built here, and done without where it cannot be.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -17,6 +17,9 @@ use crate::system::{self, Failure, IP, PING, Tool, WG, WIREGUARD_GO};
 const ROUNDS: usize = 5;
 const SECONDS: &str = "5";
 const TRIES: usize = 5;
+/// What the others are compared with.
+const STOCKS: &[&str] = &["wireguard-go", "boringtun-cli"];
+const BORINGTUN: &str = "0.7.1";
 
 const IPERF: Tool = Tool {
     command: "iperf3",
@@ -26,16 +29,7 @@ const IPERF: Tool = Tool {
 /// Builds the release programs and compares.
 pub(crate) fn run() -> Result<(), Failure> {
     system::ensure(&[IP, IPERF, PING, WG, WIREGUARD_GO])?;
-    println!("building with optimisation");
-    system::step(&mut system::cargo(&[
-        "build",
-        "--release",
-        "--workspace",
-        "--bins",
-        "--examples",
-        "--locked",
-    ]))?;
-    let programs = system::programs()?.with_file_name("release");
+    let programs = system::release()?;
     let switch = Machine::switch()?;
     let (alice, bob) = (
         Machine::new("alice", &programs)?,
@@ -43,7 +37,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     );
     alice.plug(&switch, "192.168.7.1")?;
     bob.plug(&switch, "192.168.7.2")?;
-    let tunnels = [
+    let mut tunnels = vec![
         Tunnel {
             name: "mesh",
             process: "meshd",
@@ -54,26 +48,42 @@ pub(crate) fn run() -> Result<(), Failure> {
             process: "pair",
             address: start_pair(&alice, &bob, &programs.join("examples/pair"))?,
         },
-        // The last is what the others are compared with.
-        Tunnel {
-            name: "wireguard-go",
-            process: "wireguard-go",
-            address: start_wireguard(&alice, &bob)?,
-        },
     ];
+    // All others are compared with each of these.
+    let mut stocks = vec![Stock {
+        name: "wireguard-go",
+        program: "wireguard-go".to_owned(),
+        number: 0,
+    }];
+    match boringtun() {
+        Ok(program) => stocks.push(Stock {
+            name: "boringtun-cli",
+            // As root, as the others are.
+            program: format!("{} --disable-drop-privileges", program.display()),
+            number: 1,
+        }),
+        Err(error) => println!("without boringtun-cli, which is not to be had here: {error}"),
+    }
+    for stock in &stocks {
+        tunnels.push(Tunnel {
+            name: stock.name,
+            process: stock.name,
+            address: start_wireguard(&alice, &bob, stock)?,
+        });
+    }
     bob.run("iperf3 --server --daemon")?;
     for load in [Load::Tcp("1"), Load::Tcp("4"), Load::Small, Load::Ping] {
         compare(&tunnels, load, &alice, &bob)?;
     }
     println!("memory of both daemons together, in MB:");
     for tunnel in &tunnels {
-        let kilobytes = tunnel.memory(&alice)? + tunnel.memory(&bob)?;
+        let kilobytes = alice.memory(tunnel.process)? + bob.memory(tunnel.process)?;
         println!("  {:24}{:10.1}", tunnel.name, kilobytes / 1e3);
     }
     Ok(())
 }
 
-/// Lets all carry the load in turn, and prints each one's figures and its median ratio to the last.
+/// Lets all carry the load in turn, and prints each one's figures and its median ratios to the stock ones, which are the last.
 fn compare(tunnels: &[Tunnel], load: Load, from: &Machine, to: &Machine) -> Result<(), Failure> {
     // By tunnel, figure and round.
     let mut told = vec![vec![Vec::new(); load.figures().len()]; tunnels.len()];
@@ -84,19 +94,27 @@ fn compare(tunnels: &[Tunnel], load: Load, from: &Machine, to: &Machine) -> Resu
             }
         }
     }
-    let Some(base) = told.last() else {
-        return Ok(());
-    };
+    let stock = |tunnel: &Tunnel| STOCKS.contains(&tunnel.name);
+    let bases: Vec<_> = tunnels
+        .iter()
+        .zip(&told)
+        .filter(|(tunnel, _)| stock(tunnel))
+        .collect();
+    let names: Vec<&str> = bases.iter().map(|(tunnel, _)| tunnel.name).collect();
+    let names = names.join(" and to ");
     for (place, figure) in load.figures().iter().enumerate() {
-        println!("{figure}, in {ROUNDS} rounds, and the median of the ratios to wireguard-go:");
+        println!("{figure}, in {ROUNDS} rounds, and the medians of the ratios to {names}:");
         for (tunnel, told) in tunnels.iter().zip(&told) {
-            let (Some(told), Some(base)) = (told.get(place), base.get(place)) else {
+            let Some(told) = told.get(place) else {
                 continue;
             };
-            let ratios = told.iter().zip(base).map(|(ours, theirs)| ours / theirs);
             let rounds: String = told.iter().map(|figure| format!("{figure:10.2}")).collect();
-            let ratio = median(ratios.collect());
-            println!("  {:24}{rounds}{ratio:12.2}", tunnel.name);
+            let ratios = bases.iter().filter_map(|(_, base)| {
+                let ratios = told.iter().zip(base.get(place)?);
+                Some(median(ratios.map(|(ours, theirs)| ours / theirs).collect()))
+            });
+            let ratios: String = ratios.map(|ratio| format!("{ratio:12.2}")).collect();
+            println!("  {:24}{rounds}{ratios}", tunnel.name);
         }
     }
     Ok(())
@@ -138,9 +156,9 @@ impl Tunnel {
         let datagrams = |length, rate| ["--udp", "--length", length, "--bitrate", rate];
         match load {
             Load::Tcp(streams) => {
-                let before = self.cpu_seconds(from)? + self.cpu_seconds(to)?;
+                let before = from.cpu_seconds(self.process)? + to.cpu_seconds(self.process)?;
                 let told = self.iperf(from, &["--parallel", streams])?;
-                let after = self.cpu_seconds(from)? + self.cpu_seconds(to)?;
+                let after = from.cpu_seconds(self.process)? + to.cpu_seconds(self.process)?;
                 let received = &told["end"]["sum_received"];
                 let bytes = self.number(&told, &received["bytes"])?;
                 let bits = self.number(&told, &received["bits_per_second"])?;
@@ -161,7 +179,7 @@ impl Tunnel {
                     .stdout(Stdio::null())
                     .spawn()
                     .map_err(|error| format!("iperf3 did not start: {error}"))?;
-                let pings = shell(from, &format!("ping -q -c 200 -i 0.02 {}", self.address));
+                let pings = from.shell(&format!("ping -q -c 200 -i 0.02 {}", self.address));
                 load.wait().map_err(|error| error.to_string())?;
                 // rtt min/avg/max/mdev = 0.1/0.2/0.3/0.1 ms
                 let pings = pings?;
@@ -212,36 +230,6 @@ impl Tunnel {
                 )
             })
     }
-
-    /// CPU time of its daemon on a machine. See proc(5): fields 14 and 15 of stat, in hundredths.
-    fn cpu_seconds(&self, machine: &Machine) -> Result<f64, Failure> {
-        let stats = shell(machine, "cat /proc/[0-9]*/stat 2>/dev/null || true")?;
-        let ticks = stats.lines().filter_map(|line| {
-            let (front, rest) = line.rsplit_once(") ")?;
-            let name = front.split_once(" (")?.1;
-            let fields: Vec<&str> = rest.split(' ').collect();
-            let time = |field: usize| fields.get(field)?.parse::<f64>().ok();
-            (name == self.process)
-                .then(|| time(11).zip(time(12)))?
-                .map(|(user, system)| user + system)
-        });
-        Ok(ticks.sum::<f64>() / 100.0)
-    }
-
-    /// What its daemon on a machine holds in memory, in kilobytes.
-    fn memory(&self, machine: &Machine) -> Result<f64, Failure> {
-        let script = format!(
-            "grep -lx {} /proc/[0-9]*/comm | sed s/comm/status/ | xargs grep -h VmRSS",
-            self.process
-        );
-        let lines = shell(machine, &script)?;
-        let figures = lines
-            .lines()
-            .filter_map(|line| line.split_whitespace().nth(1));
-        Ok(figures
-            .filter_map(|figure| figure.parse::<f64>().ok())
-            .sum())
-    }
 }
 
 /// Makes a mesh of both, with iperf3's port offered, and returns bob's address in it.
@@ -272,52 +260,67 @@ fn start_pair(alice: &Machine, bob: &Machine, program: &Path) -> Result<String, 
             "(sleep infinity | {} {number} {other}) >/dev/null 2>&1 &",
             program.display()
         );
-        shell(machine, &script)?;
+        machine.shell(&script)?;
     }
     // Until both are up there is no way to the address at all.
     let tries =
         "for n in $(seq 50); do ping -n -c 1 -W 1 10.88.0.2 && exit; sleep 0.2; done; exit 1";
-    shell(alice, tries)?;
+    alice.shell(tries)?;
     Ok("10.88.0.2".to_owned())
 }
 
+/// Another WireGuard that `wg` runs.
+struct Stock {
+    /// What it is called, and its process.
+    name: &'static str,
+    program: String,
+    /// Its own, from which interface, port and addresses are made.
+    number: u8,
+}
+
+/// Builds boringtun-cli, if it was not built before, and says where it is.
+fn boringtun() -> Result<PathBuf, Failure> {
+    let folder = system::root().join("target/others");
+    let program = folder.join("bin/boringtun-cli");
+    if !program.exists() {
+        println!("building boringtun-cli {BORINGTUN}");
+        let mut install = system::cargo(&["install", "boringtun-cli", "--locked"]);
+        install
+            .args(["--version", BORINGTUN, "--root"])
+            .arg(&folder);
+        system::step(&mut install)?;
+    }
+    Ok(program)
+}
+
 /// Makes a WireGuard tunnel of both, and returns bob's address in it.
-fn start_wireguard(alice: &Machine, bob: &Machine) -> Result<String, Failure> {
+fn start_wireguard(alice: &Machine, bob: &Machine, stock: &Stock) -> Result<String, Failure> {
+    let number = stock.number;
+    let (interface, net) = (format!("wg{number}"), format!("10.99.{number}"));
+    let port = 51900 + u16::from(number);
     for machine in [alice, bob] {
         // It leaves its daemon in the background by itself.
-        machine.run("wireguard-go wg0")?;
-        shell(
-            machine,
-            "umask 077 && wg genkey > /run/wg.key && wg set wg0 private-key /run/wg.key listen-port 51900",
-        )?;
+        machine.run(&format!("{} {interface}", stock.program))?;
+        machine.shell(&format!(
+            "umask 077 && wg genkey > /run/{interface}.key && wg set {interface} private-key /run/{interface}.key listen-port {port}"
+        ))?;
     }
     for (machine, peer, address, last) in [
         (alice, bob, "192.168.7.2", 2),
         (bob, alice, "192.168.7.1", 1),
     ] {
-        let key = shell(peer, "wg pubkey < /run/wg.key")?;
+        let key = peer.shell(&format!("wg pubkey < /run/{interface}.key"))?;
         let peer = format!(
-            "wg set wg0 peer {} endpoint {address}:51900 allowed-ips 10.99.0.{last}/32",
+            "wg set {interface} peer {} endpoint {address}:{port} allowed-ips {net}.{last}/32",
             key.trim()
         );
         machine.run(&peer)?;
-        machine.run(&format!("ip address add 10.99.0.{}/24 dev wg0", 3 - last))?;
-        machine.run("ip link set wg0 mtu 1420 up")?;
+        let own = 3 - last;
+        machine.run(&format!("ip address add {net}.{own}/24 dev {interface}"))?;
+        machine.run(&format!("ip link set {interface} mtu 1420 up"))?;
     }
-    alice.run("ping -n -c 1 -W 5 10.99.0.2")?;
-    Ok("10.99.0.2".to_owned())
-}
-
-fn shell(machine: &Machine, script: &str) -> Result<String, Failure> {
-    let output = machine.output(&["sh", "-c", script])?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    Err(format!(
-        "`{script}` on {}: {}",
-        machine.name,
-        String::from_utf8_lossy(&output.stderr).trim()
-    ))
+    alice.run(&format!("ping -n -c 1 -W 5 {net}.2"))?;
+    Ok(format!("{net}.2"))
 }
 
 fn median(mut figures: Vec<f64>) -> f64 {

@@ -101,9 +101,77 @@ impl Machine {
         ))
     }
 
+    /// What a script writes that must succeed.
+    pub(crate) fn shell(&self, script: &str) -> Result<String, Failure> {
+        let output = self.output(&["sh", "-c", script])?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        Err(format!(
+            "`{script}` on {}: {}",
+            self.name,
+            String::from_utf8_lossy(&output.stderr).trim()
+        ))
+    }
+
+    /// CPU time of all processes of that name. See proc(5): fields 14 and 15 of stat, in hundredths.
+    pub(crate) fn cpu_seconds(&self, process: &str) -> Result<f64, Failure> {
+        let stats = self.shell("cat /proc/[0-9]*/stat 2>/dev/null || true")?;
+        let ticks = stats.lines().filter_map(|line| {
+            let (front, rest) = line.rsplit_once(") ")?;
+            let name = front.split_once(" (")?.1;
+            let fields: Vec<&str> = rest.split(' ').collect();
+            let time = |field: usize| fields.get(field)?.parse::<f64>().ok();
+            (name == process)
+                .then(|| time(11).zip(time(12)))?
+                .map(|(user, system)| user + system)
+        });
+        Ok(ticks.sum::<f64>() / 100.0)
+    }
+
+    /// What the largest process of that name holds in memory, in kilobytes: the daemon. What watches over it is small, and nearly
+    /// all that it holds are pages of the program that the two share.
+    pub(crate) fn memory(&self, process: &str) -> Result<f64, Failure> {
+        let script = format!(
+            "grep -lx {process} /proc/[0-9]*/comm | sed s/comm/status/ | xargs grep -h VmRSS"
+        );
+        let lines = self.shell(&script)?;
+        let figures = lines
+            .lines()
+            .filter_map(|line| line.split_whitespace().nth(1));
+        Ok(figures
+            .filter_map(|figure| figure.parse::<f64>().ok())
+            .fold(0.0, f64::max))
+    }
+
     /// Plugs this machine into a switch, made by [`Self::switch`].
     pub(crate) fn plug(&self, switch: &Self, address: &str) -> Result<(), Failure> {
         self.plug_as("eth0", switch, address)
+    }
+
+    /// Wires this machine to a router of many, as one of a network of its own, with that number. On one LAN each would have the
+    /// hardware address of each, and the kernel keeps no more than a thousand of them for all machines together.
+    pub(crate) fn route(&self, router: &Self, number: usize) -> Result<(), Failure> {
+        self.wire("eth0", router)?;
+        let name = &self.name;
+        router.run(&format!("ip address add 192.168.{number}.1/30 dev {name}"))?;
+        router.run(&format!("ip link set {name} up"))?;
+        self.run(&format!("ip address add 192.168.{number}.2/30 dev eth0"))?;
+        self.run("ip link set eth0 up")?;
+        self.run(&format!("ip route add default via 192.168.{number}.1"))
+    }
+
+    /// Makes a cable: an interface here, and one called as this machine on the other.
+    fn wire(&self, interface: &str, other: &Self) -> Result<(), Failure> {
+        let (net, pid) = (
+            format!("--net=/proc/{}/ns/net", other.pid),
+            self.pid.to_string(),
+        );
+        let words = [
+            "nsenter", &net, "ip", "link", "add", &self.name, "type", "veth", "peer", "name",
+            interface, "netns", &pid,
+        ];
+        system::step(&mut system::as_root(&words))
     }
 
     /// As [`Self::plug`], with an interface of that name.
@@ -113,15 +181,7 @@ impl Machine {
         switch: &Self,
         address: &str,
     ) -> Result<(), Failure> {
-        let (net, pid) = (
-            format!("--net=/proc/{}/ns/net", switch.pid),
-            self.pid.to_string(),
-        );
-        let words = [
-            "nsenter", &net, "ip", "link", "add", &self.name, "type", "veth", "peer", "name",
-            interface, "netns", &pid,
-        ];
-        system::step(&mut system::as_root(&words))?;
+        self.wire(interface, switch)?;
         switch.run(&format!("ip link set {} master br0 up", self.name))?;
         self.run(&format!("ip address add {address}/24 dev {interface}"))?;
         self.run(&format!("ip link set {interface} up"))

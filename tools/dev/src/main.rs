@@ -9,6 +9,7 @@
 )]
 
 mod bench;
+mod crowd;
 mod demo;
 mod faults;
 mod machine;
@@ -40,6 +41,8 @@ enum Command {
     },
     /// Measure the tunnel beside Debian's wireguard-go, built with optimisation
     Bench,
+    /// See that fifty machines reach each other, and measure what an idle daemon with a hundred peers costs
+    BenchCrowd(crowd::Crowd),
 }
 
 fn main() -> ExitCode {
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Command::Verify => verify::run(),
         Command::Faults { only } => faults::run(&only),
         Command::Bench => bench::run(),
+        Command::BenchCrowd(crowd) => crowd::run(&crowd),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

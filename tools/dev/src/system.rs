@@ -169,6 +169,20 @@ pub(crate) fn programs() -> Result<PathBuf, Failure> {
         .ok_or_else(|| "this program is in no folder".to_owned())
 }
 
+/// Builds the programs with optimisation, and says in which folder they are.
+pub(crate) fn release() -> Result<PathBuf, Failure> {
+    println!("building with optimisation");
+    step(&mut cargo(&[
+        "build",
+        "--release",
+        "--workspace",
+        "--bins",
+        "--examples",
+        "--locked",
+    ]))?;
+    Ok(programs()?.with_file_name("release"))
+}
+
 /// PATH with the folders of root's commands, which a plain user's may lack.
 pub(crate) fn path() -> String {
     format!(
