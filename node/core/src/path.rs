@@ -14,7 +14,8 @@
 //! 2. Two devices that want a path tell each other theirs in a [`Call`] over the control link, with a *tag* under which
 //!    each of them finds the other's probes. Nobody but members of the network is told.
 //! 3. Both then ask every candidate of the other, all of them every [`BURST_EVERY`], for [`BURST`]. Asking at once from
-//!    both ends is what opens the way through two home routers: each question that goes out lets the other's in.
+//!    both ends is what opens the way through two home routers: each question that goes out lets the other's in. While packets
+//!    flow and nothing answers, it is done again, soon at first and every [`BURST_AGAIN`] later.
 //! 4. A question is answered to where it came from. The answer holds the number that the question was given at random, so
 //!    who sends it has read the question: *that address is confirmed*. An address that only sent something is worth a
 //!    question, at once if it was a question, and never a path.
@@ -73,7 +74,8 @@ pub use probe::{MARK_ANSWER, MARK_QUESTION, PROBE, ProbeKeys};
 pub const BURST_EVERY: Duration = Duration::from_millis(200);
 /// How long a burst lasts.
 pub const BURST: Duration = Duration::from_secs(5);
-/// How often a new burst begins while packets flow and no address is confirmed.
+/// How long after a burst a new one begins, at most, while packets flow and no address is confirmed: it is [`BURST`] at first,
+/// and twice as long each time.
 pub const BURST_AGAIN: Duration = Duration::from_secs(30);
 /// How often the chosen address is asked while packets flow.
 pub const CHECK_BUSY: Duration = Duration::from_secs(1);

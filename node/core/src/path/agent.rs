@@ -54,8 +54,9 @@ pub(super) struct Agent {
     active: Option<Duration>,
     flowed: Option<Duration>,
     burst: Option<Duration>,
-    /// When the last burst began.
+    /// When the last burst began, and how many before it were repeated for want of a path.
     begun: Option<Duration>,
+    repeated: u32,
     /// A call is owed to the peer; whether it is to answer.
     owed: Option<bool>,
     called: Option<Duration>,
@@ -103,6 +104,7 @@ impl Agent {
             flowed: None,
             burst: None,
             begun: None,
+            repeated: 0,
             owed: None,
             called: None,
             relays: Vec::new(),
@@ -452,6 +454,7 @@ impl Agent {
 
     fn begin(&mut self, now: Duration, wanted: bool) {
         self.active = Some(self.active.unwrap_or(now).max(now));
+        self.repeated = 0;
         self.ask_all(now);
         self.owed = Some(wanted || self.owed.unwrap_or(false));
     }
@@ -573,9 +576,9 @@ impl Agent {
             self.burst = None;
         }
         if self.again_at().is_some_and(|at| now >= at) && self.flows(now) {
-            let active = self.active;
+            let (active, repeated) = (self.active, self.repeated + 1);
             self.begin(now, true);
-            self.active = active;
+            (self.active, self.repeated) = (active, repeated);
         }
     }
 
@@ -583,7 +586,8 @@ impl Agent {
         let flowed = self.flowed?;
         let last = self.begun.map(|begun| begun + BURST);
         let idle = self.burst.is_none() && !self.is_straight() && self.can_call();
-        let at = last.unwrap_or(flowed) + BURST_AGAIN;
+        let pause = BURST * 2u32.saturating_pow(self.repeated.min(8));
+        let at = last.unwrap_or(flowed) + pause.min(BURST_AGAIN);
         (idle && at < flowed + FLOWS).then_some(at)
     }
 

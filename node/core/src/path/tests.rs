@@ -89,6 +89,29 @@ fn a_path_that_dies_is_left_within_four_seconds_and_taken_again_when_it_works() 
 }
 
 #[test]
+fn a_burst_that_was_lost_is_repeated_soon_at_first() {
+    let mut world = World::new(Some(Nat::PORT_RESTRICTED), Some(Nat::PORT_RESTRICTED));
+    world.loss = 100;
+    world.link();
+    world.flow(BURST + SECOND);
+    world.loss = 0;
+    let took = world
+        .until_flowing(60 * SECOND, World::both_chosen)
+        .unwrap();
+    assert!(took <= BURST, "{took:?}");
+
+    let mut world = World::new(Some(Nat::SYMMETRIC), Some(Nat::SYMMETRIC));
+    world.link();
+    world.flow(300 * SECOND);
+    let sent = world.sent;
+    world.flow(300 * SECOND);
+    // At most one each half minute, of both.
+    let bursts = 300 / (BURST_AGAIN + BURST).as_secs() as usize + 1;
+    let each = (world.sent - sent) / bursts / 2;
+    assert!(each <= 26 * 3, "{each} questions in a burst");
+}
+
+#[test]
 fn an_address_that_died_long_ago_is_asked_no_more_often_than_any_other() {
     let mut world = World::new(None, None);
     world.link();
