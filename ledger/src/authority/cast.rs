@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::proof::{Proof, mutual};
 use crate::event::Act;
-use crate::event::act::Kind;
+use crate::event::act::{Kind, Target};
 use crate::graph::{Graph, Idx};
 use crate::ids::{DeviceId, UserId};
 
@@ -53,6 +53,8 @@ pub(crate) struct Cast {
     /// Acts of power, by author: grants, removals, admissions without an invite.
     power: Vec<Vec<Idx>>,
     power_of: Vec<Vec<Idx>>,
+    /// Of these, removals by which the author itself would go, or its user: a member may write any number of others.
+    goings: Vec<Vec<Idx>>,
     /// Invites, by author.
     invites: Vec<Vec<Idx>>,
     /// Admissions by an invite that lies in their past, by invite.
@@ -133,14 +135,19 @@ impl Cast {
                 self.add_power(graph, author, idx);
                 touch.terms = true;
             }
-            Act::Remove(_) => {
+            Act::Remove(act) => {
                 self.removals.push(idx);
                 match graph.proof(idx) {
                     Proof::OwnDevice(user) => {
                         let user = self.add_user(user);
                         self.own_keys.entry(user).or_default().push(idx);
                     }
-                    _ => self.add_power(graph, author, idx),
+                    _ => {
+                        self.add_power(graph, author, idx);
+                        if act.by_user.is_none() && self.is_own(author, &act.target) {
+                            self.goings[author.0 as usize].push(idx);
+                        }
+                    }
                 }
                 touch.terms = true;
             }
@@ -180,6 +187,7 @@ impl Cast {
         touch.seals |= last(&mut self.checkpoints);
         last(&mut self.rotations);
         last(&mut self.invites[author.0 as usize]);
+        last(&mut self.goings[author.0 as usize]);
         if let Act::Admit(act) = act
             && let Some(redemption) = &act.redemption
             && let Some(invite) = graph.find(&redemption.invite)
@@ -206,6 +214,18 @@ impl Cast {
             if let (Some(user), Some(device)) = (self.user(&user), self.device(&device)) {
                 self.decertify(idx, user, device, touch);
             }
+        }
+    }
+
+    /// Whether it is the device, or whose the device is by certificates so far: those in an event's past were entered before.
+    fn is_own(&self, device: D, target: &Target) -> bool {
+        match target {
+            Target::User(user) => {
+                let own = self.users_of(device).iter();
+                own.map(|own| self.user_id(*own)).any(|own| own == *user)
+            }
+            Target::Device(target) => self.device_id(device) == *target,
+            Target::Term { .. } => false,
         }
     }
 
@@ -313,6 +333,7 @@ impl Cast {
         self.users_of.push(Vec::new());
         self.arrivals.push(Vec::new());
         self.power.push(Vec::new());
+        self.goings.push(Vec::new());
         self.invites.push(Vec::new());
         number
     }
@@ -378,6 +399,15 @@ impl Cast {
                 .iter()
                 .any(|certificate| graph.precedes(*certificate, event))
         })
+    }
+
+    /// Removals by which a user's devices would go themselves, or the user, by (lamport, id).
+    pub(crate) fn goings_of(&self, graph: &Graph, user: U) -> Vec<Idx> {
+        let devices = self.devices_of(user).iter();
+        let goings = devices.flat_map(|device| &self.goings[device.0 as usize]);
+        let mut goings: Vec<Idx> = goings.copied().collect();
+        sort_by_rank(graph, &mut goings);
+        goings
     }
 
     /// The acts of power of all of a user's devices, by (lamport, id).

@@ -7,7 +7,7 @@ use crate::authority::cast::{D, U, sort_by_rank};
 use crate::authority::removals::{Removal, Scope};
 use crate::authority::succession::past_of_cut;
 use crate::event::Act;
-use crate::event::act::{Kind, Remove, Target};
+use crate::event::act::{Remove, Target};
 use crate::graph::{Idx, Past};
 use crate::ids::EventId;
 use crate::verdict::Reason;
@@ -46,10 +46,7 @@ impl Terms<'_> {
             );
         }
         let cast = self.cast;
-        for idx in cast.power_of(user).iter().copied() {
-            if self.graph.kind(idx) != Kind::Remove {
-                continue;
-            }
+        for idx in cast.goings_of(self.graph, user) {
             let event = self.graph.event(idx);
             let Act::Remove(act) = event.act() else {
                 continue;

@@ -33,6 +33,11 @@ impl Closings {
             }
         }
         for idx in cast.removals.iter().copied() {
+            // Before it is read: a member may write any number that do not count.
+            let counts = terms.removals.by(idx).next().is_some();
+            if !counts {
+                continue;
+            }
             let event = graph.event(idx);
             let Act::Remove(act) = event.act() else {
                 continue;
@@ -49,10 +54,7 @@ impl Closings {
                     continue;
                 };
                 // Who removes somebody may close what the removed could use, whoever issued it; who leaves, only his own.
-                let closes = by_admin
-                    || (terms.removals.by(idx).next().is_some()
-                        && closes(graph, terms, idx, *id).is_ok());
-                if closes {
+                if by_admin || closes(graph, terms, idx, *id).is_ok() {
                     all.by_invite.entry(invite).or_default().push(idx);
                 }
             }
