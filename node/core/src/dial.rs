@@ -2,8 +2,9 @@
 //!
 //! A device keeps a control link to every peer it has traffic with, and besides to some chosen by hash, so that a small
 //! network is a full mesh and a large one is not: [`wanted`]. An attempt that fails is repeated after a pause that grows
-//! from a quarter of a second to [`RECENT`] for peers that were linked or announced within [`LIVELY`], and to [`IDLE`]
-//! for others. Any hint that a peer may be reachable (it was seen on the LAN, others heard it, an interface changed, there is
+//! from a quarter of a second to an eighth of the time for which the peer was not heard of, but at least to [`RECENT`] and
+//! at most to [`IDLE`]: who has just gone may be back at once, and who is off since an hour is not asked for each second.
+//! Any hint that a peer may be reachable (it was seen on the LAN, others heard it, an interface changed, there is
 //! traffic for it) makes it due at once. A sign of life also ends an attempt that began [`STALE`] before: that one may wait
 //! seconds until it sends again, and a fresh one sends now.
 //!
@@ -22,12 +23,10 @@ pub const BY_HASH: usize = 6;
 pub const FULL_MESH: usize = 16;
 /// How long the device with the greater id waits for the other's dial.
 pub const YIELD: Duration = Duration::from_millis(700);
-/// The longest pause between attempts to a peer that was heard of lately.
+/// The longest pause between attempts to a peer that was heard of just now.
 pub const RECENT: Duration = Duration::from_secs(1);
-/// The longest pause between attempts to a peer that was not.
+/// The longest pause between attempts to any.
 pub const IDLE: Duration = Duration::from_secs(20);
-/// How long "lately" is.
-pub const LIVELY: Duration = Duration::from_secs(600);
 /// Two connections within this time were dialled by both sides at once.
 pub const SIMULTANEOUS: Duration = Duration::from_millis(1500);
 /// The most attempts under way at once.
@@ -167,8 +166,8 @@ impl Dialler {
         if let Some(attempt) = self.attempts.get_mut(peer)
             && let Attempt::Dialling(_, pause) = *attempt
         {
-            let lately = last_heard.is_some_and(|heard| now.saturating_sub(heard) < LIVELY);
-            let longest = if lately { RECENT } else { IDLE };
+            let silence = last_heard.map(|heard| now.saturating_sub(heard));
+            let longest = silence.map_or(IDLE, |silence| (silence / 8).clamp(RECENT, IDLE));
             *attempt = Attempt::Due(now + pause.min(longest), (pause * 2).min(longest));
         }
     }
@@ -261,13 +260,19 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_repeated_often_for_peers_heard_lately_and_rarely_for_others() {
-        for (heard, longest) in [(Some(seconds(1)), RECENT), (None, IDLE)] {
+    fn failures_are_repeated_often_for_peers_heard_just_now_and_rarely_for_others() {
+        for (silence, longest) in [
+            (Some(seconds(0)), RECENT),
+            (Some(seconds(40)), seconds(5)),
+            (Some(seconds(4000)), IDLE),
+            (None, IDLE),
+        ] {
             let mut dialler = Dialler::new(peer(1));
             dialler.want(&[peer(2)].into(), seconds(1));
-            let mut now = seconds(1);
+            let mut now = seconds(5000);
             let mut pause = Duration::ZERO;
             for _ in 0..12 {
+                let heard = silence.map(|silence| now - silence);
                 assert_eq!(dialler.due(now), [peer(2)]);
                 assert!(dialler.due(now).is_empty(), "one attempt at a time");
                 dialler.failed(&peer(2), heard, now);
