@@ -186,9 +186,13 @@ impl Networks {
     #[must_use]
     pub fn is_invited(&self, device: &DeviceId, pass: &Pass) -> bool {
         let Pass { network, visit } = pass;
+        if !self.is_proven(*network, device, visit) {
+            return false;
+        }
         let invited = |inner: &mut Inner| self.invited(inner, device, visit).is_some();
-        self.is_proven(*network, device, visit)
-            && matches!(self.hosted(*network).with(self, invited), Ok(true))
+        let invited = self.hosted(*network).with(self, invited);
+        self.forget(network);
+        matches!(invited, Ok(true))
     }
 
     fn hosted(&self, network: NetworkId) -> Arc<Hosted> {

@@ -45,6 +45,8 @@ pub struct Limits {
     pub slow: Duration,
     /// How long the first frame of a stream may take.
     pub opening: Duration,
+    /// How long who has but a ticket may be connected to the relay.
+    pub guest: Duration,
 }
 
 impl Default for Limits {
@@ -67,6 +69,7 @@ impl Default for Limits {
             idle_events: 200_000,
             slow: Duration::from_secs(20),
             opening: Duration::from_secs(10),
+            guest: Duration::from_secs(120),
         }
     }
 }

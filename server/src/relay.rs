@@ -3,12 +3,13 @@
 //! The mirror is a client of the relay itself, so who is let through to it by TCP alone talks with the mirror too. That is what
 //! a joiner needs whose network lets no UDP out: it is let in by a [`Pass`], as a guest.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use iroh::dns::{BoxIter, DnsError, DnsResolver, Resolver, TxtRecordData};
 use iroh::tls::CaTlsConfig;
@@ -21,6 +22,7 @@ use mesh_ledger::ids::{DeviceId, ServerKey};
 use mesh_ledger::mirror::Pass;
 use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use crate::hosted::Networks;
@@ -28,10 +30,14 @@ use crate::hosted::Networks;
 /// The least burst of a client, whatever its rate: the largest frame passes in one.
 const BURST: NonZeroU32 = NonZeroU32::new(1 << 17).unwrap();
 /// After how long a client is thrown out once more: one that was being let in the first time is caught then.
-const AGAIN: std::time::Duration = std::time::Duration::from_secs(2);
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// How many guests there are at most at a time.
 const MAX_GUESTS: usize = 64;
+/// How many passes are looked at at a time; each may make the server read a network from its disk.
+const MAX_PASSES: usize = 4;
+/// How often it is looked which guests have stayed long enough.
+const LOOK: Duration = Duration::from_secs(5);
 /// What the mirror calls its own relay.
 const OWN_NAME: &str = "mesh-server.invalid";
 
@@ -50,7 +56,15 @@ pub(crate) struct Doorman {
     /// The mirror's own key.
     mirror: ServerKey,
     clients: AtomicUsize,
-    guests: Mutex<HashSet<ConnectionId>>,
+    guests: Mutex<HashMap<ConnectionId, Guest>>,
+    passes: Semaphore,
+}
+
+/// Who was let in by a pass.
+#[derive(Debug, Clone, Copy)]
+struct Guest {
+    device: EndpointId,
+    since: Instant,
 }
 
 impl std::fmt::Debug for Doorman {
@@ -67,6 +81,7 @@ impl Doorman {
             mirror,
             clients: AtomicUsize::new(0),
             guests: Mutex::default(),
+            passes: Semaphore::new(MAX_PASSES),
         }
     }
 
@@ -81,7 +96,7 @@ impl Doorman {
         self.clients.load(Ordering::Relaxed)
     }
 
-    fn guests(&self) -> MutexGuard<'_, HashSet<ConnectionId>> {
+    fn guests(&self) -> MutexGuard<'_, HashMap<ConnectionId, Guest>> {
         self.guests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -93,13 +108,35 @@ impl Doorman {
         ) else {
             return false;
         };
+        // Who is not looked at now comes again soon.
+        let Ok(_permit) = self.passes.try_acquire() else {
+            return false;
+        };
         let invited = move || networks.is_invited(&device, &pass);
         let invited = tokio::task::spawn_blocking(invited).await;
         let mut guests = self.guests();
         invited.unwrap_or(false) && guests.len() < MAX_GUESTS && {
-            guests.insert(request.connection_id());
+            let guest = Guest {
+                device: request.endpoint_id(),
+                since: Instant::now(),
+            };
+            guests.insert(request.connection_id(), guest);
             true
         }
+    }
+
+    /// The guests who have been here for long; who is a live device by now is no guest any more.
+    fn overstayed(&self, stay: Duration) -> Vec<(ConnectionId, EndpointId)> {
+        let Some(networks) = self.networks.get() else {
+            return Vec::new();
+        };
+        let mut guests = self.guests();
+        guests.retain(|_, guest| !networks.is_live(&DeviceId(*guest.device.as_bytes())));
+        let long = guests
+            .iter()
+            .filter(|(_, guest)| guest.since.elapsed() >= stay);
+        long.map(|(connection, guest)| (*connection, guest.device))
+            .collect()
     }
 }
 
@@ -253,6 +290,21 @@ pub(crate) async fn expel(server: &Server, networks: &Networks, device: DeviceId
     tokio::time::sleep(AGAIN).await;
     if !networks.is_live(&device) {
         service.clients().disconnect(id, None);
+    }
+}
+
+/// Sends guests away who have stayed for so long. One that still waits for an answer comes again with a new pass, if its
+/// invite is still good.
+pub(crate) async fn see_off(server: &Server, doorman: &Doorman, stay: Duration) {
+    let Some(service) = server.relay_service().cloned() else {
+        return;
+    };
+    let mut ticks = tokio::time::interval(LOOK.min(stay));
+    loop {
+        ticks.tick().await;
+        for (connection, device) in doorman.overstayed(stay) {
+            service.clients().disconnect(device, Some(connection));
+        }
     }
 }
 

@@ -235,6 +235,7 @@ impl Server {
         };
 
         let (gone, leavers) = mpsc::unbounded_channel();
+        let stay = options.limits.guest;
         let terms = Terms {
             key,
             token,
@@ -253,7 +254,12 @@ impl Server {
 
         let connections = Arc::new(Connections::default());
         let public = address.public().to_string();
-        let counted = report(public, networks.clone(), connections.clone(), doorman);
+        let counted = report(
+            public,
+            networks.clone(),
+            connections.clone(),
+            doorman.clone(),
+        );
         let mut tasks = vec![
             tokio::spawn(mirror::accept(
                 endpoint.clone(),
@@ -262,6 +268,7 @@ impl Server {
                 !options.mirror,
             )),
             tokio::spawn(expel(relay.clone(), networks.clone(), leavers)),
+            tokio::spawn(see_off(relay.clone(), doorman.clone(), stay)),
             tokio::spawn(sweep(networks.clone())),
             tokio::spawn(status::serve(listener, Arc::new(counted))),
         ];
@@ -432,6 +439,16 @@ async fn expel(
             }
             Some(_) = expelling.join_next() => {}
         }
+    }
+}
+
+async fn see_off(
+    relay: Option<Arc<iroh_relay::server::Server>>,
+    doorman: Arc<Doorman>,
+    stay: Duration,
+) {
+    if let Some(relay) = relay {
+        relay::see_off(&relay, &doorman, stay).await;
     }
 }
 

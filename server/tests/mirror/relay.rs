@@ -3,8 +3,9 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{SinkExt, StreamExt};
 use iroh::endpoint::{NetReportConfig, PortmapperConfig, RelayMode, presets};
 use iroh::tls::CaTlsConfig;
 use iroh::{
@@ -12,7 +13,7 @@ use iroh::{
 };
 use iroh_relay::RelayQuicConfig;
 use iroh_relay::client::{Client, ClientBuilder};
-use iroh_relay::protos::relay::RelayToClientMsg;
+use iroh_relay::protos::relay::{ClientToRelayMsg, RelayToClientMsg};
 use mesh_ledger::ids::ServerKey;
 use mesh_ledger::keys::{DeviceSecret, InviteSecret};
 use mesh_ledger::mirror::message::{Standing, Visit};
@@ -267,4 +268,37 @@ async fn a_joiner_with_a_ticket_reaches_the_mirror_through_the_relay_alone() {
     alice.push(vec![bytes(&world, close)]).await;
     let denied = with_pass(&server, &at_alice, &late.device, Some(&ended)).await;
     assert!(denied.is_err(), "the invite is closed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_who_does_not_become_a_member_is_sent_away() {
+    let server = Host::with(|options| options.limits.guest = Duration::from_secs(3)).await;
+    let (mut world, mut side) = World::new("alice");
+    let owner = world.owner.clone();
+    let ticket = world.invite(&mut side, &owner, 2);
+    let (at_alice, mut alice) = host(&server, &world).await;
+    let (joiner, idler) = (Person::new("joiner"), Person::new("idler"));
+    let (network, key) = (world.network, server.place().1);
+    let enter = async |guest: &Person| {
+        let visit = Visit::new(&ticket.key, &network, &key, &guest.device_id(), NOW);
+        let pass = Pass { network, visit };
+        with_pass(&server, &at_alice, &guest.device, Some(&pass)).await
+    };
+    let mut member = enter(&joiner).await.unwrap();
+    let mut guest = enter(&idler).await.unwrap();
+    let admission = world.admit(&mut side, &owner, &joiner, Some(&ticket));
+    alice.push(vec![bytes(&world, admission)]).await;
+    let ended = async { while let Some(Ok(_)) = guest.next().await {} };
+    tokio::time::timeout(PATIENCE, ended).await.unwrap();
+    // The member came first: it would have been sent away before.
+    member.send(ClientToRelayMsg::Ping([7; 8])).await.unwrap();
+    let answered = async {
+        while let Some(Ok(message)) = member.next().await {
+            if message == RelayToClientMsg::Pong([7; 8]) {
+                return true;
+            }
+        }
+        false
+    };
+    assert!(tokio::time::timeout(PATIENCE, answered).await.unwrap());
 }
