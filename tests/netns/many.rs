@@ -10,6 +10,7 @@ use mesh_ledger::keys::{BoxSecret, DeviceSecret, UserSecret};
 use mesh_ledger::network::Ledger;
 use mesh_ledger::store::sqlite::SqliteStore;
 use mesh_tests::lab::eventually;
+use serde_json::Value;
 
 use crate::flood::{count, peak, resident};
 use crate::rotation::box_secret;
@@ -21,7 +22,7 @@ const MEMBERS: u32 = 1_000;
 const MOST: u64 = 150_000;
 
 #[test]
-fn a_daemon_in_a_network_of_a_thousand_members_is_small_and_reaches_those_who_are_on() {
+fn a_daemon_in_a_network_of_a_thousand_members_is_small_and_finds_and_reaches_those_who_are_on() {
     let mut mesh = Mesh::apart("many", &["alice", "bob"]);
     let founding = [
         "create",
@@ -51,6 +52,22 @@ fn a_daemon_in_a_network_of_a_thousand_members_is_small_and_reaches_those_who_ar
         println!("{} holds {held} kB and held {most} kB", node.name());
         assert!(held < MOST, "{} holds {held} kB", node.name());
     }
+
+    // Both are off for a while, and nobody has traffic for anybody: most likely neither is of those that a hash picks.
+    mesh.nodes.iter_mut().for_each(Node::stop);
+    mesh.nodes.iter_mut().for_each(Node::start);
+    let took = eventually(LONG, "they find each other", || {
+        mesh.nodes.iter().all(|node| online(node) == 1)
+    });
+    println!("two of {MEMBERS} found each other after {took:?}");
+}
+
+/// How many others are online.
+fn online(node: &Node) -> usize {
+    let status = node.mesh_json(&["status"]);
+    let peers = status["networks"][0]["peers"].as_array().unwrap();
+    let offline = |peer: &&Value| peer["reach"] == "offline";
+    peers.len() - peers.iter().filter(offline).count()
 }
 
 /// Has a stopped node, whose user founded the network, admit as many as make a thousand, each with a device of its own. Nobody

@@ -1,7 +1,6 @@
-//! Whom to dial, and when.
+//! When to dial those that the [choice](crate::choice) wants.
 //!
-//! A device keeps a control link to every peer it has traffic with, and besides to some chosen by hash, so that a small
-//! network is a full mesh and a large one is not: [`wanted`]. An attempt that fails is repeated after a pause that grows
+//! An attempt that fails is repeated after a pause that grows
 //! from a quarter of a second to an eighth of the time for which the peer was not heard of, but at least to [`RECENT`] and
 //! at most to [`IDLE`]: who has just gone may be back at once, and who is off since an hour is not asked for each second.
 //! Any hint that a peer may be reachable (it was seen on the LAN, others heard it, an interface changed, there is
@@ -17,10 +16,6 @@ use std::time::Duration;
 
 use crate::peer::PeerId;
 
-/// Links besides those that have traffic.
-pub const BY_HASH: usize = 6;
-/// Up to so many peers, all are linked.
-pub const FULL_MESH: usize = 16;
 /// How long the device with the greater id waits for the other's dial.
 pub const YIELD: Duration = Duration::from_millis(700);
 /// The longest pause between attempts to a peer that was heard of just now.
@@ -36,25 +31,6 @@ pub const AT_ONCE: usize = 16;
 pub const STALE: Duration = Duration::from_secs(1);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-
-/// The peers to be linked with: all of few; of many, those with traffic and [`BY_HASH`] that a hash of both ids picks.
-#[must_use]
-pub fn wanted(
-    me: &PeerId,
-    peers: &BTreeSet<PeerId>,
-    traffic: &BTreeSet<PeerId>,
-) -> BTreeSet<PeerId> {
-    if peers.len() <= FULL_MESH {
-        return peers.clone();
-    }
-    let mut ranked: Vec<([u8; 32], PeerId)> = peers
-        .iter()
-        .map(|peer| (pair_hash(me, peer), *peer))
-        .collect();
-    ranked.sort_unstable();
-    let chosen = ranked.into_iter().take(BY_HASH).map(|(_, peer)| peer);
-    chosen.chain(peers.intersection(traffic).copied()).collect()
-}
 
 /// A connection to a peer that there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,14 +48,6 @@ pub fn keeps_new(me: &PeerId, peer: &PeerId, old: Standing, new_dialled_here: bo
     old.age > SIMULTANEOUS
         || old.dialled_here == new_dialled_here
         || new_dialled_here == (me < peer)
-}
-
-fn pair_hash(a: &PeerId, b: &PeerId) -> [u8; 32] {
-    let (low, high) = if a < b { (a, b) } else { (b, a) };
-    let mut hasher = blake3::Hasher::new_derive_key("mesh link choice 1");
-    hasher.update(&low.0);
-    hasher.update(&high.0);
-    *hasher.finalize().as_bytes()
 }
 
 /// The times at which peers are due. Times are since any fixed moment, the same in every call.
@@ -112,13 +80,19 @@ impl Dialler {
         }
     }
 
-    /// Sets whom to be linked with. Who is new is due soon; who is gone is forgotten.
-    pub fn want(&mut self, wanted: &BTreeSet<PeerId>, now: Duration) {
-        self.attempts
-            .retain(|peer, attempt| wanted.contains(peer) || matches!(attempt, Attempt::Linked));
-        self.fresh.retain(|peer| wanted.contains(peer));
-        for peer in wanted {
-            let first = if self.me < *peer { now } else { now + YIELD };
+    /// Sets whom to be linked with, and how long to wait before the first attempt to each. Who is gone is forgotten.
+    pub fn want(&mut self, wanted: &BTreeMap<PeerId, Duration>, now: Duration) {
+        self.attempts.retain(|peer, attempt| {
+            wanted.contains_key(peer) || matches!(attempt, Attempt::Linked)
+        });
+        self.fresh.retain(|peer| wanted.contains_key(peer));
+        for (peer, pause) in wanted {
+            let own = if self.me < *peer {
+                Duration::ZERO
+            } else {
+                YIELD
+            };
+            let first = now + *pause + own;
             self.attempts
                 .entry(*peer)
                 .or_insert(Attempt::Due(first, FIRST_PAUSE));
@@ -233,28 +207,12 @@ mod tests {
     }
 
     #[test]
-    fn few_peers_are_all_wanted_and_of_many_those_with_traffic_and_six() {
-        let few: BTreeSet<PeerId> = (1..=16).map(peer).collect();
-        assert_eq!(wanted(&peer(0), &few, &BTreeSet::new()), few);
-        let many: BTreeSet<PeerId> = (1..=100).map(peer).collect();
-        let none = wanted(&peer(0), &many, &BTreeSet::new());
-        assert_eq!(none.len(), BY_HASH);
-        let quiet = *many.difference(&none).next().unwrap();
-        let busy = wanted(&peer(0), &many, &[quiet, peer(200)].into());
-        assert_eq!(busy.len(), BY_HASH + 1);
-        assert!(
-            busy.contains(&quiet),
-            "and who is no peer is not wanted for its traffic"
-        );
-    }
-
-    #[test]
     fn the_smaller_id_dials_first() {
         let mut low = Dialler::new(peer(1));
-        low.want(&[peer(2)].into(), seconds(5));
+        low.want(&[(peer(2), Duration::ZERO)].into(), seconds(5));
         assert_eq!(low.due(seconds(5)), [peer(2)]);
         let mut high = Dialler::new(peer(3));
-        high.want(&[peer(2)].into(), seconds(5));
+        high.want(&[(peer(2), Duration::ZERO)].into(), seconds(5));
         assert!(high.due(seconds(5)).is_empty());
         assert_eq!(high.due(seconds(5) + YIELD), [peer(2)]);
     }
@@ -268,7 +226,7 @@ mod tests {
             (None, IDLE),
         ] {
             let mut dialler = Dialler::new(peer(1));
-            dialler.want(&[peer(2)].into(), seconds(1));
+            dialler.want(&[(peer(2), Duration::ZERO)].into(), seconds(1));
             let mut now = seconds(5000);
             let mut pause = Duration::ZERO;
             for _ in 0..12 {
@@ -292,11 +250,14 @@ mod tests {
     #[test]
     fn a_lost_link_is_dialled_again_and_an_unwanted_peer_is_not() {
         let mut dialler = Dialler::new(peer(1));
-        dialler.want(&[peer(2), peer(3)].into(), seconds(1));
+        dialler.want(
+            &[(peer(2), Duration::ZERO), (peer(3), Duration::ZERO)].into(),
+            seconds(1),
+        );
         dialler.due(seconds(1));
         dialler.linked(peer(2));
         dialler.failed(&peer(3), None, seconds(1));
-        dialler.want(&[peer(2)].into(), seconds(2));
+        dialler.want(&[(peer(2), Duration::ZERO)].into(), seconds(2));
         assert_eq!(dialler.next(), None);
         dialler.lost(&peer(2), seconds(3));
         assert_eq!(dialler.due(seconds(4)), [peer(2)]);
@@ -305,7 +266,7 @@ mod tests {
     #[test]
     fn a_sign_of_life_ends_an_attempt_that_is_stale_once() {
         let mut dialler = Dialler::new(peer(1));
-        dialler.want(&[peer(2)].into(), seconds(1));
+        dialler.want(&[(peer(2), Duration::ZERO)].into(), seconds(1));
         dialler.due(seconds(1));
         let early = seconds(1) + STALE - Duration::from_millis(1);
         assert!(!dialler.alive(&peer(2), early), "it may be answered yet");

@@ -43,6 +43,7 @@
 
 pub mod beacon;
 pub mod checkpoint;
+pub mod choice;
 pub mod desired;
 pub mod dial;
 pub mod explain;

@@ -14,6 +14,7 @@ mod links;
 mod mirrors;
 mod names;
 mod narrow;
+mod near;
 mod net;
 mod outside;
 pub(crate) mod report;
@@ -187,6 +188,8 @@ pub(crate) struct Node {
     housekeeping: Duration,
     /// When it is looked next whether relays are alive.
     listen: Duration,
+    /// When it is looked again which links are of use.
+    look: Duration,
     /// Before this, watching tools are told nothing more.
     next_watch: Duration,
     /// Unknown devices that tell who they are at the moment.
@@ -254,6 +257,7 @@ impl Node {
             watched,
             housekeeping: Duration::ZERO,
             listen: Duration::ZERO,
+            look: Duration::ZERO,
             next_watch: Duration::ZERO,
             introductions: Arc::new(Semaphore::new(MAX_INTRODUCTIONS)),
             broken: Vec::new(),
@@ -418,6 +422,15 @@ impl Node {
         if now >= self.listen {
             self.listen = now + LISTEN;
             self.leave_silent_relays(now);
+            for net in self.nets.values_mut() {
+                if std::mem::take(&mut net.came) {
+                    net.want_links(now);
+                }
+            }
+            if now >= self.look {
+                self.look = now + near::LOOK;
+                self.end_unused_links(now);
+            }
         }
         if now >= self.housekeeping {
             self.housekeeping = now + HOUSEKEEPING;
@@ -457,6 +470,8 @@ impl Node {
         self.retry_mirrors();
         let now = steady();
         for net in self.nets.values_mut() {
+            net.choice.anew();
+            net.want_links(now);
             net.dialler.hint_all(now);
         }
         self.mend().await;
@@ -465,6 +480,11 @@ impl Node {
     fn seen(&mut self, seen: Seen) {
         let ids: Vec<NetworkId> = self.nets.keys().copied().collect();
         for id in ids {
+            if let Some(net) = self.nets.get_mut(&id)
+                && net.choice.sighted(&seen.peer)
+            {
+                net.want_links(steady());
+            }
             self.alive(id, &seen.peer);
         }
         for joining in &self.joining {
@@ -485,7 +505,7 @@ impl Node {
         };
         match event {
             mesh_tunnel::Event::WantsLink(peer) => {
-                if net.traffic.insert(peer) {
+                if net.traffic.begins(peer, steady()) {
                     net.want_links(steady());
                 }
                 net.dialler.hint(&peer, steady());

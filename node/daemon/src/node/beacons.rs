@@ -105,6 +105,7 @@ impl Node {
             now_ms().cast_signed().saturating_sub(made.cast_signed()),
         );
         net.settings.heard(device.to_string(), now_ms());
+        net.came |= !was_there;
         self.alive(id, &peer_id(&device));
         self.hear_tips(id, device, &tips);
         let Some(net) = self.nets.get_mut(&id) else {

@@ -48,6 +48,8 @@ pub(crate) struct Linked {
     /// Whether the other end is a member; else it is a joiner.
     pub(crate) member: bool,
     pub(crate) since: Duration,
+    /// When it was last wanted here.
+    pub(crate) of_use: Duration,
     /// How many packets have come, and when that last changed.
     heard: (u64, Duration),
     pub(crate) sync: Sync,
@@ -178,12 +180,15 @@ impl Node {
                 // Only the events count; a peer that sends none that prove it is named in the status.
                 net.shut_out.insert(peer);
                 net.dialler.failed(&peer, None, now);
+                net.choice.failed(peer, now);
                 self.introduced(id, peer, &events).await;
             }
             Err(why) => {
                 debug!(?peer, "not reached: {why}");
                 let heard = net.heard_lately(&peer, now_ms(), now);
                 net.dialler.failed(&peer, heard, now);
+                net.choice.failed(peer, now);
+                net.want_links(now);
             }
         }
     }
@@ -302,6 +307,7 @@ impl Node {
             self.links.remove(&old);
         }
         net.dialler.linked(peer);
+        net.choice.linked(&peer);
         net.settings.heard(device_id(&peer).to_string(), now_ms());
         let missing = net.ledger.missing();
         if let Some(linked) = self.links.get_mut(&link) {
@@ -356,6 +362,7 @@ impl Node {
             dialled_here,
             member,
             since: steady(),
+            of_use: steady(),
             heard: (0, steady()),
             sync: Sync::new(),
             heads: None,
@@ -384,8 +391,11 @@ impl Node {
         }
         info!(network = %net.name(), peer = ?linked.peer, "link lost: {why}");
         net.links.remove(&linked.peer);
-        net.dialler.lost(&linked.peer, steady());
         net.settings.heard(device.to_string(), now_ms());
+        net.dialler.lost(&linked.peer, steady());
+        if net.is_up() {
+            net.want_links(steady());
+        }
         let id = linked.network;
         if let Some(ways) = &self.ways {
             ways.unlinked(Who {

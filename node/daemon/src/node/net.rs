@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use mesh_core::beacon::Presence;
-use mesh_core::desired::{Desired, desired, device_id, peer_id};
-use mesh_core::dial::{Dialler, wanted};
-use mesh_core::forward::{forwarders, kept_near};
+use mesh_core::choice::{Choice, Traffic};
+use mesh_core::desired::{Desired, desired, device_id};
+use mesh_core::dial::Dialler;
 use mesh_core::peer::PeerId;
 use mesh_core::plan::InterfaceName;
 use mesh_core::rotation::Debts;
@@ -35,7 +35,6 @@ use super::outside::Outside;
 use super::transfer::{Accepting, Offered};
 use super::turns::Turns;
 use crate::carrier::PeerCarrier;
-use crate::clock::now_ms;
 use crate::dns::Server;
 use crate::forward::Forwarders;
 use crate::identity::{Identity, IdentityError, seed};
@@ -85,12 +84,15 @@ pub(crate) struct Net {
     /// Who forwards for whom.
     pub(crate) forwarders: Arc<Forwarders>,
     pub(crate) links: BTreeMap<PeerId, LinkId>,
+    /// With whom to be linked.
+    pub(crate) choice: Choice,
     pub(crate) dialler: Dialler,
     pub(crate) presence: Presence,
+    /// Whether somebody is there of whom the choice does not know it yet.
+    pub(crate) came: bool,
     /// How far this machine's clock is ahead of each peer's, in milliseconds, by its last beacon.
     pub(crate) clocks: BTreeMap<DeviceId, i64>,
-    /// Peers there was traffic for.
-    pub(crate) traffic: BTreeSet<PeerId>,
+    pub(crate) traffic: Traffic,
     /// When a peer was last asked to forget its sessions.
     pub(crate) failing: BTreeMap<PeerId, Duration>,
     pub(crate) beacon_counter: u64,
@@ -125,7 +127,7 @@ pub(crate) struct Net {
     pub(crate) office_offered: Option<Offered>,
     /// That offer, being accepted.
     pub(crate) accepting: Option<Accepting>,
-    me: PeerId,
+    pub(crate) me: PeerId,
 }
 
 /// The folders of the networks of this device.
@@ -190,10 +192,12 @@ impl Net {
             linkless: BTreeMap::new(),
             forwarders: Arc::default(),
             links: BTreeMap::new(),
+            choice: Choice::new(me),
             dialler: Dialler::new(me),
             presence: Presence::default(),
+            came: false,
             clocks: BTreeMap::new(),
-            traffic: BTreeSet::new(),
+            traffic: Traffic::default(),
             failing: BTreeMap::new(),
             beacon_counter: 0,
             next_beacon: Duration::ZERO,
@@ -270,28 +274,6 @@ impl Net {
             .collect();
         self.announced = graph.len();
         news
-    }
-
-    /// Tells the dialler whom to be linked with.
-    pub(crate) fn want_links(&mut self, now: Duration) {
-        let peers: BTreeSet<PeerId> = self
-            .state()
-            .devices
-            .keys()
-            .map(peer_id)
-            .filter(|peer| *peer != self.me)
-            .collect();
-        self.traffic.retain(|peer| peers.contains(peer));
-        self.failing.retain(|peer, _| peers.contains(peer));
-        // A key that is owed to a device is handed over a link to it.
-        let mut near = self.traffic.clone();
-        near.extend(self.owed_keys().into_iter().map(|(peer, _)| peer));
-        let forwarders = forwarders(self.state(), &self.my_device(), now_ms());
-        near.extend(kept_near(&forwarders, |device| {
-            self.presence.fresh(device, now)
-        }));
-        let wanted = wanted(&self.me, &peers, &near);
-        self.dialler.want(&wanted, now);
     }
 
     /// Where a peer may be reached, the most likely first.
