@@ -29,6 +29,8 @@ pub enum Domain {
     Tip,
     /// The holder of a ticket shows itself to a server.
     Visit,
+    /// A device has another key speak for it with a server.
+    Deputation,
 }
 
 impl Domain {
@@ -42,6 +44,7 @@ impl Domain {
             Self::Beacon => "mesh beacon 1",
             Self::Tip => "mesh tip 1",
             Self::Visit => "mesh visit 1",
+            Self::Deputation => "mesh deputation 1",
         }
     }
 

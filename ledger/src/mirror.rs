@@ -9,6 +9,7 @@
 //! each other, [`pass`] by what a joiner uses the relay, [`address`] how people write a server down.
 
 pub mod address;
+pub mod deputation;
 pub mod echo;
 pub mod letter;
 pub mod message;
@@ -16,6 +17,7 @@ pub mod pass;
 pub mod tip;
 
 pub use address::{Permit, ServerAddress};
+pub use deputation::Deputation;
 pub use echo::Echo;
 pub use message::{BadFrame, MAX_FRAME, Refusal, Request, Response, Role};
 pub use pass::Pass;

@@ -14,7 +14,7 @@ use std::time::Instant;
 use mesh_ledger::ids::{DeviceId, EventId, InviteKey, NetworkId};
 use mesh_ledger::keys::ServerSecret;
 use mesh_ledger::mirror::message::{Doors, Failure, Page, Standing, Visit, Welcome};
-use mesh_ledger::mirror::{Pass, Permit, Refusal, Request, Response, Role, SignedTip, Tip};
+use mesh_ledger::mirror::{Deputation, Permit, Refusal, Request, Response, Role, SignedTip, Tip};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, warn};
 
@@ -182,10 +182,15 @@ impl Networks {
             .collect()
     }
 
+    /// Whether a live device has that key speak for it: what it shows may be anything.
+    #[must_use]
+    pub fn is_deputy(&self, key: &DeviceId, word: &Deputation) -> bool {
+        word.is_genuine(&self.terms.key.public(), key, self.now()) && self.is_live(&word.device)
+    }
+
     /// Whether a device holds a ticket of a network here: what it shows may be anything.
     #[must_use]
-    pub fn is_invited(&self, device: &DeviceId, pass: &Pass) -> bool {
-        let Pass { network, visit } = pass;
+    pub fn is_invited(&self, device: &DeviceId, network: &NetworkId, visit: &Visit) -> bool {
         if !self.is_proven(*network, device, visit) {
             return false;
         }
@@ -210,6 +215,14 @@ impl Networks {
         let entry = hosted.with(self, |inner| match role {
             Role::Member(permit) => self.enter_member(&hosted, inner, device, permit.as_ref()),
             Role::Joiner(visit) => self.enter_joiner(&hosted, inner, device, visit),
+            Role::Deputy(word, permit) => {
+                let server = self.terms.key.public();
+                if word.is_genuine(&server, &device, self.now()) {
+                    self.enter_member(&hosted, inner, word.device, permit.as_ref())
+                } else {
+                    Ok(Entry::Refused(Refusal::Visit, Vec::new()))
+                }
+            }
         });
         match entry {
             Ok(Ok(entry)) => entry,

@@ -1,7 +1,8 @@
 //! The relay and address discovery: iroh's own, for live devices of hosted networks, under a certificate of the server's key.
 //!
 //! The mirror is a client of the relay itself, so who is let through to it by TCP alone talks with the mirror too. That is what
-//! a joiner needs whose network lets no UDP out: it is let in by a [`Pass`], as a guest.
+//! those need whose network lets no UDP out: a joiner, and a device whose own key uses the relay already. They are let in by a
+//! [`Pass`], as guests.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -32,8 +33,11 @@ const BURST: NonZeroU32 = NonZeroU32::new(1 << 17).unwrap();
 /// After how long a client is thrown out once more: one that was being let in the first time is caught then.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// How many guests there are at most at a time.
-const MAX_GUESTS: usize = 64;
+/// How many joiners there are at most at a time.
+const MAX_JOINERS: usize = 64;
+/// How many keys speak for devices at most at a time, and for one device.
+const MAX_DEPUTIES: usize = 4096;
+const MAX_DEPUTIES_OF_ONE: usize = 4;
 /// How many passes are looked at at a time; each may make the server read a network from its disk.
 const MAX_PASSES: usize = 4;
 /// How often it is looked which guests have stayed long enough.
@@ -63,8 +67,10 @@ pub(crate) struct Doorman {
 /// Who was let in by a pass.
 #[derive(Debug, Clone, Copy)]
 struct Guest {
-    device: EndpointId,
+    key: EndpointId,
     since: Instant,
+    /// The device that it speaks for; none if it is a joiner.
+    speaks_for: Option<DeviceId>,
 }
 
 impl std::fmt::Debug for Doorman {
@@ -100,7 +106,7 @@ impl Doorman {
         self.guests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets a joiner in, if there is room.
+    /// Lets a guest in, if there is room.
     async fn invite(&self, device: DeviceId, request: &ClientRequest) -> bool {
         let (Some(networks), Some(pass)) = (
             self.networks.get().cloned(),
@@ -108,34 +114,56 @@ impl Doorman {
         ) else {
             return false;
         };
-        // Who is not looked at now comes again soon.
-        let Ok(_permit) = self.passes.try_acquire() else {
-            return false;
+        let speaks_for = match pass {
+            Pass::Deputy(word) if networks.is_deputy(&device, &word) => Some(word.device),
+            Pass::Deputy(_) => return false,
+            Pass::Joiner(network, visit) => {
+                // Who is not looked at now comes again soon.
+                let Ok(_permit) = self.passes.try_acquire() else {
+                    return false;
+                };
+                let invited = move || networks.is_invited(&device, &network, &visit);
+                match tokio::task::spawn_blocking(invited).await {
+                    Ok(true) => None,
+                    _ => return false,
+                }
+            }
         };
-        let invited = move || networks.is_invited(&device, &pass);
-        let invited = tokio::task::spawn_blocking(invited).await;
         let mut guests = self.guests();
-        invited.unwrap_or(false) && guests.len() < MAX_GUESTS && {
+        let many = |of: &dyn Fn(&Guest) -> bool| guests.values().filter(|guest| of(guest)).count();
+        let room = match speaks_for {
+            None => many(&|guest| guest.speaks_for.is_none()) < MAX_JOINERS,
+            Some(_) => {
+                many(&|guest| guest.speaks_for.is_some()) < MAX_DEPUTIES
+                    && many(&|guest| guest.speaks_for == speaks_for) < MAX_DEPUTIES_OF_ONE
+            }
+        };
+        if room {
             let guest = Guest {
-                device: request.endpoint_id(),
+                key: request.endpoint_id(),
                 since: Instant::now(),
+                speaks_for,
             };
             guests.insert(request.connection_id(), guest);
-            true
         }
+        room
     }
 
-    /// The guests who have been here for long; who is a live device by now is no guest any more.
+    /// The guests whose time is over: joiners who have been here for so long, and who speaks for a device that is live no
+    /// more. A joiner who is a live device by now is no guest any more.
     fn overstayed(&self, stay: Duration) -> Vec<(ConnectionId, EndpointId)> {
         let Some(networks) = self.networks.get() else {
             return Vec::new();
         };
         let mut guests = self.guests();
-        guests.retain(|_, guest| !networks.is_live(&DeviceId(*guest.device.as_bytes())));
-        let long = guests
-            .iter()
-            .filter(|(_, guest)| guest.since.elapsed() >= stay);
-        long.map(|(connection, guest)| (*connection, guest.device))
+        guests.retain(|_, guest| {
+            guest.speaks_for.is_some() || !networks.is_live(&DeviceId(*guest.key.as_bytes()))
+        });
+        let over = guests.iter().filter(|(_, guest)| match guest.speaks_for {
+            None => guest.since.elapsed() >= stay,
+            Some(device) => !networks.is_live(&device),
+        });
+        over.map(|(connection, guest)| (*connection, guest.key))
             .collect()
     }
 }
@@ -293,7 +321,7 @@ pub(crate) async fn expel(server: &Server, networks: &Networks, device: DeviceId
     }
 }
 
-/// Sends guests away who have stayed for so long. One that still waits for an answer comes again with a new pass, if its
+/// Sends guests away whose time is over. A joiner that still waits for an answer comes again with a new pass, if its
 /// invite is still good.
 pub(crate) async fn see_off(server: &Server, doorman: &Doorman, stay: Duration) {
     let Some(service) = server.relay_service().cloned() else {
@@ -302,8 +330,8 @@ pub(crate) async fn see_off(server: &Server, doorman: &Doorman, stay: Duration) 
     let mut ticks = tokio::time::interval(LOOK.min(stay));
     loop {
         ticks.tick().await;
-        for (connection, device) in doorman.overstayed(stay) {
-            service.clients().disconnect(device, Some(connection));
+        for (connection, key) in doorman.overstayed(stay) {
+            service.clients().disconnect(key, Some(connection));
         }
     }
 }

@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::address::Permit;
+use super::deputation::Deputation;
 use super::echo::Echo;
 use super::letter::{Letter, MAX_LETTER};
 use super::tip::SignedTip;
@@ -67,6 +68,8 @@ pub enum Role {
     Member(Option<Permit>),
     /// As one who holds a ticket.
     Joiner(Visit),
+    /// In the name of a device, and then as a member.
+    Deputy(Deputation, Option<Permit>),
 }
 
 /// The proof that a device holds a ticket of a network, for one server and a few minutes.

@@ -1,32 +1,39 @@
-//! What a joiner shows a server's relay, which lets nobody else in but live devices: that it holds a ticket.
+//! What is shown a server's relay, which else lets in live devices alone: that its bearer holds a ticket, or speaks for a live
+//! device.
 //!
-//! It travels as the token of the relay's HTTP request, in base32: the network's id and the [`Visit`] that the joiner makes
-//! to the mirror as well. It says what that says, to the same server, and no more.
+//! It travels as the token of the relay's HTTP request, in base32, a deputy's behind a word that is none. It says what its bearer says to the mirror as well, to the
+//! same server, and no more.
 
 use data_encoding::BASE32_NOPAD;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
+use super::deputation::Deputation;
 use super::message::Visit;
 use crate::ids::NetworkId;
 
 /// See the module.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pass {
-    /// The network of the ticket.
-    pub network: NetworkId,
-    /// The proof.
-    pub visit: Visit,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pass {
+    /// A joiner's: the network of its ticket, and the proof that it has it.
+    Joiner(NetworkId, Visit),
+    /// A device's.
+    Deputy(Deputation),
 }
 
 /// The longest text that is looked at.
 const MAX: usize = 320;
+/// What a deputy's begins with.
+const DEPUTY: &str = "deputy.";
 
 impl Pass {
     /// As text.
     #[must_use]
     pub fn text(&self) -> String {
-        // Fixed fields always encode.
-        BASE32_NOPAD.encode(&postcard::to_stdvec(self).unwrap_or_default())
+        match self {
+            Self::Joiner(network, visit) => encode(&(network, visit)),
+            Self::Deputy(word) => format!("{DEPUTY}{}", encode(word)),
+        }
     }
 
     /// From text that anybody sent.
@@ -35,42 +42,51 @@ impl Pass {
         if text.len() > MAX {
             return None;
         }
-        let bytes = BASE32_NOPAD.decode(text.as_bytes()).ok()?;
-        let (pass, rest) = postcard::take_from_bytes(&bytes).ok()?;
-        rest.is_empty().then_some(pass)
+        match text.strip_prefix(DEPUTY) {
+            Some(word) => decode(word).map(Self::Deputy),
+            None => decode(text).map(|(network, visit)| Self::Joiner(network, visit)),
+        }
     }
 }
 
+fn encode(what: &impl Serialize) -> String {
+    // Fixed fields always encode.
+    BASE32_NOPAD.encode(&postcard::to_stdvec(what).unwrap_or_default())
+}
+
+fn decode<T: DeserializeOwned>(text: &str) -> Option<T> {
+    let bytes = BASE32_NOPAD.decode(text.as_bytes()).ok()?;
+    let (what, rest) = postcard::take_from_bytes(&bytes).ok()?;
+    rest.is_empty().then_some(what)
+}
+
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::ids::{DeviceId, ServerKey};
-    use crate::keys::InviteSecret;
+    use crate::keys::{DeviceSecret, InviteSecret};
 
     #[test]
     fn a_pass_is_read_as_it_was_written_and_nothing_else_is() {
         let network = NetworkId([7; 32]);
         let (server, device) = (ServerKey([1; 32]), DeviceId([2; 32]));
+        let time = 1_795_000_000_000;
         let invite = InviteSecret::from_seed(&[3; 32]);
-        let visit = Visit::new(&invite, &network, &server, &device, 1_795_000_000_000);
-        let pass = Pass { network, visit };
-        let text = pass.text();
-        assert!(text.len() <= MAX, "{}", text.len());
-        let read = Pass::read(&text).unwrap();
-        assert_eq!(read, pass);
-        assert!(
-            read.visit
-                .is_genuine(&network, &server, &device, 1_795_000_000_001)
-        );
-        for bad in [
-            &text[1..],
-            &format!("{text}AA"),
-            &"A".repeat(MAX + 1),
-            "",
-            "☃",
-        ] {
-            assert_eq!(Pass::read(bad), None);
+        let visit = Visit::new(&invite, &network, &server, &device, time);
+        let word = Deputation::new(&DeviceSecret::from_seed(&[4; 32]), &server, &device, time);
+        for pass in [Pass::Joiner(network, visit), Pass::Deputy(word)] {
+            let text = pass.text();
+            assert!(text.len() <= MAX, "{}", text.len());
+            assert_eq!(Pass::read(&text), Some(pass));
+            for bad in [
+                &text[1..],
+                &format!("{text}AA"),
+                &"A".repeat(MAX + 1),
+                "",
+                "☃",
+            ] {
+                assert_eq!(Pass::read(bad), None);
+            }
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use mesh_ledger::event::attributes::Server;
 use mesh_ledger::ids::{DeviceId, EventId, NetworkId, ServerKey};
-use mesh_ledger::keys::{InviteSecret, ServerSecret};
+use mesh_ledger::keys::{DeviceSecret, InviteSecret, ServerSecret};
 use mesh_ledger::mirror::letter::{self, Letter, Way};
 use mesh_ledger::mirror::message::{
     Doors, Failure, Page, Pushed, Refusal, Request, Response, Role, Standing, Visit, Welcome,
 };
-use mesh_ledger::mirror::{Chain, Echo, Pass, Permit, ServerAddress, SignedTip, Tip};
+use mesh_ledger::mirror::{Chain, Deputation, Echo, Pass, Permit, ServerAddress, SignedTip, Tip};
 
 const NETWORK: NetworkId = NetworkId([0x11; 32]);
 
@@ -45,18 +45,23 @@ fn letter() -> Letter {
     }
 }
 
-fn pass() -> Pass {
-    let visit = Visit::new(
-        &InviteSecret::from_seed(&[4; 32]),
-        &NETWORK,
-        &server().public(),
-        &DeviceId([2; 32]),
-        1_795_000_000_123,
-    );
-    Pass {
-        network: NETWORK,
-        visit,
-    }
+fn visit() -> Visit {
+    let invite = InviteSecret::from_seed(&[4; 32]);
+    let (server, device) = (server().public(), DeviceId([2; 32]));
+    Visit::new(&invite, &NETWORK, &server, &device, 1_795_000_000_123)
+}
+
+fn deputation() -> Deputation {
+    let device = DeviceSecret::from_seed(&[6; 32]);
+    let (server, deputy) = (server().public(), DeviceId([2; 32]));
+    Deputation::new(&device, &server, &deputy, 1_795_000_000_123)
+}
+
+fn passes() -> [(&'static str, Pass); 2] {
+    [
+        ("relay.pass", Pass::Joiner(NETWORK, visit())),
+        ("relay.deputy", Pass::Deputy(deputation())),
+    ]
 }
 
 pub(super) fn requests() -> Vec<(&'static str, Request)> {
@@ -64,11 +69,11 @@ pub(super) fn requests() -> Vec<(&'static str, Request)> {
         network: NETWORK,
         role,
     };
-    let Pass { visit, .. } = pass();
     vec![
         ("open.member", open(Role::Member(None))),
         ("open.host", open(Role::Member(Some(Permit([5; 16]))))),
-        ("open.joiner", open(Role::Joiner(visit))),
+        ("open.joiner", open(Role::Joiner(visit()))),
+        ("open.deputy", open(Role::Deputy(deputation(), None))),
         (
             "pull",
             Request::Pull {
@@ -167,7 +172,9 @@ pub(super) fn made() -> Vec<(String, Vec<u8>)> {
         let sealed = letter::seal(&[6; 32], &NETWORK, &DeviceId([2; 32]), way, b"text").unwrap();
         made.push((format!("letter.{name}"), sealed));
     }
-    made.push(("relay.pass".to_owned(), pass().text().into_bytes()));
+    for (name, pass) in passes() {
+        made.push((name.to_owned(), pass.text().into_bytes()));
+    }
     let address = |permit| ServerAddress {
         host: "mesh.example.org".to_owned(),
         port: 7443,
@@ -207,5 +214,7 @@ fn every_frozen_message_to_and_from_a_server_reads_back() {
         );
     }
     assert!(tip().is_genuine());
-    assert_eq!(Pass::read(&pass().text()), Some(pass()));
+    for (_, pass) in passes() {
+        assert_eq!(Pass::read(&pass.text()), Some(pass));
+    }
 }

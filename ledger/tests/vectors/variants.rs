@@ -224,7 +224,13 @@ fn every_variant_of_what_devices_and_servers_say_has_a_vector() {
         Request::Open { role, .. } => Some(role),
         _ => None,
     });
-    all_of!(Role, roles.collect(), Role::Member(_), Role::Joiner(_));
+    all_of!(
+        Role,
+        roles.collect(),
+        Role::Member(_),
+        Role::Joiner(_),
+        Role::Deputy(..),
+    );
     let responses = || {
         mirror::responses()
             .into_iter()

@@ -5,6 +5,7 @@
 //! through the servers' relays, over which iroh arranges a direct path if the routers between let one through.
 
 mod deaf;
+mod deputy;
 mod pin;
 mod relays;
 mod servers;
@@ -31,6 +32,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+pub(crate) use deputy::Deputy;
 use pin::Pin;
 pub(crate) use relays::RelayServer;
 use relays::{Names, Relay, Relays};

@@ -10,12 +10,13 @@ use std::time::Duration;
 use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
 use mesh_core::mirror::Backoff;
 use mesh_ledger::ids::ServerKey;
+use mesh_ledger::mirror::Pass;
 use mesh_ledger::mirror::message::{BadFrame, MAX_FRAME, Request, Response, body_length};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::clock::steady_ms;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Deputy, Endpoint};
 
 /// How long a dial may take, the name's lookup included.
 pub(crate) const DIAL: Duration = Duration::from_secs(5);
@@ -31,11 +32,19 @@ const WELL: Duration = Duration::from_secs(20);
 /// Where a server is: host and port.
 pub(crate) type Place = (String, u16);
 
+/// A connection to a server.
+#[derive(Clone)]
+pub(crate) struct Line {
+    pub(crate) connection: Connection,
+    /// What speaks on it for this device; none if the device does itself.
+    pub(crate) deputy: Option<Arc<Deputy>>,
+}
+
 /// What a server's tasks tell the node.
 #[allow(clippy::large_enum_variant)] // Made, moved once and taken apart.
 pub(crate) enum MirrorEvent {
     /// The server answers; it was found at these addresses.
-    Connected(Connection, Vec<SocketAddr>),
+    Connected(Line, Vec<SocketAddr>),
     /// The connection ended, or none came about.
     Lost(String),
     /// The server said something on a stream. The next but few is read when this one is done with and dropped.
@@ -102,10 +111,11 @@ async fn keep<E: Send + 'static>(
     let mut backoff = Backoff::default();
     loop {
         let wanted = places.borrow_and_update().clone();
-        let why = match connect(&endpoint, &key, &wanted).await {
-            Ok((connection, addresses)) => {
+        let why = match connect_anyhow(&endpoint, &key, &wanted, None, DIAL).await {
+            Ok((line, addresses)) => {
+                let connection = line.connection.clone();
                 let since = tokio::time::Instant::now();
-                let connected = MirrorEvent::Connected(connection.clone(), addresses);
+                let connected = MirrorEvent::Connected(line, addresses);
                 if events.send(wrap(connected)).await.is_err() {
                     return;
                 }
@@ -142,12 +152,66 @@ async fn keep<E: Send + 'static>(
     }
 }
 
-/// Looks the places up and dials them all, once.
+/// Dials a server once; by TCP, if its mirror does not answer within `head_start`. A joiner has a pass.
+pub(crate) async fn connect_anyhow(
+    endpoint: &Endpoint,
+    key: &ServerKey,
+    places: &BTreeSet<Place>,
+    pass: Option<&Pass>,
+    head_start: Duration,
+) -> Result<(Line, Vec<SocketAddr>), String> {
+    let straight = connect(endpoint, key, places);
+    let by_tcp = async {
+        tokio::time::sleep(head_start).await;
+        connect_by_tcp(endpoint, key, places, pass).await
+    };
+    tokio::pin!(straight, by_tcp);
+    tokio::select! {
+        biased;
+        connected = &mut straight => match connected {
+            Ok(connected) => Ok(connected),
+            // Why the mirror did not answer is what there is to mend.
+            Err(why) => by_tcp.await.map_err(|_| why),
+        },
+        connected = &mut by_tcp => match connected {
+            Ok(connected) => Ok(connected),
+            Err(_) => straight.await,
+        },
+    }
+}
+
+async fn connect_by_tcp(
+    endpoint: &Endpoint,
+    key: &ServerKey,
+    places: &BTreeSet<Place>,
+    pass: Option<&Pass>,
+) -> Result<(Line, Vec<SocketAddr>), String> {
+    let mut last = "it has no address".to_owned();
+    for place in places.iter().take(MAX_ADDRESSES) {
+        let connecting = endpoint.connect_server_by_tcp(key, place, pass);
+        match tokio::time::timeout(DIAL, connecting).await {
+            Ok(Ok((connection, deputy))) => {
+                let line = Line {
+                    connection,
+                    deputy: deputy.map(Arc::new),
+                };
+                let addresses = tokio::net::lookup_host((place.0.as_str(), place.1)).await;
+                let addresses = addresses.map(Iterator::collect).unwrap_or_default();
+                return Ok((line, addresses));
+            }
+            Ok(Err(why)) => last = why,
+            Err(_) => last = "no answer by TCP either".to_owned(),
+        }
+    }
+    Err(last)
+}
+
+/// Looks the places up and dials them all by UDP, once.
 pub(crate) async fn connect(
     endpoint: &Endpoint,
     key: &ServerKey,
     places: &BTreeSet<Place>,
-) -> Result<(Connection, Vec<SocketAddr>), String> {
+) -> Result<(Line, Vec<SocketAddr>), String> {
     let dialled = async {
         let mut addresses: Vec<SocketAddr> = Vec::new();
         let mut unknown = None;
@@ -161,8 +225,11 @@ pub(crate) async fn connect(
         if addresses.is_empty() {
             return Err(unknown.unwrap_or_else(|| "it has no address".to_owned()));
         }
-        let connection = endpoint.connect_server(key, &addresses).await?;
-        Ok((connection, addresses))
+        let line = Line {
+            connection: endpoint.connect_server(key, &addresses).await?,
+            deputy: None,
+        };
+        Ok((line, addresses))
     };
     match tokio::time::timeout(DIAL, dialled).await {
         Ok(result) => result,
@@ -228,7 +295,7 @@ impl Stream {
     /// Opens a stream in a task of its own. Each event is handed to `events` with the stream's number.
     pub(crate) fn spawn<E: Send + 'static>(
         number: u64,
-        connection: Connection,
+        Line { connection, deputy }: Line,
         events: mpsc::Sender<E>,
         wrap: impl Fn(MirrorEvent) -> E + Send + Sync + 'static,
     ) -> Self {
@@ -239,6 +306,10 @@ impl Stream {
                 let Talk { mut send, mut recv } = Talk::open(&connection).await?;
                 let writing = async {
                     while let Some(request) = outgoing.recv().await {
+                        let request = match &deputy {
+                            Some(deputy) => deputy.says(request),
+                            None => request,
+                        };
                         say(&mut send, &request).await?;
                     }
                     Ok::<(), String>(())

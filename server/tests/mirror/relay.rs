@@ -17,7 +17,7 @@ use iroh_relay::protos::relay::{ClientToRelayMsg, RelayToClientMsg};
 use mesh_ledger::ids::ServerKey;
 use mesh_ledger::keys::{DeviceSecret, InviteSecret};
 use mesh_ledger::mirror::message::{Standing, Visit};
-use mesh_ledger::mirror::{ALPN, Pass, Request, Response, Role};
+use mesh_ledger::mirror::{ALPN, Deputation, Pass, Refusal, Request, Response, Role};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -196,8 +196,8 @@ async fn address_discovery_tells_a_device_where_it_is_seen() {
     endpoint.close().await;
 }
 
-/// A joiner who reaches the mirror through the relay alone.
-async fn by_tcp(server: &Host, who: &Person, pass: &Pass) -> Device {
+/// One who reaches the mirror through the relay alone.
+async fn by_tcp(server: &Host, who: &DeviceSecret, pass: &Pass) -> Device {
     let port = server.server.doors().relay.unwrap();
     let key = server.place().1;
     let url: iroh::RelayUrl = format!("https://127.0.0.1:{port}").parse().unwrap();
@@ -205,7 +205,7 @@ async fn by_tcp(server: &Host, who: &Person, pass: &Pass) -> Device {
     let mut probes = NetReportConfig::minimal();
     probes.https_probes = true;
     let endpoint = Endpoint::builder(presets::Minimal)
-        .secret_key(SecretKey::from_bytes(&who.device.seed()))
+        .secret_key(SecretKey::from_bytes(&who.seed()))
         .relay_mode(RelayMode::Custom(place.into()))
         .ca_tls_config(CaTlsConfig::custom_server_cert_verifier(Arc::new(
             move |provider| Ok(Arc::new(Pinned(key, provider))),
@@ -236,13 +236,13 @@ async fn a_joiner_with_a_ticket_reaches_the_mirror_through_the_relay_alone() {
     let (at_alice, mut alice) = host(&server, &world).await;
     let joiner = Person::new("joiner");
     let (network, key) = (world.network, server.place().1);
-    let pass = |invite: &InviteSecret, of: &Person| Pass {
-        network,
-        visit: Visit::new(invite, &network, &key, &of.device_id(), NOW),
+    let visit = |invite: &InviteSecret, of: &Person| {
+        Visit::new(invite, &network, &key, &of.device_id(), NOW)
     };
+    let pass = |invite: &InviteSecret, of: &Person| Pass::Joiner(network, visit(invite, of));
     let good = pass(&ticket.key, &joiner);
-    let device = by_tcp(&server, &joiner, &good).await;
-    let role = Role::Joiner(good.visit.clone());
+    let device = by_tcp(&server, &joiner.device, &good).await;
+    let role = Role::Joiner(visit(&ticket.key, &joiner));
     let (mut stream, welcome) = device.welcome(network, role).await;
     let invite = ticket.invite;
     assert_eq!(welcome.standing, Standing::Joiner { invite });
@@ -281,7 +281,7 @@ async fn a_guest_who_does_not_become_a_member_is_sent_away() {
     let (network, key) = (world.network, server.place().1);
     let enter = async |guest: &Person| {
         let visit = Visit::new(&ticket.key, &network, &key, &guest.device_id(), NOW);
-        let pass = Pass { network, visit };
+        let pass = Pass::Joiner(network, visit);
         with_pass(&server, &at_alice, &guest.device, Some(&pass)).await
     };
     let mut member = enter(&joiner).await.unwrap();
@@ -301,4 +301,50 @@ async fn a_guest_who_does_not_become_a_member_is_sent_away() {
         false
     };
     assert!(tokio::time::timeout(PATIENCE, answered).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_speaks_for_a_live_device_reaches_the_mirror_and_is_gone_with_the_device() {
+    let server = Host::start().await;
+    let (mut world, mut side) = World::new("alice");
+    let owner = world.owner.clone();
+    let bob = world.newcomer(&mut side, &owner, "bob");
+    let (at_alice, mut alice) = host(&server, &world).await;
+    let key = server.place().1;
+    let deputy = Person::new("deputy").device;
+    let word = |of: &Person| Deputation::new(&of.device, &key, &deputy.public(), NOW);
+
+    let device = by_tcp(&server, &deputy, &Pass::Deputy(word(&bob))).await;
+    let role = Role::Deputy(word(&bob), None);
+    let (mut stream, welcome) = device.welcome(world.network, role).await;
+    assert_eq!(welcome.standing, Standing::Live);
+    assert!(stream.pull(0, false).await.tip.tip.count > 0);
+
+    // Not for a stranger, not with another's word, not for another key.
+    let stranger = Person::new("stranger");
+    let thief = Person::new("thief").device;
+    for (secret, word) in [(&deputy, word(&stranger)), (&thief, word(&bob))] {
+        let pass = Pass::Deputy(word.clone());
+        let denied = with_pass(&server, &at_alice, secret, Some(&pass)).await;
+        assert!(denied.unwrap_err().contains("only devices of networks"));
+    }
+    let role = Role::Deputy(word(&bob), None);
+    let refused = at_alice.refusal(world.network, role).await;
+    assert_eq!(refused, Refusal::Visit);
+
+    let other = Person::new("other deputy").device;
+    let pass = Pass::Deputy(Deputation::new(&bob.device, &key, &other.public(), NOW));
+    let idle = with_pass(&server, &at_alice, &other, Some(&pass)).await;
+    let mut idle = idle.unwrap();
+    let kick = world.kick(&mut side, &owner, &bob);
+    alice.push(vec![bytes(&world, kick)]).await;
+    // Either it is told, or the relay was faster.
+    while let Some(told) = stream.hear().await {
+        if let Response::Refused(why) = told {
+            assert_eq!(why, Refusal::Removed);
+            break;
+        }
+    }
+    let ended = async { while let Some(Ok(_)) = idle.next().await {} };
+    tokio::time::timeout(PATIENCE, ended).await.unwrap();
 }

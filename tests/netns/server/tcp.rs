@@ -2,16 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use mesh_tests::lab::Nat;
+use mesh_tests::lab::{Nat, eventually};
 
 use super::{MEET, World, create, path, stored};
+use crate::flood::count;
 use crate::world::{LONG, invite, join};
 
 /// How soon a joiner is in whose network lets no UDP out: 10 s on top of what a joiner has by letter anyway.
 const JOINED: Duration = Duration::from_secs(15);
 
 #[test]
-fn a_joiner_whose_network_lets_no_udp_out_joins_by_a_ticket_and_reaches_the_member() {
+fn where_no_udp_gets_out_a_joiner_joins_by_a_ticket_and_reaches_member_and_server() {
     let world = World::new("tcp");
     let server = world.server("server");
     let (home, hotel) = (
@@ -19,11 +20,11 @@ fn a_joiner_whose_network_lets_no_udp_out_joins_by_a_ticket_and_reaches_the_memb
         world.home("two", Nat::PortRestricted),
     );
     hotel.block_udp();
-    let alice = world.node(&home, "alice");
+    let mut alice = world.node(&home, "alice");
     create(&alice, &[&server]);
     stored(&server, &[&alice], MEET);
     let ticket = invite(&alice, &[]);
-    let bob = world.node(&hotel, "bob");
+    let mut bob = world.node(&hotel, "bob");
     let begin = Instant::now();
     join(&bob, &ticket);
     let took = begin.elapsed();
@@ -33,7 +34,18 @@ fn a_joiner_whose_network_lets_no_udp_out_joins_by_a_ticket_and_reaches_the_memb
     alice.reaches(bob.addresses().1, LONG);
     assert_eq!(path(&bob, "alice"), "relay");
     // Another of the same hotel, by the same server.
-    let carol = world.node(&hotel, "carol");
+    let mut carol = world.node(&hotel, "carol");
     join(&carol, &invite(&alice, &[]));
     carol.reaches(bob.addresses().0, LONG);
+    // With nobody else on, what bob says is kept at the server all the same, and found there.
+    alice.stop();
+    carol.stop();
+    let _ = bob.mesh(&["share", "2222/tcp"]).ok();
+    stored(&server, &[&bob], LONG);
+    let told = count(&bob);
+    bob.stop();
+    carol.start();
+    eventually(LONG, "carol hears of it from the server", || {
+        count(&carol) >= told
+    });
 }

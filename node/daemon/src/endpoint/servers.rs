@@ -10,11 +10,12 @@ use iroh::endpoint::{
     ConnectOptions, Connection, IdleTimeout, NetReportConfig, PortmapperConfig,
     QuicTransportConfig, RelayMode, VarInt, presets,
 };
-use iroh::{EndpointAddr, EndpointId, RelayConfig, TransportAddr};
+use iroh::{EndpointAddr, EndpointId, RelayConfig, SecretKey, TransportAddr};
 use mesh_ledger::ids::ServerKey;
 use mesh_ledger::mirror::Pass;
 
 use super::Endpoint;
+use super::deputy::Deputy;
 use super::pin::Pin;
 use super::relays::{Names, Relay, RelayServer, Relays};
 
@@ -89,33 +90,46 @@ impl Endpoint {
         self.beside(own, address).await
     }
 
-    /// The same through the server's relay alone, for who is no member yet and whose packets the mirror does not answer: the
-    /// relay is taken to be at the same port, by TCP, and lets in who shows a [`Pass`]. It is not for a device whose main
-    /// socket uses that relay: of two with one key, the relay serves the last.
+    /// The same through the server's relay alone, for who gets no answer from the mirror by UDP. Unless the relay is known,
+    /// it is taken to be at the same port, by TCP. Whoever has no [`Pass`] of a joiner comes as a [`Deputy`] of this device:
+    /// the main socket uses the relay with the device's key, and of two with one key it serves the last.
     pub(crate) async fn connect_server_by_tcp(
         &self,
         key: &ServerKey,
         (host, port): &(String, u16),
-        pass: &Pass,
-    ) -> Result<Connection, String> {
-        if self.relays.get().contains_key(key) {
+        pass: Option<&Pass>,
+    ) -> Result<(Connection, Option<Deputy>), String> {
+        let known = self.relays.get().get(key).cloned();
+        if pass.is_some() && known.is_some() {
             return Err("its relay is in use".to_owned());
         }
         let failed = |error: &dyn std::fmt::Display| error.to_string();
-        let server = RelayServer {
+        let guessed = RelayServer {
             key: *key,
             host: host.clone(),
             relay: Some(*port),
             discovery: None,
         };
-        let relay = Relay::new(server, 0).ok_or("its address is no name of a relay")?;
+        let relay = known
+            .or_else(|| Relay::new(guessed, 0))
+            .ok_or("its address is no name of a relay")?;
+        let device = self.iroh.secret_key();
+        let (secret, deputy, pass) = match pass {
+            Some(pass) => (device.clone(), None, pass.text()),
+            None => {
+                let secret = SecretKey::generate();
+                let deputy = Deputy::new(device, *key, &secret);
+                let pass = Pass::Deputy(deputy.word()).text();
+                (secret, Some(deputy), pass)
+            }
+        };
         let relays = Relays::default();
         relays.set([(*key, relay.clone())].into());
-        let place = RelayConfig::new(relay.url.clone(), None).with_auth_token(pass.text());
+        let place = RelayConfig::new(relay.url.clone(), None).with_auth_token(pass);
         let mut probes = NetReportConfig::minimal();
         probes.https_probes = true;
         let own = iroh::Endpoint::builder(presets::Minimal)
-            .secret_key(self.iroh.secret_key().clone())
+            .secret_key(secret)
             .relay_mode(RelayMode::Custom(place.into()))
             .ca_tls_config(Pin::config(relays.clone()))
             .dns_resolver(DnsResolver::custom(Names(relays)))
@@ -128,7 +142,7 @@ impl Endpoint {
             .map_err(|error| failed(&error))?;
         let id = EndpointId::from_bytes(&key.0).map_err(|error| failed(&error))?;
         let address = EndpointAddr::from_parts(id, [TransportAddr::Relay(relay.url)]);
-        self.beside(own, address).await
+        Ok((self.beside(own, address).await?, deputy))
     }
 
     /// Connects by sockets of its own, which are closed when the connection is.

@@ -8,7 +8,7 @@ mod report;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use iroh::endpoint::{Connection, VarInt};
+use iroh::endpoint::VarInt;
 use mesh_core::mirror::{Backoff, Effect, End, Heard, MAX_SERVERS, Session, Witness};
 use mesh_ledger::event::Event as LedgerEvent;
 use mesh_ledger::ids::{DeviceId, EventId, NetworkId, ServerKey};
@@ -19,7 +19,7 @@ use tracing::{debug, info, warn};
 
 use super::{Event, Net, Node};
 use crate::clock::{now_ms, steady, steady_ms};
-use crate::mirror::{Mirror, MirrorEvent, Place, Stream};
+use crate::mirror::{Line, Mirror, MirrorEvent, Place, Stream};
 
 pub(crate) use host::{Hosting, Reached};
 pub(crate) use kept::load;
@@ -52,7 +52,7 @@ impl Watched {
 /// A server that this device is to be connected with.
 pub(crate) struct Served {
     mirror: Mirror,
-    connection: Option<Connection>,
+    line: Option<Line>,
     /// Where its name leads to.
     resolved: Vec<SocketAddr>,
     /// Why it is not reached; none while it is, or the first dial is under way.
@@ -132,7 +132,7 @@ impl Node {
         }
         self.servers.retain(|key, served| {
             let keep = wanted.contains_key(key);
-            if let Some(connection) = served.connection.as_ref().filter(|_| !keep) {
+            if let Some(Line { connection, .. }) = served.line.as_ref().filter(|_| !keep) {
                 connection.close(VarInt::from_u32(0), b"done");
             }
             keep
@@ -147,7 +147,7 @@ impl Node {
                     events.clone(),
                     move |event| Event::Mirror(key, event),
                 ),
-                connection: None,
+                line: None,
                 resolved: Vec::new(),
                 unreachable: None,
                 since_ms: now_ms(),
@@ -168,7 +168,7 @@ impl Node {
             return;
         };
         let listed = net.servers().remove(&key).and_then(|server| server.permit);
-        let (Some(connection), Some(watched)) = (&served.connection, net.mirrors.get(&key)) else {
+        let (Some(line), Some(watched)) = (&served.line, net.mirrors.get(&key)) else {
             return;
         };
         if served.streams.contains_key(&id) || watched.again.due() > now {
@@ -178,12 +178,9 @@ impl Node {
         let (session, request) = Session::open(id, permit, &watched.witness, now);
         self.next_stream += 1;
         let number = self.next_stream;
-        let stream = Stream::spawn(
-            number,
-            connection.clone(),
-            self.events.clone(),
-            move |event| Event::Mirror(key, event),
-        );
+        let stream = Stream::spawn(number, line.clone(), self.events.clone(), move |event| {
+            Event::Mirror(key, event)
+        });
         stream.say(request);
         let spoken = Spoken {
             number,
@@ -200,9 +197,10 @@ impl Node {
             return;
         };
         match event {
-            MirrorEvent::Connected(connection, resolved) => {
-                info!(server = %key.short(), "connected");
-                served.connection = Some(connection);
+            MirrorEvent::Connected(line, resolved) => {
+                let by = if line.deputy.is_some() { "TCP" } else { "UDP" };
+                info!(server = %key.short(), "connected by {by}");
+                served.line = Some(line);
                 served.resolved = resolved;
                 served.unreachable = None;
                 served.since_ms = now_ms();
@@ -210,7 +208,7 @@ impl Node {
                 self.use_mirrors();
             }
             MirrorEvent::Lost(why) => {
-                if served.connection.take().is_some() {
+                if served.line.take().is_some() {
                     info!(server = %key.short(), "lost: {why}");
                     served.since_ms = now_ms();
                 } else {
@@ -514,9 +512,9 @@ impl Node {
             .flat_map(|served| served.streams.values())
             .filter_map(|spoken| spoken.session.due());
         let connected = |key: &ServerKey, id: &NetworkId| {
-            self.servers.get(key).is_some_and(|served| {
-                served.connection.is_some() && !served.streams.contains_key(id)
-            })
+            self.servers
+                .get(key)
+                .is_some_and(|served| served.line.is_some() && !served.streams.contains_key(id))
         };
         let served = self.nets.values();
         let served = served.filter(|net| net.is_up() && net.is_member());

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use super::{Admitted, Attempt, Failure, HEAD_START, MAX_LEDGER, SILENCE, passing};
 use crate::clock::now_ms;
-use crate::mirror::{DIAL, Place, Talk, connect};
+use crate::mirror::{Place, Talk, connect_anyhow};
 use crate::node::Node;
 
 /// How long the members are given before the server is asked again: longer than their turns take.
@@ -102,33 +102,10 @@ impl Attempt {
 
     /// Connects with a server; by TCP, if its mirror does not answer soon.
     async fn reach(&self, server: &Letterbox) -> Result<Connection, String> {
-        let straight = connect(&self.endpoint, &server.key, &server.places);
-        let by_tcp = async {
-            tokio::time::sleep(HEAD_START).await;
-            let place = server.places.first().ok_or("it has no address")?;
-            let pass = Pass {
-                network: self.ticket.network(),
-                visit: self.visit(&server.key),
-            };
-            let connecting = self
-                .endpoint
-                .connect_server_by_tcp(&server.key, place, &pass);
-            match tokio::time::timeout(DIAL, connecting).await {
-                Ok(result) => result,
-                Err(_) => Err("no answer by TCP either".to_owned()),
-            }
-        };
-        tokio::pin!(straight, by_tcp);
-        tokio::select! {
-            connected = &mut straight => match connected {
-                Ok((connection, _)) => Ok(connection),
-                Err(_) => by_tcp.await,
-            },
-            connected = &mut by_tcp => match connected {
-                Ok(connection) => Ok(connection),
-                Err(_) => straight.await.map(|(connection, _)| connection),
-            },
-        }
+        let pass = Pass::Joiner(self.ticket.network(), self.visit(&server.key));
+        let (key, places) = (&server.key, &server.places);
+        let connecting = connect_anyhow(&self.endpoint, key, places, Some(&pass), HEAD_START);
+        connecting.await.map(|(line, _)| line.connection)
     }
 
     /// What shows a server that this device holds the ticket.

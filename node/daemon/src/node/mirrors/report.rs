@@ -75,9 +75,9 @@ impl Node {
             Some(spoken) => spoken.session.unstored(),
             None => held.saturating_sub(events.unwrap_or(0)),
         };
-        let connection = served.and_then(|served| served.connection.as_ref());
-        let rtt = connection.and_then(|connection| {
-            let paths = connection.paths();
+        let line = served.and_then(|served| served.line.as_ref());
+        let rtt = line.and_then(|line| {
+            let paths = line.connection.paths();
             let path = paths.iter().find(iroh::endpoint::Path::is_selected)?;
             u64::try_from(path.rtt().as_micros()).ok()
         });
@@ -103,9 +103,10 @@ impl Node {
         })
     }
 
-    /// The connection with a server, while there is one.
+    /// The connection with a server on which this device speaks for itself, while there is one.
     pub(crate) fn server_connection(&self, key: &ServerKey) -> Option<Connection> {
-        self.servers.get(key)?.connection.clone()
+        let line = self.servers.get(key)?.line.as_ref()?;
+        line.deputy.is_none().then(|| line.connection.clone())
     }
 
     /// A server of a network that serves it now, with the addresses its name leads to, one of each family, IPv4 first; one
