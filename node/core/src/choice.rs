@@ -10,8 +10,10 @@
 //! may have come apart into webs that do not know of each other. Of those who were tried, it tries first who was seen on
 //! the LAN since, then who was tried longest ago.
 //!
-//! A link that was made for traffic, or that the choice has passed over since, ends when it was of no use for [`UNUSED`]. The
-//! side that dialled it ends it; if the other still wants it, that one dials, and from then on it is the one to end it.
+//! Traffic is over when no packet has passed for [`QUIET`], and with a peer that is not there, when nobody has sent it anything
+//! for [`GIVEN_UP`]: its own dial, or a beacon, tells when it is back. A link that was made for it, or because the choice fell on a peer
+//! that it has passed over since, ends when it was not wanted for [`UNWANTED`]. The side that dialled it ends it; if the other
+//! still wants it, that one dials, and from then on it is the one to end it.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,8 +25,12 @@ use crate::peer::PeerId;
 pub const BY_HASH: usize = 6;
 /// Up to so many peers, all are linked.
 pub const FULL_MESH: usize = 16;
-/// For how long a link is kept that is of no use.
-pub const UNUSED: Duration = Duration::from_secs(600);
+/// How long no packet has passed when there is no traffic any more.
+pub const QUIET: Duration = Duration::from_secs(600);
+/// How long nobody has sent anything to a peer that is not there when there is no traffic any more.
+pub const GIVEN_UP: Duration = Duration::from_secs(60);
+/// For how long a link is kept that is not wanted.
+pub const UNWANTED: Duration = Duration::from_secs(60);
 
 /// How many more than [`BY_HASH`] are chosen at most, because some of those that are there are not reached.
 const SPARE: usize = 6;
@@ -167,12 +173,13 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// There is traffic for a peer. True if there was none lately.
+    /// There is traffic for a peer. True if it may have been given up.
     pub fn begins(&mut self, peer: PeerId, now: Duration) -> bool {
-        self.last.insert(peer, now).is_none()
+        let last = self.last.insert(peer, now);
+        last.is_none_or(|last| now.saturating_sub(last) >= GIVEN_UP)
     }
 
-    /// Takes how many packets have passed with each peer; with whom none did for [`UNUSED`], there is no traffic any more.
+    /// Takes how many packets have passed with each peer; with whom none did for [`QUIET`], there is no traffic any more.
     pub fn look(&mut self, passed: BTreeMap<PeerId, u64>, now: Duration) {
         for (peer, packets) in &passed {
             // A count that is smaller is that of a tunnel made anew.
@@ -182,13 +189,17 @@ impl Traffic {
         }
         self.passed = passed;
         self.last
-            .retain(|_, last| now.saturating_sub(*last) < UNUSED);
+            .retain(|_, last| now.saturating_sub(*last) < QUIET);
     }
 
-    /// Who there is traffic with.
+    /// Who there is traffic with. `there`: whether a peer is linked, or known to be there.
     #[must_use]
-    pub fn peers(&self) -> BTreeSet<PeerId> {
-        self.last.keys().copied().collect()
+    pub fn peers(&self, there: impl Fn(&PeerId) -> bool, now: Duration) -> BTreeSet<PeerId> {
+        let peers = self
+            .last
+            .iter()
+            .filter(|(peer, last)| now.saturating_sub(**last) < GIVEN_UP || there(peer));
+        peers.map(|(peer, _)| *peer).collect()
     }
 
     /// Forgets who is no peer any more.
@@ -434,19 +445,23 @@ mod tests {
         let passed = |packets| BTreeMap::from([(peer(1), packets), (peer(2), 0)]);
         traffic.look(passed(5), seconds(300));
         traffic.look(passed(5), seconds(899));
-        assert_eq!(
-            traffic.peers(),
-            [peer(1)].into(),
-            "never with who sent nothing"
-        );
+        let with = |traffic: &Traffic, now| traffic.peers(|_| true, seconds(now));
+        let one = || BTreeSet::from([peer(1)]);
+        assert_eq!(with(&traffic, 899), one(), "never with who sent nothing");
         traffic.look(passed(5), seconds(900));
-        assert_eq!(traffic.peers(), BTreeSet::new());
+        assert_eq!(with(&traffic, 900), BTreeSet::new());
         traffic.look(passed(5), seconds(960));
-        assert_eq!(traffic.peers(), BTreeSet::new(), "what is over stays so");
+        assert_eq!(with(&traffic, 960), BTreeSet::new(), "over it stays");
         traffic.look(passed(6), seconds(1000));
-        assert_eq!(traffic.peers(), [peer(1)].into());
+        assert_eq!(with(&traffic, 1000), one());
         traffic.look(passed(2), seconds(1500));
         traffic.look(passed(2), seconds(1900));
-        assert_eq!(traffic.peers(), [peer(1)].into(), "a count that began anew");
+        assert_eq!(with(&traffic, 1900), one(), "a count that began anew");
+        // Who is gone is dialled for a minute after the last packet for it.
+        let with_gone = |traffic: &Traffic, now| traffic.peers(|_| false, seconds(now));
+        assert_eq!(with_gone(&traffic, 1559), one());
+        assert_eq!(with_gone(&traffic, 1560), BTreeSet::new());
+        assert!(traffic.begins(peer(1), seconds(1560)), "and again then");
+        assert_eq!(with_gone(&traffic, 1560), one());
     }
 }

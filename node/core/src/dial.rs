@@ -21,7 +21,7 @@ pub const YIELD: Duration = Duration::from_millis(700);
 /// The longest pause between attempts to a peer that was heard of just now.
 pub const RECENT: Duration = Duration::from_secs(1);
 /// The longest pause between attempts to any.
-pub const IDLE: Duration = Duration::from_secs(20);
+pub const IDLE: Duration = Duration::from_secs(60);
 /// Two connections within this time were dialled by both sides at once.
 pub const SIMULTANEOUS: Duration = Duration::from_millis(1500);
 /// The most attempts under way at once.

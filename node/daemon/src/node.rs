@@ -188,7 +188,7 @@ pub(crate) struct Node {
     housekeeping: Duration,
     /// When it is looked next whether relays are alive.
     listen: Duration,
-    /// When it is looked again which links are of use.
+    /// When it is looked again which links are wanted.
     look: Duration,
     /// Before this, watching tools are told nothing more.
     next_watch: Duration,
@@ -429,7 +429,7 @@ impl Node {
             }
             if now >= self.look {
                 self.look = now + near::LOOK;
-                self.end_unused_links(now);
+                self.end_unwanted_links(now);
             }
         }
         if now >= self.housekeeping {

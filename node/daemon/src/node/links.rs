@@ -49,7 +49,7 @@ pub(crate) struct Linked {
     pub(crate) member: bool,
     pub(crate) since: Duration,
     /// When it was last wanted here.
-    pub(crate) of_use: Duration,
+    pub(crate) wanted: Duration,
     /// How many packets have come, and when that last changed.
     heard: (u64, Duration),
     pub(crate) sync: Sync,
@@ -362,7 +362,7 @@ impl Node {
             dialled_here,
             member,
             since: steady(),
-            of_use: steady(),
+            wanted: steady(),
             heard: (0, steady()),
             sync: Sync::new(),
             heads: None,

@@ -1,10 +1,10 @@
-//! With whom to be linked: what the [choice](mesh_core::choice) is told, and the end of links that are of no use.
+//! With whom to be linked: what the [choice](mesh_core::choice) is told, and the end of links that are not wanted any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use iroh::endpoint::VarInt;
-use mesh_core::choice::{Known, UNUSED};
+use mesh_core::choice::{Known, UNWANTED};
 use mesh_core::desired::peer_id;
 use mesh_core::forward::{forwarders, kept_near};
 use mesh_core::peer::PeerId;
@@ -14,9 +14,9 @@ use crate::clock::now_ms;
 use crate::link::LinkId;
 
 /// How often it is looked with whom there is traffic.
-pub(crate) const LOOK: Duration = Duration::from_secs(60);
-/// The connection's error code for a link that is of no use.
-const NO_USE: VarInt = VarInt::from_u32(5);
+pub(crate) const LOOK: Duration = Duration::from_secs(20);
+/// The connection's error code for a link that is not wanted any more.
+const NOT_WANTED: VarInt = VarInt::from_u32(5);
 
 impl Net {
     /// Chooses whom to be linked with, and tells the dialler.
@@ -40,7 +40,12 @@ impl Net {
             .collect();
         self.traffic.retain(|peer| peers.contains_key(peer));
         self.failing.retain(|peer, _| peers.contains_key(peer));
-        let mut needed = self.traffic.peers();
+        let there = |peer: &PeerId| {
+            peers
+                .get(peer)
+                .is_some_and(|known| known.linked || known.there)
+        };
+        let mut needed = self.traffic.peers(there, now);
         // A key that is owed to a device is handed over a link to it.
         needed.extend(self.owed_keys().into_iter().map(|(peer, _)| peer));
         let forwarders = forwarders(self.state(), &self.my_device(), now_ms());
@@ -63,9 +68,9 @@ impl Net {
 }
 
 impl Node {
-    /// Ends the links that are of no use any more to this side, and that it dialled.
-    pub(crate) fn end_unused_links(&mut self, now: Duration) {
-        let mut unused: Vec<LinkId> = Vec::new();
+    /// Ends the links that this side dialled and does not want any more.
+    pub(crate) fn end_unwanted_links(&mut self, now: Duration) {
+        let mut over: Vec<LinkId> = Vec::new();
         for net in self.nets.values_mut().filter(|net| net.is_up()) {
             let passed = net.passed();
             net.traffic.look(passed, now);
@@ -75,17 +80,17 @@ impl Node {
                     continue;
                 };
                 if wanted.contains(peer) {
-                    linked.of_use = now;
-                } else if linked.dialled_here && now.saturating_sub(linked.of_use) >= UNUSED {
-                    unused.push(*id);
+                    linked.wanted = now;
+                } else if linked.dialled_here && now.saturating_sub(linked.wanted) >= UNWANTED {
+                    over.push(*id);
                 }
             }
         }
-        for id in unused {
+        for id in over {
             if let Some(linked) = self.links.get(&id) {
-                linked.link.connection.close(NO_USE, b"of no use");
+                linked.link.connection.close(NOT_WANTED, b"not wanted");
             }
-            self.link_closed(id, "of no use for ten minutes");
+            self.link_closed(id, "not wanted any more");
         }
     }
 }
