@@ -1,9 +1,12 @@
-//! `cargo bench-vpn`: the tunnel beside Debian's wireguard-go and boringtun-cli, in one run, on two machines made of namespaces.
+//! `cargo bench-vpn`: the tunnel beside Debian's wireguard-go and nebula and beside boringtun-cli, in one run, on two machines
+//! made of namespaces.
 //!
 //! They take turns, so that whatever else the real machine does meets all; what counts is the ratio within a round, and of
 //! the ratios the median. Ours have their policy on. CPU time is that of the daemons at both ends. The packet path is
 //! measured a second time without a daemon (`node/tunnel/examples/pair.rs`), so that it shows which of the two a change
 //! concerns. boringtun-cli has no Debian package: it is built here, and done without where it cannot be.
+
+mod nebula;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -18,7 +21,7 @@ const ROUNDS: usize = 5;
 const SECONDS: &str = "5";
 const TRIES: usize = 5;
 /// What the others are compared with.
-const STOCKS: &[&str] = &["wireguard-go", "boringtun-cli"];
+const STOCKS: &[&str] = &["wireguard-go", "boringtun-cli", "nebula"];
 const BORINGTUN: &str = "0.7.1";
 
 const IPERF: Tool = Tool {
@@ -28,7 +31,7 @@ const IPERF: Tool = Tool {
 
 /// Builds the release programs and compares.
 pub(crate) fn run() -> Result<(), Failure> {
-    system::ensure(&[IP, IPERF, PING, WG, WIREGUARD_GO])?;
+    system::ensure(&[IP, IPERF, PING, WG, WIREGUARD_GO, nebula::NEBULA])?;
     let programs = system::release()?;
     let switch = Machine::switch()?;
     let (alice, bob) = (
@@ -71,6 +74,11 @@ pub(crate) fn run() -> Result<(), Failure> {
             address: start_wireguard(&alice, &bob, stock)?,
         });
     }
+    tunnels.push(Tunnel {
+        name: "nebula",
+        process: "nebula",
+        address: nebula::start(&alice, &bob)?,
+    });
     bob.run("iperf3 --server --daemon")?;
     for load in [Load::Tcp("1"), Load::Tcp("4"), Load::Small, Load::Ping] {
         compare(&tunnels, load, &alice, &bob)?;
@@ -101,7 +109,7 @@ fn compare(tunnels: &[Tunnel], load: Load, from: &Machine, to: &Machine) -> Resu
         .filter(|(tunnel, _)| stock(tunnel))
         .collect();
     let names: Vec<&str> = bases.iter().map(|(tunnel, _)| tunnel.name).collect();
-    let names = names.join(" and to ");
+    let names = names.join(", to ");
     for (place, figure) in load.figures().iter().enumerate() {
         println!("{figure}, in {ROUNDS} rounds, and the medians of the ratios to {names}:");
         for (tunnel, told) in tunnels.iter().zip(&told) {
