@@ -36,9 +36,8 @@ pub const UNWANTED: Duration = Duration::from_secs(60);
 const SPARE: usize = 6;
 /// How many are explored at a time once all have been tried, and how long before each.
 const SECOND_ROUND: (usize, Duration) = (2, Duration::from_secs(10));
-/// The same with enough links, while some have not been tried, and then.
-const IN_TOUCH: (usize, Duration) = (1, Duration::from_secs(5));
-const AT_REST: (usize, Duration) = (1, Duration::from_secs(20));
+/// The same with enough links.
+const AT_REST: (usize, Duration) = (1, Duration::from_secs(30));
 
 /// What is known of a peer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -146,8 +145,7 @@ impl Choice {
         let missing = BY_HASH.saturating_sub(reached);
         let all_tried = away.iter().all(|((tried, ..), _)| tried.is_some());
         let (slots, pause) = match (missing, all_tried) {
-            (0, false) => IN_TOUCH,
-            (0, true) => AT_REST,
+            (0, _) => AT_REST,
             (_, false) => (missing, Duration::ZERO),
             (_, true) => SECOND_ROUND,
         };
@@ -380,7 +378,7 @@ mod tests {
         let mut world = World::new(400, (0..400).step_by(20));
         let took = world.one_web(1, 400).unwrap();
         assert!(took < 120, "{took}");
-        // With enough links each asks but one in six seconds.
+        // With enough links each asks but one in half a minute.
         let (dials, on) = (world.dials, world.on.len());
         for now in 401..461 {
             world.second(now);
