@@ -4,6 +4,7 @@ use iroh::SecretKey;
 use mesh_ledger::ids::{DeviceId, ServerKey};
 use mesh_ledger::keys::DeviceSecret;
 use mesh_ledger::mirror::{Deputation, Request, Role};
+use zeroize::Zeroizing;
 
 use crate::clock::now_ms;
 
@@ -18,7 +19,7 @@ impl Deputy {
     /// For the device with this secret.
     pub(super) fn new(device: &SecretKey, server: ServerKey, key: &SecretKey) -> Self {
         Self {
-            device: DeviceSecret::from_seed(&device.to_bytes()),
+            device: DeviceSecret::from_seed(&Zeroizing::new(device.to_bytes())),
             server,
             key: DeviceId(*key.public().as_bytes()),
         }
