@@ -15,6 +15,7 @@ mod carry;
 mod clean;
 mod code;
 mod crash;
+mod deaf;
 mod device;
 mod dns;
 mod doctor;

@@ -36,7 +36,7 @@ pub use host::Host;
 pub use internet::{Home, Internet};
 pub use lan::{Cut, Lan, Link, Nat};
 pub use mesh::Binaries;
-pub use process::{Daemon, Output, holds};
+pub use process::{Daemon, Held, Output, holds};
 pub use server::Server;
 pub use tcp::EchoServer;
 pub use wait::{eventually, stays};

@@ -256,12 +256,9 @@ impl Endpoint {
         self.iroh.network_change().await;
     }
 
-    /// Opens the sockets again if they are closed. See [`deaf`].
-    pub(crate) async fn hear_again(&self) {
-        if deaf::is_deaf(&self.iroh.bound_sockets()) {
-            warn!("the sockets were closed: opening them again");
-            self.iroh.network_change().await;
-        }
+    /// Whether a socket was closed and not opened again. See [`deaf`].
+    pub(crate) fn is_deaf(&self) -> bool {
+        deaf::is_deaf(&self.iroh.bound_sockets())
     }
 
     /// Closes all connections and waits until the peers were told, for a moment.

@@ -450,9 +450,24 @@ impl Node {
             }
             self.drop_idle_joiners(now);
             self.end_old_code();
-            self.endpoint.hear_again().await;
+            self.hear_again().await;
             self.announce_on_lan();
         }
+    }
+
+    /// Has the endpoint open its sockets again if it has lost them, which it does when an interface changes.
+    async fn hear_again(&self) {
+        if !self.endpoint.is_deaf() {
+            return;
+        }
+        warn!("the sockets were closed: opening them again");
+        let mut interfaces = self.nets.values().filter_map(|net| net.applied.as_ref());
+        if let Some(applied) = interfaces.next()
+            && let Err(error) = applied.stir().await
+        {
+            warn!("{error}");
+        }
+        self.endpoint.network_change().await;
     }
 
     fn machine_addresses(&self) -> BTreeSet<IpAddr> {

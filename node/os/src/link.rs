@@ -41,6 +41,8 @@ pub enum Step {
     Route(Subnet),
     /// Take a route away.
     Unroute(Subnet),
+    /// Change what says nothing.
+    Stir,
     /// Remove it.
     Delete,
     /// Look at it.
@@ -55,6 +57,7 @@ impl std::fmt::Display for Step {
             Self::Remove(subnet) => write!(f, "removing the address {subnet}"),
             Self::Route(subnet) => write!(f, "adding the route to {subnet}"),
             Self::Unroute(subnet) => write!(f, "removing the route to {subnet}"),
+            Self::Stir => f.write_str("stirring the interface"),
             Self::Delete => f.write_str("removing the interface"),
             Self::Look => f.write_str("looking at the interface"),
         }

@@ -203,6 +203,14 @@ impl Applied {
         self.names(plan).await
     }
 
+    /// Changes the interface in a way that means nothing, for those who watch the machine for changes.
+    ///
+    /// # Errors
+    /// See [`MachineError`].
+    pub async fn stir(&self) -> Result<(), MachineError> {
+        Ok(self.links.stir(self.tun.index()).await?)
+    }
+
     /// Takes everything back: names, addresses, routes, the interface, and last the rules. The packet threads must have
     /// been stopped.
     ///

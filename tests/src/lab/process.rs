@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufRead, Read, Seek, SeekFrom};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use serde_json::Value;
 
 use super::namespace::Namespace;
@@ -108,6 +110,33 @@ pub struct Daemon {
     log: PathBuf,
 }
 
+/// Sockets of another process. They are let go of with this value.
+#[derive(Debug)]
+pub struct Held {
+    _sockets: Vec<OwnedFd>,
+    pid: u32,
+    /// As they are called in the other's list of files.
+    names: Vec<PathBuf>,
+}
+
+impl Held {
+    /// Whether the other process has closed them all.
+    #[must_use]
+    pub fn are_closed(&self) -> bool {
+        files(self.pid).all(|(_, name)| !self.names.contains(&name))
+    }
+}
+
+/// The numbers and names of a process's open files.
+fn files(pid: u32) -> impl Iterator<Item = (i32, PathBuf)> {
+    let list = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    list.flatten().filter_map(|entry| {
+        let name = std::fs::read_link(entry.path()).ok()?;
+        let number = entry.file_name().to_str()?.parse().ok()?;
+        Some((number, name))
+    })
+}
+
 impl Daemon {
     /// The process id, as seen from outside the host.
     ///
@@ -116,6 +145,37 @@ impl Daemon {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.as_ref().expect("the daemon runs").id()
+    }
+
+    /// Takes hold of the sockets that this process has on a UDP port, so that they stay when it closes them.
+    ///
+    /// # Panics
+    /// When it does not run, or has none.
+    #[must_use]
+    pub fn hold_udp(&self, port: u16) -> Held {
+        let pid = self.pid();
+        let mut names = Vec::new();
+        for table in ["udp", "udp6"] {
+            let table = std::fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap();
+            for line in table.lines() {
+                let fields: Vec<&str> = line.split_whitespace().collect();
+                if fields.len() > 9 && fields[1].ends_with(&format!(":{port:04X}")) {
+                    names.push(PathBuf::from(format!("socket:[{}]", fields[9])));
+                }
+            }
+        }
+        let process = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        let process = pidfd_open(process, PidfdFlags::empty()).unwrap();
+        let sockets: Vec<OwnedFd> = files(pid)
+            .filter(|(_, name)| names.contains(name))
+            .map(|(fd, _)| pidfd_getfd(&process, fd, PidfdGetfdFlags::empty()).unwrap())
+            .collect();
+        assert!(!sockets.is_empty(), "nobody has port {port}");
+        Held {
+            _sockets: sockets,
+            pid,
+            names,
+        }
     }
 
     /// Whether this process holds `needle` in memory it can write to: its heap, stacks and data.

@@ -3,7 +3,8 @@
 //! When the interfaces change, iroh closes each of its sockets and opens it again on the same port. If that fails the socket
 //! stays closed, and nobody opens it again before the next change (iroh 1.4, netwatch 0.19). It does fail when a program that
 //! the daemon is starting at that very moment still holds the old one, which is when it puts up its own interface. The
-//! device would hear nobody and go on saying that all is well. So it is looked up whether the system has the sockets.
+//! device would hear nobody and go on saying that all is well. So it is looked up whether the system has the sockets, and
+//! if it has not, the daemon makes such a change, of its own interface: iroh takes nobody's word that there was one.
 
 use std::net::SocketAddr;
 use std::path::Path;
