@@ -46,8 +46,10 @@ const IDLE: Duration = Duration::from_secs(12);
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
 /// The same for one path of a connection, so that another takes over soon. TCP repeats what was lost at ever longer intervals:
 /// a flow stands still for up to twice as long as no packet passed. The last path of a connection is not given up by this.
-const PATH_IDLE: Duration = Duration::from_secs(3);
-const PATH_KEEP_ALIVE: Duration = Duration::from_secs(1);
+/// A packet that keeps a path alive and is lost is sent again long before the path is given up. These packets are most of
+/// what an idle daemon does: each costs both ends some wake-ups.
+const PATH_IDLE: Duration = Duration::from_secs(4);
+const PATH_KEEP_ALIVE: Duration = Duration::from_secs(2);
 const DATAGRAM_BUFFER: usize = 512 << 10;
 const DATAGRAM_RECEIVE_BUFFER: usize = 4 << 20;
 

@@ -160,7 +160,9 @@ fn run(root: Option<&Path>, resolved_bus: Option<String>) -> Result<(), Failure>
         .with_target(false)
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
         .init();
+    // Packets of tunnels have threads of their own. More would but wake one another.
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
         .enable_all()
         .build()
         .map_err(Failure::from_error)?;
