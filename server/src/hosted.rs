@@ -189,6 +189,14 @@ impl Networks {
         self.is_live(&word.device) && word.is_genuine(&self.terms.key.public(), key, self.now())
     }
 
+    /// Whether a device that may have a network hosted has that key speak for it: what it shows may be anything.
+    #[must_use]
+    pub fn is_founder(&self, key: &DeviceId, word: &Deputation, permit: Option<&Permit>) -> bool {
+        // Strangers cost no check of a signature, unless anybody may come.
+        let may = permit.is_some_and(|permit| permit.matches(&self.terms.token));
+        (may || self.terms.open) && word.is_genuine(&self.terms.key.public(), key, self.now())
+    }
+
     /// Whether a device holds a ticket of a network here: what it shows may be anything.
     #[must_use]
     pub fn is_invited(&self, device: &DeviceId, network: &NetworkId, visit: &Visit) -> bool {

@@ -1,8 +1,8 @@
 //! The relay and address discovery: iroh's own, for live devices of hosted networks, under a certificate of the server's key.
 //!
 //! The mirror is a client of the relay itself, so who is let through to it by TCP alone talks with the mirror too. That is what
-//! those need whose network lets no UDP out: a joiner, and a device whose own key uses the relay already. They are let in by a
-//! [`Pass`], as guests.
+//! those need whose network lets no UDP out: a joiner, a device whose own key uses the relay already, and one that brings a
+//! network. They are let in by a [`Pass`], as guests.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -33,8 +33,8 @@ const BURST: NonZeroU32 = NonZeroU32::new(1 << 17).unwrap();
 /// After how long a client is thrown out once more: one that was being let in the first time is caught then.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// How many joiners there are at most at a time.
-const MAX_JOINERS: usize = 64;
+/// How many joiners and founders there are at most at a time.
+const MAX_PASSING: usize = 64;
 /// How many keys speak for devices at most at a time, and for one device.
 const MAX_DEPUTIES: usize = 4096;
 const MAX_DEPUTIES_OF_ONE: usize = 4;
@@ -69,8 +69,17 @@ pub(crate) struct Doorman {
 struct Guest {
     key: EndpointId,
     since: Instant,
-    /// The device that it speaks for; none if it is a joiner.
-    speaks_for: Option<DeviceId>,
+    is: Is,
+}
+
+/// What a guest is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Is {
+    Joiner,
+    /// It speaks for this live device.
+    Deputy(DeviceId),
+    /// It speaks for this device, which may have a network hosted, and is no live device of one yet.
+    Founder(DeviceId),
 }
 
 impl std::fmt::Debug for Doorman {
@@ -114,9 +123,18 @@ impl Doorman {
         ) else {
             return false;
         };
-        let speaks_for = match pass {
-            Pass::Deputy(word) if networks.is_deputy(&device, &word) => Some(word.device),
+        let is = match pass {
+            Pass::Deputy(word) if networks.is_deputy(&device, &word) => Is::Deputy(word.device),
+            Pass::Deputy(word) if networks.is_founder(&device, &word, None) => {
+                Is::Founder(word.device)
+            }
             Pass::Deputy(_) => return false,
+            Pass::Founder(word, permit) => {
+                if !networks.is_founder(&device, &word, Some(&permit)) {
+                    return false;
+                }
+                Is::Founder(word.device)
+            }
             Pass::Joiner(network, visit) => {
                 // Who is not looked at now comes again soon.
                 let Ok(_permit) = self.passes.try_acquire() else {
@@ -124,44 +142,51 @@ impl Doorman {
                 };
                 let invited = move || networks.is_invited(&device, &network, &visit);
                 match tokio::task::spawn_blocking(invited).await {
-                    Ok(true) => None,
+                    Ok(true) => Is::Joiner,
                     _ => return false,
                 }
             }
         };
         let mut guests = self.guests();
-        let many = |of: &dyn Fn(&Guest) -> bool| guests.values().filter(|guest| of(guest)).count();
-        let room = match speaks_for {
-            None => many(&|guest| guest.speaks_for.is_none()) < MAX_JOINERS,
-            Some(_) => {
-                many(&|guest| guest.speaks_for.is_some()) < MAX_DEPUTIES
-                    && many(&|guest| guest.speaks_for == speaks_for) < MAX_DEPUTIES_OF_ONE
+        let many = |of: &dyn Fn(&Is) -> bool| guests.values().filter(|guest| of(&guest.is)).count();
+        let is_deputy = |is: &Is| matches!(is, Is::Deputy(_));
+        let room = match is {
+            Is::Joiner | Is::Founder(_) => many(&|other| !is_deputy(other)) < MAX_PASSING,
+            Is::Deputy(_) => {
+                many(&is_deputy) < MAX_DEPUTIES && many(&|other| *other == is) < MAX_DEPUTIES_OF_ONE
             }
         };
         if room {
             let guest = Guest {
                 key: request.endpoint_id(),
                 since: Instant::now(),
-                speaks_for,
+                is,
             };
             guests.insert(request.connection_id(), guest);
         }
         room
     }
 
-    /// The guests whose time is over: joiners who have been here for so long, and who speaks for a device that is live no
-    /// more. A joiner who is a live device by now is no guest any more.
+    /// The guests whose time is over: joiners and founders who have been here for so long, and who speaks for a device that is
+    /// live no more. A joiner who is a live device by now is no guest any more, and a founder a deputy.
     fn overstayed(&self, stay: Duration) -> Vec<(ConnectionId, EndpointId)> {
         let Some(networks) = self.networks.get() else {
             return Vec::new();
         };
         let mut guests = self.guests();
         guests.retain(|_, guest| {
-            guest.speaks_for.is_some() || !networks.is_live(&DeviceId(*guest.key.as_bytes()))
+            guest.is != Is::Joiner || !networks.is_live(&DeviceId(*guest.key.as_bytes()))
         });
-        let over = guests.iter().filter(|(_, guest)| match guest.speaks_for {
-            None => guest.since.elapsed() >= stay,
-            Some(device) => !networks.is_live(&device),
+        for guest in guests.values_mut() {
+            if let Is::Founder(device) = guest.is
+                && networks.is_live(&device)
+            {
+                guest.is = Is::Deputy(device);
+            }
+        }
+        let over = guests.iter().filter(|(_, guest)| match guest.is {
+            Is::Joiner | Is::Founder(_) => guest.since.elapsed() >= stay,
+            Is::Deputy(device) => !networks.is_live(&device),
         });
         over.map(|(connection, guest)| (*connection, guest.key))
             .collect()

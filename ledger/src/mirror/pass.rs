@@ -1,13 +1,14 @@
 //! What is shown a server's relay, which else lets in live devices alone: that its bearer holds a ticket, or speaks for a live
-//! device.
+//! device, or for one that may have a network hosted.
 //!
-//! It travels as the token of the relay's HTTP request, in base32, a deputy's behind a word that is none. It says what its bearer says to the mirror as well, to the
-//! same server, and no more.
+//! It travels as the token of the relay's HTTP request, in base32; a deputy's and a founder's behind a word that is none. It
+//! says what its bearer says to the mirror as well, to the same server, and no more.
 
 use data_encoding::BASE32_NOPAD;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::address::Permit;
 use super::deputation::Deputation;
 use super::message::Visit;
 use crate::ids::NetworkId;
@@ -19,12 +20,16 @@ pub enum Pass {
     Joiner(NetworkId, Visit),
     /// A device's.
     Deputy(Deputation),
+    /// A device's that brings a network: with the permit of the server's operator.
+    Founder(Deputation, Permit),
 }
 
 /// The longest text that is looked at.
 const MAX: usize = 320;
 /// What a deputy's begins with.
 const DEPUTY: &str = "deputy.";
+/// What a founder's begins with.
+const FOUNDER: &str = "founder.";
 
 impl Pass {
     /// As text.
@@ -33,6 +38,7 @@ impl Pass {
         match self {
             Self::Joiner(network, visit) => encode(&(network, visit)),
             Self::Deputy(word) => format!("{DEPUTY}{}", encode(word)),
+            Self::Founder(word, permit) => format!("{FOUNDER}{}", encode(&(word, permit.0))),
         }
     }
 
@@ -42,10 +48,13 @@ impl Pass {
         if text.len() > MAX {
             return None;
         }
-        match text.strip_prefix(DEPUTY) {
-            Some(word) => decode(word).map(Self::Deputy),
-            None => decode(text).map(|(network, visit)| Self::Joiner(network, visit)),
+        if let Some(word) = text.strip_prefix(DEPUTY) {
+            return decode(word).map(Self::Deputy);
         }
+        if let Some(founder) = text.strip_prefix(FOUNDER) {
+            return decode(founder).map(|(word, permit)| Self::Founder(word, Permit(permit)));
+        }
+        decode(text).map(|(network, visit)| Self::Joiner(network, visit))
     }
 }
 
@@ -74,7 +83,8 @@ mod tests {
         let invite = InviteSecret::from_seed(&[3; 32]);
         let visit = Visit::new(&invite, &network, &server, &device, time);
         let word = Deputation::new(&DeviceSecret::from_seed(&[4; 32]), &server, &device, time);
-        for pass in [Pass::Joiner(network, visit), Pass::Deputy(word)] {
+        let founder = Pass::Founder(word.clone(), Permit([5; 16]));
+        for pass in [Pass::Joiner(network, visit), Pass::Deputy(word), founder] {
             let text = pass.text();
             assert!(text.len() <= MAX, "{}", text.len());
             assert_eq!(Pass::read(&text), Some(pass));

@@ -57,10 +57,14 @@ fn deputation() -> Deputation {
     Deputation::new(&device, &server, &deputy, 1_795_000_000_123)
 }
 
-fn passes() -> [(&'static str, Pass); 2] {
+fn passes() -> [(&'static str, Pass); 3] {
     [
         ("relay.pass", Pass::Joiner(NETWORK, visit())),
         ("relay.deputy", Pass::Deputy(deputation())),
+        (
+            "relay.founder",
+            Pass::Founder(deputation(), Permit([5; 16])),
+        ),
     ]
 }
 

@@ -36,6 +36,7 @@ pub(crate) use deputy::Deputy;
 use pin::Pin;
 pub(crate) use relays::RelayServer;
 use relays::{Names, Relay, Relays};
+pub(crate) use servers::Bearer;
 use servers::Beside;
 
 use crate::taste::Taste;

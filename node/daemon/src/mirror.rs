@@ -10,16 +10,18 @@ use std::time::Duration;
 use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
 use mesh_core::mirror::Backoff;
 use mesh_ledger::ids::ServerKey;
-use mesh_ledger::mirror::Pass;
+use mesh_ledger::mirror::Permit;
 use mesh_ledger::mirror::message::{BadFrame, MAX_FRAME, Request, Response, body_length};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::clock::steady_ms;
-use crate::endpoint::{Deputy, Endpoint};
+use crate::endpoint::{Bearer, Deputy, Endpoint};
 
 /// How long a dial may take, the name's lookup included.
 pub(crate) const DIAL: Duration = Duration::from_secs(5);
+/// The start that UDP has before TCP where somebody waits.
+pub(crate) const HEAD_START: Duration = Duration::from_millis(1200);
 /// How long a new stream may take.
 const OPEN: Duration = Duration::from_secs(5);
 /// The most addresses of one server.
@@ -61,17 +63,23 @@ pub(crate) struct Mirror {
 }
 
 impl Mirror {
-    /// Starts to dial.
+    /// Starts to dial. With a permit the device may bring the server a network.
     pub(crate) fn spawn<E: Send + 'static>(
         key: ServerKey,
         places: BTreeSet<Place>,
+        permit: Option<Permit>,
         endpoint: Endpoint,
         events: mpsc::Sender<E>,
         wrap: impl Fn(MirrorEvent) -> E + Send + Sync + 'static,
     ) -> Self {
         let (places, wanted) = watch::channel(places);
         let retry = Arc::new(Notify::new());
-        let task = tokio::spawn(keep(key, wanted, retry.clone(), endpoint, events, wrap));
+        let dial = Dial {
+            endpoint,
+            key,
+            permit,
+        };
+        let task = tokio::spawn(dial.keep(wanted, retry.clone(), events, wrap));
         Self {
             places,
             retry,
@@ -100,70 +108,79 @@ impl Drop for Mirror {
     }
 }
 
-async fn keep<E: Send + 'static>(
-    key: ServerKey,
-    mut places: watch::Receiver<BTreeSet<Place>>,
-    retry: Arc<Notify>,
+/// What a server's task dials with.
+struct Dial {
     endpoint: Endpoint,
-    events: mpsc::Sender<E>,
-    wrap: impl Fn(MirrorEvent) -> E + Send + Sync + 'static,
-) {
-    let mut backoff = Backoff::default();
-    loop {
-        let wanted = places.borrow_and_update().clone();
-        let why = match connect_anyhow(&endpoint, &key, &wanted, None, DIAL).await {
-            Ok((line, addresses)) => {
-                let connection = line.connection.clone();
-                let since = tokio::time::Instant::now();
-                let connected = MirrorEvent::Connected(line, addresses);
-                if events.send(wrap(connected)).await.is_err() {
-                    return;
-                }
-                let why = tokio::select! {
-                    error = connection.closed() => error.to_string(),
-                    changed = places.changed() => {
-                        connection.close(VarInt::from_u32(0), b"moved");
-                        if changed.is_err() {
-                            return;
-                        }
-                        "its address changed".to_owned()
+    key: ServerKey,
+    permit: Option<Permit>,
+}
+
+impl Dial {
+    async fn keep<E: Send + 'static>(
+        self,
+        mut places: watch::Receiver<BTreeSet<Place>>,
+        retry: Arc<Notify>,
+        events: mpsc::Sender<E>,
+        wrap: impl Fn(MirrorEvent) -> E + Send + Sync + 'static,
+    ) {
+        let mut backoff = Backoff::default();
+        loop {
+            let wanted = places.borrow_and_update().clone();
+            let bearer = Bearer::Device(self.permit);
+            let why = match connect_anyhow(&self.endpoint, &self.key, &wanted, bearer, DIAL).await {
+                Ok((line, addresses)) => {
+                    let connection = line.connection.clone();
+                    let since = tokio::time::Instant::now();
+                    let connected = MirrorEvent::Connected(line, addresses);
+                    if events.send(wrap(connected)).await.is_err() {
+                        return;
                     }
-                };
-                if since.elapsed() > WELL {
-                    backoff.at_once();
+                    let why = tokio::select! {
+                        error = connection.closed() => error.to_string(),
+                        changed = places.changed() => {
+                            connection.close(VarInt::from_u32(0), b"moved");
+                            if changed.is_err() {
+                                return;
+                            }
+                            "its address changed".to_owned()
+                        }
+                    };
+                    if since.elapsed() > WELL {
+                        backoff.at_once();
+                    }
+                    why
                 }
-                why
+                Err(why) => why,
+            };
+            if events.send(wrap(MirrorEvent::Lost(why))).await.is_err() {
+                return;
             }
-            Err(why) => why,
-        };
-        if events.send(wrap(MirrorEvent::Lost(why))).await.is_err() {
-            return;
-        }
-        backoff.failed(steady_ms());
-        let pause = Duration::from_millis(backoff.due().saturating_sub(steady_ms()));
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = retry.notified() => backoff.at_once(),
-            changed = places.changed() => match changed {
-                Ok(()) => backoff.at_once(),
-                Err(_) => return,
-            },
+            backoff.failed(steady_ms());
+            let pause = Duration::from_millis(backoff.due().saturating_sub(steady_ms()));
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = retry.notified() => backoff.at_once(),
+                changed = places.changed() => match changed {
+                    Ok(()) => backoff.at_once(),
+                    Err(_) => return,
+                },
+            }
         }
     }
 }
 
-/// Dials a server once; by TCP, if its mirror does not answer within `head_start`. A joiner has a pass.
+/// Dials a server once; by TCP, if its mirror does not answer within `head_start`.
 pub(crate) async fn connect_anyhow(
     endpoint: &Endpoint,
     key: &ServerKey,
     places: &BTreeSet<Place>,
-    pass: Option<&Pass>,
+    bearer: Bearer<'_>,
     head_start: Duration,
 ) -> Result<(Line, Vec<SocketAddr>), String> {
     let straight = connect(endpoint, key, places);
     let by_tcp = async {
         tokio::time::sleep(head_start).await;
-        connect_by_tcp(endpoint, key, places, pass).await
+        connect_by_tcp(endpoint, key, places, bearer).await
     };
     tokio::pin!(straight, by_tcp);
     tokio::select! {
@@ -184,11 +201,11 @@ async fn connect_by_tcp(
     endpoint: &Endpoint,
     key: &ServerKey,
     places: &BTreeSet<Place>,
-    pass: Option<&Pass>,
+    bearer: Bearer<'_>,
 ) -> Result<(Line, Vec<SocketAddr>), String> {
     let mut last = "it has no address".to_owned();
     for place in places.iter().take(MAX_ADDRESSES) {
-        let connecting = endpoint.connect_server_by_tcp(key, place, pass);
+        let connecting = endpoint.connect_server_by_tcp(key, place, bearer);
         match tokio::time::timeout(DIAL, connecting).await {
             Ok(Ok((connection, deputy))) => {
                 let line = Line {
@@ -207,7 +224,7 @@ async fn connect_by_tcp(
 }
 
 /// Looks the places up and dials them all by UDP, once.
-pub(crate) async fn connect(
+async fn connect(
     endpoint: &Endpoint,
     key: &ServerKey,
     places: &BTreeSet<Place>,

@@ -17,13 +17,13 @@ use iroh_relay::protos::relay::{ClientToRelayMsg, RelayToClientMsg};
 use mesh_ledger::ids::ServerKey;
 use mesh_ledger::keys::{DeviceSecret, InviteSecret};
 use mesh_ledger::mirror::message::{Standing, Visit};
-use mesh_ledger::mirror::{ALPN, Deputation, Pass, Refusal, Request, Response, Role};
+use mesh_ledger::mirror::{ALPN, Deputation, Pass, Permit, Refusal, Request, Response, Role};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 
-use crate::client::{Device, Host, NOW, PATIENCE, bytes, host};
+use crate::client::{Device, Host, NOW, PATIENCE, all, bytes, host};
 use crate::world::{Person, World};
 
 /// Accepts the certificate that a server's own key signed.
@@ -347,4 +347,45 @@ async fn a_key_that_speaks_for_a_live_device_reaches_the_mirror_and_is_gone_with
     }
     let ended = async { while let Some(Ok(_)) = idle.next().await {} };
     tokio::time::timeout(PATIENCE, ended).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_the_operators_permit_brings_a_network_through_the_relay_alone() {
+    let server = Host::with(|options| options.limits.guest = Duration::from_secs(3)).await;
+    let (world, _) = World::new("alice");
+    let owner = &world.owner;
+    let (key, token) = (server.place().1, server.token().unwrap());
+    let at = Device::connect(&owner.device, server.place()).await;
+    let speaker = |name| Person::new(name).device;
+    let word = |of: &DeviceSecret| Deputation::new(&owner.device, &key, &of.public(), NOW);
+
+    // Not without the permit, nor with another's word.
+    let (founder, idler, thief) = (speaker("founder"), speaker("idler"), speaker("thief"));
+    let wrong = Permit([7; 16]);
+    for pass in [
+        Pass::Deputy(word(&thief)),
+        Pass::Founder(word(&thief), wrong),
+        Pass::Founder(word(&founder), token),
+    ] {
+        let denied = with_pass(&server, &at, &thief, Some(&pass)).await;
+        assert!(denied.unwrap_err().contains("only devices of networks"));
+    }
+
+    let of_another = Person::new("another");
+    let idle_word = Deputation::new(&of_another.device, &key, &idler.public(), NOW);
+    let pass = Pass::Founder(idle_word, token);
+    let mut idle = with_pass(&server, &at, &idler, Some(&pass)).await.unwrap();
+    let device = by_tcp(&server, &founder, &Pass::Founder(word(&founder), token)).await;
+    let role = Role::Deputy(word(&founder), Some(token));
+    let (mut stream, welcome) = device.welcome(world.network, role).await;
+    assert_eq!(welcome.standing, Standing::NotHosted { may_open: true });
+    let pushed = stream.push(all(&world)).await;
+    assert_eq!(pushed.stored.len(), world.graph.len());
+
+    // Who brings none is sent away, and who did, and came first, stays.
+    let ended = async { while let Some(Ok(_)) = idle.next().await {} };
+    tokio::time::timeout(PATIENCE, ended).await.unwrap();
+    let role = Role::Deputy(word(&founder), None);
+    let (_, welcome) = device.welcome(world.network, role).await;
+    assert_eq!(welcome.standing, Standing::Live);
 }

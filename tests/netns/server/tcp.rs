@@ -49,3 +49,35 @@ fn where_no_udp_gets_out_a_joiner_joins_by_a_ticket_and_reaches_member_and_serve
         count(&carol) >= told
     });
 }
+
+#[test]
+fn where_no_udp_gets_out_a_network_is_created_with_a_server_and_another_is_brought_to_it() {
+    let world = World::new("tcp found");
+    let server = world.server("server");
+    let (home, hotel) = (
+        world.home("one", Nat::PortRestricted),
+        world.home("two", Nat::PortRestricted),
+    );
+    hotel.block_udp();
+    let alice = world.node(&hotel, "alice");
+    let begin = Instant::now();
+    create(&alice, &[&server]);
+    println!("created by TCP alone after {:?}", begin.elapsed());
+    stored(&server, &[&alice], MEET);
+    let bob = world.node(&home, "bob");
+    join(&bob, &invite(&alice, &[]));
+    bob.reaches(alice.addresses().0, LONG);
+    assert_eq!(path(&bob, "alice"), "relay");
+
+    // The permit is what counts.
+    let carol = world.node(&hotel, "carol");
+    let text = server.text();
+    let (open, permit) = text.rsplit_once('/').unwrap();
+    let other = if permit.starts_with('a') { "b" } else { "a" };
+    let wrong = format!("{open}/{other}{}", &permit[1..]);
+    let refused = carol.mesh(&["create", "office", "--as", "carol", "--server", &wrong]);
+    let refused = refused.exits(7);
+    assert!(refused.stderr.contains("is not reached"), "{refused}");
+    let created = ["create", "office", "--as", "carol", "--server", text];
+    let _ = carol.mesh(&created).ok();
+}

@@ -12,7 +12,7 @@ use iroh::endpoint::{
 };
 use iroh::{EndpointAddr, EndpointId, RelayConfig, SecretKey, TransportAddr};
 use mesh_ledger::ids::ServerKey;
-use mesh_ledger::mirror::Pass;
+use mesh_ledger::mirror::{Pass, Permit};
 
 use super::Endpoint;
 use super::deputy::Deputy;
@@ -22,6 +22,15 @@ use super::relays::{Names, Relay, RelayServer, Relays};
 /// A server that is gone is noticed after so long.
 const SERVER_IDLE: Duration = Duration::from_secs(9);
 const SERVER_KEEP_ALIVE: Duration = Duration::from_secs(3);
+
+/// As what a server's relay is entered.
+#[derive(Clone, Copy)]
+pub(crate) enum Bearer<'a> {
+    /// As a joiner, with its pass.
+    Joiner(&'a Pass),
+    /// As this device: a live one, or one that brings a network, with the operator's permit.
+    Device(Option<Permit>),
+}
 
 /// The sockets beside the main one, each for one server: they are closed with it.
 #[derive(Clone, Default)]
@@ -91,16 +100,16 @@ impl Endpoint {
     }
 
     /// The same through the server's relay alone, for who gets no answer from the mirror by UDP. Unless the relay is known,
-    /// it is taken to be at the same port, by TCP. Whoever has no [`Pass`] of a joiner comes as a [`Deputy`] of this device:
-    /// the main socket uses the relay with the device's key, and of two with one key it serves the last.
+    /// it is taken to be at the same port, by TCP. Who is no joiner comes as a [`Deputy`] of this device: the main socket uses
+    /// the relay with the device's key, and of two with one key it serves the last.
     pub(crate) async fn connect_server_by_tcp(
         &self,
         key: &ServerKey,
         (host, port): &(String, u16),
-        pass: Option<&Pass>,
+        bearer: Bearer<'_>,
     ) -> Result<(Connection, Option<Deputy>), String> {
         let known = self.relays.get().get(key).cloned();
-        if pass.is_some() && known.is_some() {
+        if matches!(bearer, Bearer::Joiner(_)) && known.is_some() {
             return Err("its relay is in use".to_owned());
         }
         let failed = |error: &dyn std::fmt::Display| error.to_string();
@@ -114,18 +123,26 @@ impl Endpoint {
             .or_else(|| Relay::new(guessed, 0))
             .ok_or("its address is no name of a relay")?;
         let device = self.iroh.secret_key();
-        let (secret, deputy, pass) = match pass {
-            Some(pass) => (device.clone(), None, pass.text()),
-            None => {
-                let secret = SecretKey::generate();
-                let deputy = Deputy::new(device, *key, &secret);
-                let pass = Pass::Deputy(deputy.word()).text();
-                (secret, Some(deputy), pass)
+        let deputy = || {
+            let secret = SecretKey::generate();
+            let deputy = Deputy::new(device, *key, &secret);
+            let word = deputy.word();
+            (secret, Some(deputy), word)
+        };
+        let (secret, deputy, pass) = match bearer {
+            Bearer::Joiner(pass) => (device.clone(), None, pass.clone()),
+            Bearer::Device(None) => {
+                let (secret, deputy, word) = deputy();
+                (secret, deputy, Pass::Deputy(word))
+            }
+            Bearer::Device(Some(permit)) => {
+                let (secret, deputy, word) = deputy();
+                (secret, deputy, Pass::Founder(word, permit))
             }
         };
         let relays = Relays::default();
         relays.set([(*key, relay.clone())].into());
-        let place = RelayConfig::new(relay.url.clone(), None).with_auth_token(pass);
+        let place = RelayConfig::new(relay.url.clone(), None).with_auth_token(pass.text());
         let mut probes = NetReportConfig::minimal();
         probes.https_probes = true;
         let own = iroh::Endpoint::builder(presets::Minimal)

@@ -138,11 +138,14 @@ impl Node {
             keep
         });
         for (key, (places, nets)) in wanted {
+            let mut offered = self.nets.values().filter_map(|net| net.offered.get(&key));
+            let permit = offered.find_map(|server| server.permit);
             let (endpoint, events) = (&self.endpoint, &self.events);
             let served = self.servers.entry(key).or_insert_with(|| Served {
                 mirror: Mirror::spawn(
                     key,
                     places.clone(),
+                    permit,
                     endpoint.clone(),
                     events.clone(),
                     move |event| Event::Mirror(key, event),

@@ -17,9 +17,10 @@ use mesh_ledger::network::redeem::{Answer, Reply, Request as Redemption};
 use mesh_ledger::ticket::{Contact, ContactKind};
 use tokio::task::JoinSet;
 
-use super::{Admitted, Attempt, Failure, HEAD_START, MAX_LEDGER, SILENCE, passing};
+use super::{Admitted, Attempt, Failure, MAX_LEDGER, SILENCE, passing};
 use crate::clock::now_ms;
-use crate::mirror::{Place, Talk, connect_anyhow};
+use crate::endpoint::Bearer;
+use crate::mirror::{HEAD_START, Place, Talk, connect_anyhow};
 use crate::node::Node;
 
 /// How long the members are given before the server is asked again: longer than their turns take.
@@ -104,7 +105,13 @@ impl Attempt {
     async fn reach(&self, server: &Letterbox) -> Result<Connection, String> {
         let pass = Pass::Joiner(self.ticket.network(), self.visit(&server.key));
         let (key, places) = (&server.key, &server.places);
-        let connecting = connect_anyhow(&self.endpoint, key, places, Some(&pass), HEAD_START);
+        let connecting = connect_anyhow(
+            &self.endpoint,
+            key,
+            places,
+            Bearer::Joiner(&pass),
+            HEAD_START,
+        );
         connecting.await.map(|(line, _)| line.connection)
     }
 

@@ -13,7 +13,8 @@ use mesh_ledger::mirror::ServerAddress;
 use tracing::warn;
 
 use crate::clock::steady_ms;
-use crate::mirror;
+use crate::endpoint::Bearer;
+use crate::mirror::{HEAD_START, connect_anyhow};
 use crate::node::calls::{Respond, event_ref};
 use crate::node::{Event, Node};
 
@@ -68,7 +69,10 @@ impl Node {
             let mut result = Ok(());
             for server in &servers {
                 let places = [(server.host.clone(), server.port)].into();
-                match mirror::connect(&endpoint, &server.key, &places).await {
+                let bearer = Bearer::Device(server.permit);
+                let connecting =
+                    connect_anyhow(&endpoint, &server.key, &places, bearer, HEAD_START);
+                match connecting.await {
                     Ok(_) => {}
                     Err(why) => {
                         result = Err(unreachable(server, &why));
@@ -342,5 +346,5 @@ fn unreachable(server: &ServerAddress, why: &str) -> Error {
             server.key.short()
         ),
     )
-    .hint("check that it runs, and that its UDP port is open from here")
+    .hint("check that it runs, and that its port is open from here, by UDP or by TCP")
 }
