@@ -87,14 +87,8 @@ impl Discovery {
         }
     }
 
-    /// Announces this device at `addresses`, with as many `topics` as fit, on every interface but those with an address
-    /// of `inner`.
-    pub(crate) fn announce(
-        &mut self,
-        addresses: impl IntoIterator<Item = SocketAddr>,
-        topics: BTreeSet<[u8; TOPIC]>,
-        inner: &BTreeSet<IpAddr>,
-    ) {
+    /// Uses the interfaces that there are now, but for those with an address of `inner`.
+    pub(crate) fn use_interfaces(&mut self, inner: &BTreeSet<IpAddr>) {
         let interfaces = multicast_interfaces(inner);
         for new in interfaces.difference(&self.interfaces) {
             self.guard.add_interface_v4(*new);
@@ -103,6 +97,14 @@ impl Discovery {
             self.guard.remove_interface_v4(*gone);
         }
         self.interfaces = interfaces;
+    }
+
+    /// Announces this device at `addresses`, with as many `topics` as fit.
+    pub(crate) fn announce(
+        &mut self,
+        addresses: impl IntoIterator<Item = SocketAddr>,
+        topics: BTreeSet<[u8; TOPIC]>,
+    ) {
         let addresses: BTreeSet<SocketAddr> = addresses.into_iter().take(MAX_ADDRESSES).collect();
         if addresses != self.announced {
             self.guard.remove_all();

@@ -32,6 +32,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+pub(crate) use deaf::Ear;
 pub(crate) use deputy::Deputy;
 use pin::Pin;
 pub(crate) use relays::RelayServer;

@@ -53,7 +53,7 @@ use zeroize::Zeroizing;
 use crate::clock::steady;
 use crate::discovery::{Discovery, Seen};
 use crate::dns;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Ear, Endpoint};
 use crate::identity::Identity;
 use crate::link::{Greeting, LinkEvent, LinkId, Wire};
 use crate::mirror::MirrorEvent;
@@ -186,6 +186,7 @@ pub(crate) struct Node {
     incoming: mpsc::Receiver<Event>,
     watched: watch::Sender<Arc<Watched>>,
     housekeeping: Duration,
+    ear: Ear,
     /// When it is looked next whether relays are alive.
     listen: Duration,
     /// When it is looked again which links are wanted.
@@ -256,6 +257,7 @@ impl Node {
             incoming,
             watched,
             housekeeping: Duration::ZERO,
+            ear: Ear::default(),
             listen: Duration::ZERO,
             look: Duration::ZERO,
             next_watch: Duration::ZERO,
@@ -450,7 +452,9 @@ impl Node {
             }
             self.drop_idle_joiners(now);
             self.end_old_code();
-            self.hear_again().await;
+            if self.ear.is_due(now) {
+                self.hear_again().await;
+            }
             self.announce_on_lan();
         }
     }
@@ -479,8 +483,13 @@ impl Node {
     }
 
     async fn machine_changed(&mut self) {
+        self.ear.changed(steady());
         self.endpoint.network_change().await;
         self.tell_addresses();
+        let inner = self.machine_addresses();
+        if let Some(discovery) = &mut self.discovery {
+            discovery.use_interfaces(&inner);
+        }
         self.announce_on_lan();
         self.retry_mirrors();
         let now = steady();

@@ -2,7 +2,10 @@
 //! that a receiver index alone finds its session, wherever the message came from.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{
+    Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
+};
+use std::thread::{self, Thread};
 
 use crate::peer::Slot;
 
@@ -20,7 +23,11 @@ const COUNT: u32 = 1 << 24;
 
 /// The sessions of one tunnel by their numbers. Looked up once for a run of messages; its order never shows.
 #[derive(Default)]
-pub(crate) struct Sessions(RwLock<HashMap<u32, Weak<Slot>>>);
+pub(crate) struct Sessions {
+    by_number: RwLock<HashMap<u32, Weak<Slot>>>,
+    /// The thread that keeps their time, and rests for longer while there are none.
+    timer: OnceLock<Thread>,
+}
 
 /// A number that is nobody else's until it is dropped.
 pub(crate) struct Index {
@@ -31,8 +38,30 @@ pub(crate) struct Index {
 impl Sessions {
     /// The peer whose session has this number.
     pub(crate) fn find(&self, number: u32) -> Option<Arc<Slot>> {
-        let sessions = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        sessions.get(&number)?.upgrade()
+        self.read().get(&number)?.upgrade()
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.read().is_empty()
+    }
+
+    /// The calling thread keeps their time: it is unparked when there is a first one.
+    pub(crate) fn keep_time(&self) {
+        // A tunnel has one such thread.
+        let _ = self.timer.set(thread::current());
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<u32, Weak<Slot>>> {
+        self.by_number
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<u32, Weak<Slot>>> {
+        self.by_number
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -40,11 +69,14 @@ impl Index {
     /// The next free number, for a session of this peer; `None` when all 16 million are taken.
     pub(crate) fn take(sessions: &Arc<Sessions>, slot: Weak<Slot>) -> Option<Self> {
         let number = number()?;
-        sessions
-            .0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(number, slot);
+        let first = {
+            let mut all = sessions.write();
+            all.insert(number, slot);
+            all.len() == 1
+        };
+        if first && let Some(timer) = sessions.timer.get() {
+            timer.unpark();
+        }
         Some(Self {
             number,
             sessions: sessions.clone(),
@@ -58,11 +90,7 @@ impl Index {
 
 impl Drop for Index {
     fn drop(&mut self) {
-        self.sessions
-            .0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.number);
+        self.sessions.write().remove(&self.number);
         TAKEN
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -98,8 +126,8 @@ mod tests {
         let numbers: BTreeSet<u32> = held.iter().map(Index::number).collect();
         assert_eq!(numbers.len(), held.len());
         assert!(numbers.iter().all(|number| *number < COUNT));
-        assert_eq!(sessions.0.read().unwrap().len(), held.len());
+        assert_eq!(sessions.read().len(), held.len());
         drop(held);
-        assert!(sessions.0.read().unwrap().is_empty());
+        assert!(sessions.is_empty());
     }
 }

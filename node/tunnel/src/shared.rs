@@ -151,15 +151,22 @@ impl Line {
         }
     }
 
-    /// Waits for this long or until stopped; true if stopped.
-    pub(crate) fn rest(&self, time: Duration) -> bool {
+    /// Waits for this long or until stopped.
+    pub(crate) fn rest(&self, time: Duration) {
         let until = Instant::now() + time;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if self.stopped() || left.is_zero() {
-                return self.stopped();
+                return;
             }
             std::thread::park_timeout(left);
+        }
+    }
+
+    /// Waits for this long, or until the thread is unparked.
+    pub(crate) fn nap(&self, time: Duration) {
+        if !self.stopped() {
+            std::thread::park_timeout(time);
         }
     }
 

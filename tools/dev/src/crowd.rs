@@ -32,6 +32,8 @@ const AT_ONCE: usize = 3;
 /// How many daemons are measured.
 const MEASURED: usize = 5;
 const SECONDS: u64 = 60;
+/// A network of so few is linked altogether.
+const MOST_LINKS: usize = 17;
 const TRIES: usize = 3;
 /// After the last change it all comes to rest: ways that were looked for are given up, who is gone is noticed.
 const REST: Duration = Duration::from_secs(150);
@@ -67,6 +69,7 @@ pub(crate) fn run(crowd: &Crowd) -> Result<(), Failure> {
     );
     all_known(&machines, known)?;
     idle(&machines, known)?;
+    few_links(&machines)?;
     ping_all(&machines)?;
     for machine in machines.iter().take(MEASURED) {
         println!("  {:4} {}", machine.name, cost(machine)?);
@@ -112,6 +115,20 @@ fn idle(machines: &[Machine], known: usize) -> Result<(), Failure> {
             linked(machine)?,
             cost(machine)?
         );
+    }
+    Ok(())
+}
+
+/// Whom all joined by was linked with all: those links that nobody wants have ended meanwhile.
+fn few_links(machines: &[Machine]) -> Result<(), Failure> {
+    let first = machines.first().ok_or("no machine")?;
+    let links = linked(first)?;
+    println!(
+        "{}, by which all joined, has {links} links left",
+        first.name
+    );
+    if links > MOST_LINKS.max(machines.len() / 2) {
+        return Err(format!("{links} links are too many"));
     }
     Ok(())
 }

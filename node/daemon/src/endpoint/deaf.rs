@@ -8,6 +8,35 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
+
+/// How long after a change of an interface sockets may be lost by it.
+const ALERT: Duration = Duration::from_secs(10);
+/// How often it is looked else: the system's list is long to read.
+const NOW_AND_THEN: Duration = Duration::from_secs(60);
+
+/// When to look whether the sockets are open.
+#[derive(Debug, Default)]
+pub(crate) struct Ear {
+    alert_until: Duration,
+    next: Duration,
+}
+
+impl Ear {
+    /// An interface changed.
+    pub(crate) fn changed(&mut self, now: Duration) {
+        self.alert_until = now + ALERT;
+    }
+
+    /// Whether it is to be looked now.
+    pub(crate) fn is_due(&mut self, now: Duration) -> bool {
+        let due = now < self.alert_until || now >= self.next;
+        if due {
+            self.next = now + NOW_AND_THEN;
+        }
+        due
+    }
+}
 
 /// Whether the system lacks one of these UDP sockets. False where it does not tell.
 pub(super) fn is_deaf(bound: &[SocketAddr]) -> bool {
@@ -35,6 +64,21 @@ mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 
     use super::*;
+
+    #[test]
+    fn it_is_looked_for_a_while_after_a_change_and_else_now_and_then() {
+        let mut ear = Ear::default();
+        let mut looked = |changed: bool, seconds: u64| {
+            let now = Duration::from_secs(seconds);
+            if changed {
+                ear.changed(now);
+            }
+            ear.is_due(now)
+        };
+        assert!(looked(false, 0) && !looked(false, 2));
+        assert!(looked(true, 4) && looked(false, 6) && looked(false, 13));
+        assert!(!looked(false, 14) && !looked(false, 72) && looked(false, 73));
+    }
 
     #[test]
     fn a_socket_is_missed_from_when_it_is_closed() {

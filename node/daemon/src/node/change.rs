@@ -322,7 +322,6 @@ impl Node {
     /// Announces on the LAN where this device is, and the topics of the invites that can be used.
     pub(crate) fn announce_on_lan(&mut self) {
         let now = now_ms();
-        let inner = self.machine_addresses();
         let Some(discovery) = &mut self.discovery else {
             return;
         };
@@ -334,7 +333,7 @@ impl Node {
             .filter_map(|invite| topic(&invite.contact).first_chunk::<TOPIC>().copied());
         // Somebody waits for the code at this moment: it comes first where there is no room for all.
         let topics = code.into_iter().chain(topics).take(MAX_TOPICS).collect();
-        discovery.announce(self.endpoint.addresses(), topics, &inner);
+        discovery.announce(self.endpoint.addresses(), topics);
     }
 
     /// Asks the linked members for keys that are missing.
