@@ -28,9 +28,9 @@ use crate::mirror::MAX_SERVERS;
 /// How often a device sends one, in milliseconds.
 pub const EVERY: u64 = 10_000;
 /// How long those of others that are to be passed on wait for company.
-pub const HOLD: Duration = Duration::from_secs(2);
-/// After so long without one, a device that has no link counts as offline.
-pub const LIFETIME: Duration = Duration::from_secs(35);
+pub const HOLD: Duration = Duration::from_secs(4);
+/// After so long without one, a device that has no link counts as offline. One may be held at each of eight devices on its way.
+pub const LIFETIME: Duration = Duration::from_secs(45);
 /// The most addresses in one.
 pub const MAX_ADDRESSES: usize = 6;
 /// The most tips in one: a server's newest each, and a proof of two.

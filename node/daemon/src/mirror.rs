@@ -22,6 +22,8 @@ use crate::endpoint::{Bearer, Deputy, Endpoint};
 pub(crate) const DIAL: Duration = Duration::from_secs(5);
 /// The start that UDP has before TCP where somebody waits.
 pub(crate) const HEAD_START: Duration = Duration::from_millis(1200);
+/// How often it is tried by UDP while it is reached by TCP.
+const STRAIGHT_AGAIN: Duration = Duration::from_secs(300);
 /// How long a new stream may take.
 const OPEN: Duration = Duration::from_secs(5);
 /// The most addresses of one server.
@@ -124,12 +126,18 @@ impl Dial {
         wrap: impl Fn(MirrorEvent) -> E + Send + Sync + 'static,
     ) {
         let mut backoff = Backoff::default();
+        let mut better = None;
         loop {
             let wanted = places.borrow_and_update().clone();
             let bearer = Bearer::Device(self.permit);
-            let why = match connect_anyhow(&self.endpoint, &self.key, &wanted, bearer, DIAL).await {
+            let connected = match better.take() {
+                Some(connected) => Ok(connected),
+                None => connect_anyhow(&self.endpoint, &self.key, &wanted, bearer, DIAL).await,
+            };
+            let why = match connected {
                 Ok((line, addresses)) => {
                     let connection = line.connection.clone();
+                    let by_tcp = line.deputy.is_some();
                     let since = tokio::time::Instant::now();
                     let connected = MirrorEvent::Connected(line, addresses);
                     if events.send(wrap(connected)).await.is_err() {
@@ -144,6 +152,11 @@ impl Dial {
                             }
                             "its address changed".to_owned()
                         }
+                        straight = self.straight_again(&wanted, &retry), if by_tcp => {
+                            connection.close(VarInt::from_u32(0), b"by UDP");
+                            better = Some(straight);
+                            "it answers by UDP".to_owned()
+                        }
                     };
                     if since.elapsed() > WELL {
                         backoff.at_once();
@@ -155,6 +168,9 @@ impl Dial {
             if events.send(wrap(MirrorEvent::Lost(why))).await.is_err() {
                 return;
             }
+            if better.is_some() {
+                continue;
+            }
             backoff.failed(steady_ms());
             let pause = Duration::from_millis(backoff.due().saturating_sub(steady_ms()));
             tokio::select! {
@@ -164,6 +180,23 @@ impl Dial {
                     Ok(()) => backoff.at_once(),
                     Err(_) => return,
                 },
+            }
+        }
+    }
+
+    /// Waits until the mirror answers by UDP, while it is reached by TCP.
+    async fn straight_again(
+        &self,
+        places: &BTreeSet<Place>,
+        retry: &Notify,
+    ) -> (Line, Vec<SocketAddr>) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(STRAIGHT_AGAIN) => {}
+                () = retry.notified() => {}
+            }
+            if let Ok(connected) = connect(&self.endpoint, &self.key, places).await {
+                return connected;
             }
         }
     }

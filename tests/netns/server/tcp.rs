@@ -37,6 +37,15 @@ fn where_no_udp_gets_out_a_joiner_joins_by_a_ticket_and_reaches_member_and_serve
     let mut carol = world.node(&hotel, "carol");
     join(&carol, &invite(&alice, &[]));
     carol.reaches(bob.addresses().0, LONG);
+    // Of bob and carol, each by its own key and one that speaks for it, and of alice.
+    let clients = || server.status()["relay_clients"].as_u64();
+    eventually(LONG, "both are at the mirror by TCP", || {
+        clients() == Some(5)
+    });
+    hotel.let_udp_through();
+    let _ = bob.ip("address add 192.0.2.1/24 dev eth0");
+    eventually(LONG, "bob is at the mirror by UDP", || clients() == Some(4));
+    hotel.block_udp();
     // With nobody else on, what bob says is kept at the server all the same, and found there.
     alice.stop();
     carol.stop();

@@ -187,6 +187,11 @@ impl Home {
         );
     }
 
+    /// It lets UDP through again.
+    pub fn let_udp_through(&self) {
+        nft(self.router.namespace(), "delete table ip blocked");
+    }
+
     /// Its router loses, from now on, so many of a hundred packets each way, at random. What is sent in runs is lost in
     /// runs: see [`Host::sends_one_by_one`].
     pub fn lose_some(&self, percent: u8) {

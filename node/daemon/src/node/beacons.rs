@@ -19,6 +19,8 @@ impl Node {
             return;
         };
         net.next_beacon = now + Duration::from_millis(EVERY);
+        // Those that wait go along.
+        net.pass_on = net.pass_on.map(|due| due.min(now));
         net.beacon_counter = now_ms().max(net.beacon_counter + 1);
         let mut addresses = self.endpoint.addresses();
         addresses.truncate(MAX_ADDRESSES);
