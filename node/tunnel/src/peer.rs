@@ -424,6 +424,14 @@ impl State {
         opened
     }
 
+    /// Whether something is under way whose time counts: packets, a handshake, a change of keys.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.pace.per_second > 0
+            || self.asked.is_some()
+            || self.former.is_some()
+            || !self.waiting.is_empty()
+    }
+
     /// WireGuard's timers.
     pub(crate) fn tick(&mut self, turn: &mut Turn<'_>) {
         let (slot, now) = (turn.slot, turn.now);
@@ -553,6 +561,7 @@ impl State {
         if kind == Some(INITIATION) && self.asked.is_none() {
             self.asked = Some(turn.now);
             self.hurry = (turn.now, 0);
+            turn.slot.sessions.wake_timer();
         }
         let Some(carrier) = &self.carrier else { return };
         let limit = *turn.limit.get_or_insert_with(|| carrier.max_message());

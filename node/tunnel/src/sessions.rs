@@ -25,7 +25,7 @@ const COUNT: u32 = 1 << 24;
 #[derive(Default)]
 pub(crate) struct Sessions {
     by_number: RwLock<HashMap<u32, Weak<Slot>>>,
-    /// The thread that keeps their time, and rests for longer while there are none.
+    /// The thread that keeps their time, and rests for longer while nothing is under way.
     timer: OnceLock<Thread>,
 }
 
@@ -41,15 +41,17 @@ impl Sessions {
         self.read().get(&number)?.upgrade()
     }
 
-    /// Whether there are none.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.read().is_empty()
-    }
-
-    /// The calling thread keeps their time: it is unparked when there is a first one.
+    /// The calling thread keeps their time.
     pub(crate) fn keep_time(&self) {
         // A tunnel has one such thread.
         let _ = self.timer.set(thread::current());
+    }
+
+    /// A handshake is under way: wakes who keeps the time.
+    pub(crate) fn wake_timer(&self) {
+        if let Some(timer) = self.timer.get() {
+            timer.unpark();
+        }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, HashMap<u32, Weak<Slot>>> {
@@ -69,14 +71,7 @@ impl Index {
     /// The next free number, for a session of this peer; `None` when all 16 million are taken.
     pub(crate) fn take(sessions: &Arc<Sessions>, slot: Weak<Slot>) -> Option<Self> {
         let number = number()?;
-        let first = {
-            let mut all = sessions.write();
-            all.insert(number, slot);
-            all.len() == 1
-        };
-        if first && let Some(timer) = sessions.timer.get() {
-            timer.unpark();
-        }
+        sessions.write().insert(number, slot);
         Some(Self {
             number,
             sessions: sessions.clone(),
@@ -128,6 +123,6 @@ mod tests {
         assert!(numbers.iter().all(|number| *number < COUNT));
         assert_eq!(sessions.read().len(), held.len());
         drop(held);
-        assert!(sessions.is_empty());
+        assert!(sessions.read().is_empty());
     }
 }

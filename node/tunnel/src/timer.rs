@@ -5,29 +5,32 @@ use std::time::Duration;
 use crate::carrier::Arena;
 use crate::shared::Shared;
 
-/// How often WireGuard's timers are looked at.
+/// How often WireGuard's timers are looked at while something is under way.
 const TICK: Duration = Duration::from_millis(250);
-/// The same where there is no session, so that little has a time.
+/// The same at rest, when what has a time has many seconds.
 const IDLE: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(shared: &Shared) {
     let mut arena = Arena::default();
     let mut events = Vec::new();
+    let mut busy = false;
     shared.sessions.keep_time();
     loop {
-        if shared.sessions.is_empty() {
-            shared.line.nap(IDLE);
-        } else {
+        if busy {
             shared.line.rest(TICK);
+        } else {
+            shared.line.nap(IDLE);
         }
         if shared.line.stopped() {
             return;
         }
+        busy = false;
         let snapshot = shared.snapshot.load();
         shared.own.load().tick();
         for slot in &snapshot.slots {
             let mut state = slot.lock();
             state.tick(&mut shared.turn(slot, &mut arena, &mut events));
+            busy |= state.is_busy();
             let carrier = state.carrier.clone();
             drop(state);
             Shared::send(slot, carrier.as_ref(), &mut arena);
