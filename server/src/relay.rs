@@ -33,8 +33,9 @@ const BURST: NonZeroU32 = NonZeroU32::new(1 << 17).unwrap();
 /// After how long a client is thrown out once more: one that was being let in the first time is caught then.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// How many joiners and founders there are at most at a time.
-const MAX_PASSING: usize = 64;
+/// How many joiners and how many founders there are at most at a time.
+const MAX_JOINERS: usize = 64;
+const MAX_FOUNDERS: usize = 16;
 /// How many keys speak for devices at most at a time, and for one device.
 const MAX_DEPUTIES: usize = 4096;
 const MAX_DEPUTIES_OF_ONE: usize = 4;
@@ -149,11 +150,13 @@ impl Doorman {
         };
         let mut guests = self.guests();
         let many = |of: &dyn Fn(&Is) -> bool| guests.values().filter(|guest| of(&guest.is)).count();
-        let is_deputy = |is: &Is| matches!(is, Is::Deputy(_));
+        let same = many(&|other| *other == is);
         let room = match is {
-            Is::Joiner | Is::Founder(_) => many(&|other| !is_deputy(other)) < MAX_PASSING,
+            Is::Joiner => same < MAX_JOINERS,
+            Is::Founder(_) => many(&|other| matches!(other, Is::Founder(_))) < MAX_FOUNDERS,
             Is::Deputy(_) => {
-                many(&is_deputy) < MAX_DEPUTIES && many(&|other| *other == is) < MAX_DEPUTIES_OF_ONE
+                many(&|other| matches!(other, Is::Deputy(_))) < MAX_DEPUTIES
+                    && same < MAX_DEPUTIES_OF_ONE
             }
         };
         if room {
