@@ -191,9 +191,9 @@ impl Networks {
 
     /// Whether a device that may have a network hosted has that key speak for it: what it shows may be anything.
     #[must_use]
-    pub fn is_founder(&self, key: &DeviceId, word: &Deputation, permit: Option<&Permit>) -> bool {
+    pub fn is_founder(&self, key: &DeviceId, word: &Deputation, proof: Option<&[u8; 32]>) -> bool {
         // Strangers cost no check of a signature, unless anybody may come.
-        let may = permit.is_some_and(|permit| permit.matches(&self.terms.token));
+        let may = proof.is_some_and(|proof| self.terms.token.is_proven(word, proof));
         (may || self.terms.open) && word.is_genuine(&self.terms.key.public(), key, self.now())
     }
 

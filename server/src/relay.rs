@@ -130,8 +130,8 @@ impl Doorman {
                 Is::Founder(word.device)
             }
             Pass::Deputy(_) => return false,
-            Pass::Founder(word, permit) => {
-                if !networks.is_founder(&device, &word, Some(&permit)) {
+            Pass::Founder(word, proof) => {
+                if !networks.is_founder(&device, &word, Some(&proof)) {
                     return false;
                 }
                 Is::Founder(word.device)

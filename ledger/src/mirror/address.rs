@@ -12,6 +12,7 @@ use std::str::FromStr;
 use data_encoding::BASE32_NOPAD;
 use serde::{Deserialize, Serialize};
 
+use super::deputation::Deputation;
 use crate::event::attributes::Server;
 use crate::ids::{NetworkId, ServerKey};
 use crate::keys::ServerSecret;
@@ -27,6 +28,25 @@ pub const MAX_HOST: usize = 80;
 pub struct Permit(pub [u8; 16]);
 
 impl Permit {
+    /// What shows that whoever has the permit gave this word, and tells nothing of it: a keyed hash of the word's signature,
+    /// which is for one server, key and time.
+    #[must_use]
+    pub fn proof(&self, word: &Deputation) -> [u8; 32] {
+        *self.hash(word).as_bytes()
+    }
+
+    /// Whether that is the [proof](Self::proof). Takes as long whatever it is.
+    #[must_use]
+    pub fn is_proven(&self, word: &Deputation, proof: &[u8; 32]) -> bool {
+        // Compared in constant time, by blake3.
+        self.hash(word) == *proof
+    }
+
+    fn hash(&self, word: &Deputation) -> blake3::Hash {
+        let key = zeroize::Zeroizing::new(blake3::derive_key("mesh founder's pass 1", &self.0));
+        blake3::keyed_hash(&key, &word.signature().to_bytes())
+    }
+
     /// The permit for one network that a server gives and recognises with no memory but its key.
     #[must_use]
     pub fn for_network(server: &ServerSecret, network: &NetworkId) -> Self {

@@ -30,6 +30,11 @@ impl Deputation {
         }
     }
 
+    /// The device's.
+    pub(super) const fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
     /// Whether the device signed it, for this server and key and about now.
     #[must_use]
     pub fn is_genuine(&self, server: &ServerKey, deputy: &DeviceId, now: u64) -> bool {

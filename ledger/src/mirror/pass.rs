@@ -8,7 +8,6 @@ use data_encoding::BASE32_NOPAD;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::address::Permit;
 use super::deputation::Deputation;
 use super::message::Visit;
 use crate::ids::NetworkId;
@@ -20,8 +19,9 @@ pub enum Pass {
     Joiner(NetworkId, Visit),
     /// A device's.
     Deputy(Deputation),
-    /// A device's that brings a network: with the permit of the server's operator.
-    Founder(Deputation, Permit),
+    /// A device's that brings a network: with the [proof](super::Permit::proof) that it has the permit of the server's operator, which
+    /// itself is told to the mirror alone.
+    Founder(Deputation, [u8; 32]),
 }
 
 /// The longest text that is looked at.
@@ -38,7 +38,7 @@ impl Pass {
         match self {
             Self::Joiner(network, visit) => encode(&(network, visit)),
             Self::Deputy(word) => format!("{DEPUTY}{}", encode(word)),
-            Self::Founder(word, permit) => format!("{FOUNDER}{}", encode(&(word, permit.0))),
+            Self::Founder(word, proof) => format!("{FOUNDER}{}", encode(&(word, proof))),
         }
     }
 
@@ -52,7 +52,7 @@ impl Pass {
             return decode(word).map(Self::Deputy);
         }
         if let Some(founder) = text.strip_prefix(FOUNDER) {
-            return decode(founder).map(|(word, permit)| Self::Founder(word, Permit(permit)));
+            return decode(founder).map(|(word, proof)| Self::Founder(word, proof));
         }
         decode(text).map(|(network, visit)| Self::Joiner(network, visit))
     }
@@ -74,6 +74,7 @@ mod tests {
     use super::*;
     use crate::ids::{DeviceId, ServerKey};
     use crate::keys::{DeviceSecret, InviteSecret};
+    use crate::mirror::Permit;
 
     #[test]
     fn a_pass_is_read_as_it_was_written_and_nothing_else_is() {
@@ -83,7 +84,7 @@ mod tests {
         let invite = InviteSecret::from_seed(&[3; 32]);
         let visit = Visit::new(&invite, &network, &server, &device, time);
         let word = Deputation::new(&DeviceSecret::from_seed(&[4; 32]), &server, &device, time);
-        let founder = Pass::Founder(word.clone(), Permit([5; 16]));
+        let founder = Pass::Founder(word.clone(), Permit([5; 16]).proof(&word));
         for pass in [Pass::Joiner(network, visit), Pass::Deputy(word), founder] {
             let text = pass.text();
             assert!(text.len() <= MAX, "{}", text.len());

@@ -63,7 +63,7 @@ fn passes() -> [(&'static str, Pass); 3] {
         ("relay.deputy", Pass::Deputy(deputation())),
         (
             "relay.founder",
-            Pass::Founder(deputation(), Permit([5; 16])),
+            Pass::Founder(deputation(), Permit([5; 16]).proof(&deputation())),
         ),
     ]
 }

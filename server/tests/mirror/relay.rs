@@ -359,13 +359,19 @@ async fn who_has_the_operators_permit_brings_a_network_through_the_relay_alone()
     let speaker = |name| Person::new(name).device;
     let word = |of: &DeviceSecret| Deputation::new(&owner.device, &key, &of.public(), NOW);
 
+    let found = |of: &DeviceSecret, permit: Permit| {
+        let word = word(of);
+        let proof = permit.proof(&word);
+        Pass::Founder(word, proof)
+    };
+
     // Not without the permit, nor with another's word.
     let (founder, idler, thief) = (speaker("founder"), speaker("idler"), speaker("thief"));
     let wrong = Permit([7; 16]);
     for pass in [
         Pass::Deputy(word(&thief)),
-        Pass::Founder(word(&thief), wrong),
-        Pass::Founder(word(&founder), token),
+        found(&thief, wrong),
+        found(&founder, token),
     ] {
         let denied = with_pass(&server, &at, &thief, Some(&pass)).await;
         assert!(denied.unwrap_err().contains("only devices of networks"));
@@ -373,9 +379,10 @@ async fn who_has_the_operators_permit_brings_a_network_through_the_relay_alone()
 
     let of_another = Person::new("another");
     let idle_word = Deputation::new(&of_another.device, &key, &idler.public(), NOW);
-    let pass = Pass::Founder(idle_word, token);
+    let proof = token.proof(&idle_word);
+    let pass = Pass::Founder(idle_word, proof);
     let mut idle = with_pass(&server, &at, &idler, Some(&pass)).await.unwrap();
-    let device = by_tcp(&server, &founder, &Pass::Founder(word(&founder), token)).await;
+    let device = by_tcp(&server, &founder, &found(&founder, token)).await;
     let role = Role::Deputy(word(&founder), Some(token));
     let (mut stream, welcome) = device.welcome(world.network, role).await;
     assert_eq!(welcome.standing, Standing::NotHosted { may_open: true });

@@ -137,7 +137,8 @@ impl Endpoint {
             }
             Bearer::Device(Some(permit)) => {
                 let (secret, deputy, word) = deputy();
-                (secret, deputy, Pass::Founder(word, permit))
+                let proof = permit.proof(&word);
+                (secret, deputy, Pass::Founder(word, proof))
             }
         };
         let relays = Relays::default();

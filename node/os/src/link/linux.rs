@@ -6,7 +6,7 @@ use futures_util::TryStreamExt;
 use mesh_core::plan::Subnet;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
-use rtnetlink::packet_route::link::LinkFlags;
+use rtnetlink::packet_route::link::{LinkFlags, LinkMessage};
 use rtnetlink::packet_route::route::RouteMessage;
 use rtnetlink::{Error, Handle, LinkUnspec, RouteMessageBuilder};
 use tokio::task::JoinHandle;
@@ -43,12 +43,7 @@ impl Links {
             .mtu(mtu.into())
             .up()
             .build();
-        self.handle
-            .link()
-            .set(message)
-            .execute()
-            .await
-            .map_err(|error| step(Step::Up, &error))
+        self.set(message, Step::Up).await
     }
 
     /// Changes the interface in a way that means nothing, for those who watch the machine for changes: it turns around whether
@@ -57,19 +52,19 @@ impl Links {
     /// # Errors
     /// [`LinkError::Step`].
     pub async fn stir(&self, index: u32) -> Result<(), LinkError> {
-        let failed = |error: Error| step(Step::Stir, &error);
         let mut found = self.handle.link().get().match_index(index).execute();
-        let found = found.try_next().await.map_err(failed)?;
+        let found = found.try_next().await;
+        let found = found.map_err(|error| step(Step::Stir, &error))?;
         let takes = found.is_some_and(|link| link.header.flags.contains(LinkFlags::Allmulti));
         let message = LinkUnspec::new_with_index(index)
             .allmulticast(!takes)
             .build();
-        self.handle
-            .link()
-            .set(message)
-            .execute()
-            .await
-            .map_err(failed)
+        self.set(message, Step::Stir).await
+    }
+
+    async fn set(&self, message: LinkMessage, what: Step) -> Result<(), LinkError> {
+        let setting = self.handle.link().set(message).execute();
+        setting.await.map_err(|error| step(what, &error))
     }
 
     /// Gives the interface an address; the subnet's route comes with it. Having it already is no error.
