@@ -29,8 +29,8 @@
 //!    died is asked on by both, every [`CHECK_LOST`] for [`LOST_FOR`], until it answers. Others that do not answer are asked
 //!    as the means last ("What an attacker can do"), those first that have waited longest.
 //! 8. How long a datagram may be is found in the same way, by questions of that length, downwards from [`LARGEST`]; until one
-//!    is answered, [`SMALLEST`] counts. Each is asked again as long as packets flow, so a path that begins to swallow long
-//!    ones is found out as well.
+//!    is answered, [`SMALLEST`] counts. The checks of a path in use have that length, so one that begins to swallow long
+//!    ones is found out within three seconds.
 //! 9. Without packets for [`REST`], a peer's path is given up and nothing is asked any more: a thousand members cost nothing.
 //!    The control link stays, and the first packet, or the peer's call, begins at 2.
 //!

@@ -43,6 +43,8 @@ enum Item {
     Messages(Framed),
     /// The same, which are too long for the way that others take.
     TooLong(Framed, Arc<Way>),
+    /// The way that others take carries less than it did.
+    Narrowed(Arc<Way>),
     /// Messages that it is to forward.
     Forward(PeerId, Framed),
     /// A datagram as it is.
@@ -70,6 +72,11 @@ impl IrohCarrier {
     /// As [`Carrier::send`], for messages that are too long for the way past the link.
     fn send_too_long(&self, batch: SealedBatch<'_>, way: &Arc<Way>) -> usize {
         self.put(batch.len(), || Item::TooLong(batch.framed(), way.clone()))
+    }
+
+    /// The way past the link carries less than it did, as the link may.
+    fn narrowed(&self, way: &Arc<Way>) {
+        self.put(1, || Item::Narrowed(way.clone()));
     }
 
     /// Sends a datagram as it is. False if there is no room.
@@ -120,6 +127,13 @@ impl PeerCarrier {
     /// The link alone.
     pub(crate) fn link(&self) -> Option<&Arc<IrohCarrier>> {
         self.link.as_ref()
+    }
+
+    /// The way past the link carries less than it did: before a long message is lost on the link, that looks as well.
+    pub(crate) fn narrowed(&self) {
+        if let Some(link) = &self.link {
+            link.narrowed(&self.way);
+        }
     }
 
     /// Tells whether the link goes straight to the peer at the moment.
@@ -175,7 +189,7 @@ async fn empty(
         let Some(limit) = connection.max_datagram_size() else {
             return;
         };
-        if let Item::TooLong(_, way) = &item {
+        if let Item::TooLong(_, way) | Item::Narrowed(way) = &item {
             narrow.suspect(&connection, way);
         }
         let messages = match item {
@@ -199,6 +213,7 @@ async fn empty(
                 datagrams.push(datagram);
                 1
             }
+            Item::Narrowed(_) => 1,
         };
         waiting.fetch_sub(messages, Ordering::Relaxed);
         let total: usize = datagrams

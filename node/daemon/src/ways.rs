@@ -82,8 +82,10 @@ pub(crate) struct Peer {
 pub(crate) enum Told {
     /// Say this to the peer over its link.
     Call(Who, Call),
-    /// There is a way to the peer now, or no longer.
+    /// There is a way to the peer now, or another, or no longer.
     Way(Who),
+    /// The way to the peer carries less than it did.
+    Narrowed(Who),
 }
 
 /// What is known of this device's own reach.
@@ -568,21 +570,27 @@ impl Task {
                 }
                 Action::Chosen(who, choice) => {
                     debug!(peer = ?who.peer, ?choice, "the way to a peer changed");
-                    self.choose(&who, choice);
+                    let narrowed = self.choose(&who, choice);
                     told.push(Told::Way(who));
+                    told.extend(narrowed.then_some(Told::Narrowed(who)));
                 }
             }
         }
         told
     }
 
-    fn choose(&mut self, who: &Who, choice: Option<Choice>) {
+    /// Returns whether it is the same place, which carries less.
+    fn choose(&mut self, who: &Who, choice: Option<Choice>) -> bool {
         let Some(network) = self.networks.get(&who.network) else {
-            return;
+            return false;
         };
         let Some(known) = network.peers.get(&who.peer) else {
-            return;
+            return false;
         };
+        let before = known.way.open().map(|open| open.choice);
+        let narrowed = before.zip(choice).is_some_and(|(before, now)| {
+            before.place == now.place && before.max_datagram > now.max_datagram
+        });
         let open = choice.map(|choice| {
             let carrier: Arc<dyn Carrier> = match choice.place {
                 Place::Address(address) => self.udp.carrier(address, choice.max_datagram),
@@ -605,6 +613,7 @@ impl Task {
         };
         let now = steady();
         self.renewals.change(*who, &known.way, open, now, renew);
+        narrowed
     }
 
     fn rtt_us(&self, who: &Who, place: Place) -> u64 {

@@ -8,8 +8,10 @@ use super::{LARGEST, LOST_FOR, MISSES, SMALLEST, TIMEOUT};
 
 /// The lengths that are tried, downwards.
 const LADDER: [usize; 4] = [LARGEST, 1392, 1312, SMALLEST];
-/// So many long questions in a row without an answer, while short ones are answered, and that length does not pass.
+/// So many long questions in a row without an answer, while short ones are answered, and a length that is tried does not pass.
 const LONG_MISSES: u32 = 2;
+/// So many, and one that passed does not any more: on a path that loses packets, two are lost often.
+const LONG_LOST: u32 = 3;
 /// How often a length that did not pass is tried again.
 const LONG_AGAIN: Duration = Duration::from_secs(60);
 /// An answer is not late before this, however quick the others were.
@@ -41,8 +43,6 @@ pub(super) struct Pair {
     /// The place of the one that is tried, above it.
     tries: Option<usize>,
     long_misses: u32,
-    /// Whether the next check is a long one.
-    long_next: bool,
     try_again: Duration,
 }
 
@@ -71,7 +71,6 @@ impl Pair {
             passes: LADDER.len() - 1,
             tries: None,
             long_misses: 0,
-            long_next: false,
             try_again: Duration::ZERO,
         }
     }
@@ -122,11 +121,10 @@ impl Pair {
         }
         let long = match (self.confirmed() && self.misses == 0, self.tries) {
             (true, Some(tries)) => Some(tries),
-            // In turn a short and a long one: the short one tells whether it is the length.
-            (true, None) if self.long_next && self.passes + 1 < LADDER.len() => Some(self.passes),
+            // After one that is not answered, a short one tells whether it is the length.
+            (true, None) if self.passes + 1 < LADDER.len() => Some(self.passes),
             _ => None,
         };
-        self.long_next = long.is_none();
         if self.open.len() >= MAX_OPEN {
             self.open.pop_front();
         }
@@ -183,7 +181,11 @@ impl Pair {
             .retain(|question| now.saturating_sub(question.at) < FORGET);
         for long in late {
             match long {
-                Some(place) => self.long_missed(place, now),
+                Some(place) => {
+                    // While lengths are tried, nothing is said by it about the path.
+                    self.misses += u32::from(self.tries.is_none());
+                    self.long_missed(place, now);
+                }
                 None => self.misses += 1,
             }
         }
@@ -205,7 +207,11 @@ impl Pair {
 
     fn long_missed(&mut self, place: usize, now: Duration) {
         self.long_misses += 1;
-        if self.long_misses < LONG_MISSES {
+        let enough = match self.tries {
+            Some(_) => LONG_MISSES,
+            None => LONG_LOST,
+        };
+        if self.long_misses < enough {
             return;
         }
         self.long_misses = 0;

@@ -2,8 +2,8 @@
 //!
 //! iroh finds out how long a packet may be, but that a path has begun to carry less only from losses: when, of four long
 //! packets, each was lost between short ones that came. TCP, which waits twice as long after each loss, takes a minute to give
-//! it four. [`mesh_core::path`] knows after seconds, for the same two machines. So when a message is too long for the way and
-//! goes over the link, which believes that it carries more, the link is given its losses at once: datagrams that mean nothing,
+//! it four. [`mesh_core::path`] knows after seconds, for the same two machines. So when the way begins to carry less, or a message is
+//! too long for it and goes over the link, which believes that it carries more, the link is given its losses at once: datagrams that mean nothing,
 //! a long and a short one in turn. Is the link not concerned, they arrive and are ignored.
 
 use std::sync::Arc;
@@ -29,7 +29,7 @@ const BELIEVED: Duration = Duration::from_secs(60);
 pub(super) struct Narrow(Option<Duration>);
 
 impl Narrow {
-    /// A message that is too long for the way goes over this link.
+    /// The way carries less than it did, or a message that is too long for it goes over this link.
     pub(super) fn suspect(&mut self, connection: &Connection, way: &Arc<Way>) {
         let now = steady();
         let lately = |at: Duration| now.saturating_sub(at) < BELIEVED;

@@ -163,6 +163,13 @@ impl Node {
                     self.publish_carrier(who.network, &who.peer);
                 }
             }
+            Told::Narrowed(who) => {
+                let net = self.nets.get(&who.network);
+                let link = net.and_then(|net| net.links.get(&who.peer));
+                if let Some(linked) = link.and_then(|link| self.links.get(link)) {
+                    linked.carrier.narrowed();
+                }
+            }
         }
     }
 }
