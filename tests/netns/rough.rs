@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mesh_tests::lab::{Download, Home, eventually};
+use serde_json::Value;
 
 use crate::roam::{World, straight};
 use crate::world::LONG;
@@ -64,14 +65,21 @@ fn ten_megabytes_come_whole_over_the_relay_where_every_fifth_packet_is_lost() {
 #[test]
 fn a_download_goes_on_where_long_packets_begin_to_be_swallowed() {
     let world = world("later black hole", |_| ());
-    // The way is measured, and carries more.
-    let max = || {
+    // The way is measured, and carries more; the link beside it goes straight as well.
+    eventually(LONG, "the way is measured", || {
         let told = world.bob.mesh_json(&["path", "alice"]);
         let ways = told["ways"].as_array().cloned().unwrap_or_default();
-        let used = ways.iter().find(|way| way["state"] == "in_use");
-        used.and_then(|way| way["max_datagram"].as_u64())
-    };
-    eventually(LONG, "the way is measured", || max() > Some(LONGEST.into()));
+        let (link, others): (Vec<_>, Vec<_>) =
+            ways.into_iter().partition(|way| way["kind"] == "link");
+        let used = others.iter().find(|way| way["state"] == "in_use");
+        let max = used.and_then(|way| way["max_datagram"].as_u64());
+        let straight = |way: &Value| {
+            way["to"]
+                .as_str()
+                .is_some_and(|to| to.starts_with("direct"))
+        };
+        max > Some(LONGEST.into()) && link.iter().any(straight)
+    });
     let begun = Download::endless(&world.alice, &world.bob, world.file(), LONG);
     world.homes[0].swallow_longer_than(LONGEST);
     let took = begun.goes_on(BLACK_HOLE);
