@@ -29,6 +29,7 @@ mod hostile;
 mod join;
 mod kick;
 mod lab;
+mod lan;
 mod log;
 mod many;
 mod mapped;

@@ -26,8 +26,13 @@ const TOPICS: &str = "topics";
 /// As many as fit into a TXT attribute of 255 bytes, behind `topics=`.
 pub(crate) const MAX_TOPICS: usize = 14;
 const MAX_ADDRESSES: usize = 16;
-/// A device is found within about this time.
-const CADENCE: Duration = Duration::from_millis(1000);
+/// How often this device asks who is there, if nobody else has. One that has just come, or looks for somebody, finds the others
+/// within about this time and they find it, for its question and its answer go to all.
+const QUICK: Duration = Duration::from_secs(1);
+/// The same while nothing is new: each datagram goes to every machine of the LAN, and wakes it.
+const AT_REST: Duration = Duration::from_secs(6);
+/// How long something is new.
+const NEW: Duration = Duration::from_secs(30);
 /// Answers a second, in all the LAN.
 const RESPONSES: f32 = 2.5;
 /// Seen devices that wait for the node; more are seen again.
@@ -46,7 +51,12 @@ pub(crate) struct Seen {
 
 /// The service. It ends when dropped.
 pub(crate) struct Discovery {
+    me: PeerId,
+    tell: mpsc::Sender<Seen>,
     guard: DropGuard,
+    cadence: Duration,
+    /// Until when something is new.
+    new: Duration,
     announced: BTreeSet<SocketAddr>,
     interfaces: BTreeSet<Ipv4Addr>,
     topics: BTreeSet<[u8; TOPIC]>,
@@ -54,36 +64,43 @@ pub(crate) struct Discovery {
 
 impl Discovery {
     /// Starts to listen, and to announce what [`Self::announce`] says. `None` if this machine has no way to.
-    pub(crate) fn start(me: &PeerId) -> Option<(Self, mpsc::Receiver<Seen>)> {
+    pub(crate) fn start(me: &PeerId, now: Duration) -> Option<(Self, mpsc::Receiver<Seen>)> {
         let (tell, seen) = mpsc::channel(QUEUE);
-        let own = *me;
         let interfaces = multicast_interfaces(&BTreeSet::new());
-        let discoverer = Discoverer::new(SERVICE.to_owned(), BASE32_DNSSEC.encode(&me.0))
-            .with_cadence(CADENCE)
-            .with_response_rate(RESPONSES)
-            .with_ip_class(IpClass::Auto)
-            .with_multicast_interfaces_v4(interfaces.iter().copied().collect())
-            .with_callback(move |name, peer| {
-                if let Some(seen) = read(name, peer).filter(|seen| seen.peer != own) {
-                    debug!(peer = ?seen.peer, addresses = ?seen.addresses, "seen on the LAN");
-                    // A full queue is no loss: it is seen again.
-                    let _ = tell.try_send(seen);
-                }
-            });
-        match discoverer.spawn(&tokio::runtime::Handle::current()) {
-            Ok(guard) => {
-                let discovery = Self {
-                    guard,
-                    announced: BTreeSet::new(),
-                    interfaces,
-                    topics: BTreeSet::new(),
-                };
-                Some((discovery, seen))
-            }
-            Err(error) => {
-                warn!("no discovery on the LAN: {error}");
-                None
-            }
+        let discovery = Self {
+            me: *me,
+            guard: spawn(discoverer(me, tell.clone(), QUICK, &interfaces))?,
+            tell,
+            cadence: QUICK,
+            new: now + NEW,
+            announced: BTreeSet::new(),
+            interfaces,
+            topics: BTreeSet::new(),
+        };
+        Some((discovery, seen))
+    }
+
+    /// Something is new: this device looks for another, or may be on another LAN.
+    pub(crate) fn hurry(&mut self, now: Duration) {
+        self.new = now + NEW;
+        self.pace(now);
+    }
+
+    /// Asks as often as it is time for.
+    pub(crate) fn pace(&mut self, now: Duration) {
+        let cadence = if now < self.new { QUICK } else { AT_REST };
+        if cadence == self.cadence {
+            return;
+        }
+        let mut anew = discoverer(&self.me, self.tell.clone(), cadence, &self.interfaces);
+        for address in &self.announced {
+            anew = anew.with_addrs(address.port(), [address.ip()]);
+        }
+        let topics = (TOPICS.to_owned(), Some(words(&self.topics)));
+        // If it cannot be had, the old one goes on.
+        if let Some(guard) = anew.with_txt_attributes([topics]).ok().and_then(spawn) {
+            self.guard = guard;
+            self.cadence = cadence;
         }
     }
 
@@ -115,16 +132,43 @@ impl Discovery {
         }
         let topics: BTreeSet<_> = topics.into_iter().take(MAX_TOPICS).collect();
         if topics != self.topics {
-            let words: Vec<String> = topics.iter().map(hex).collect();
             if let Err(error) = self
                 .guard
-                .set_txt_attribute(TOPICS.to_owned(), Some(words.join(",")))
+                .set_txt_attribute(TOPICS.to_owned(), Some(words(&topics)))
             {
                 warn!("invites are not announced on the LAN: {error}");
             }
             self.topics = topics;
         }
     }
+}
+
+fn discoverer(
+    me: &PeerId,
+    tell: mpsc::Sender<Seen>,
+    cadence: Duration,
+    interfaces: &BTreeSet<Ipv4Addr>,
+) -> Discoverer {
+    let me = *me;
+    Discoverer::new(SERVICE.to_owned(), BASE32_DNSSEC.encode(&me.0))
+        .with_cadence(cadence)
+        .with_response_rate(RESPONSES)
+        .with_ip_class(IpClass::Auto)
+        .with_multicast_interfaces_v4(interfaces.iter().copied().collect())
+        .with_callback(move |name, peer| {
+            if let Some(seen) = read(name, peer).filter(|seen| seen.peer != me) {
+                debug!(peer = ?seen.peer, addresses = ?seen.addresses, "seen on the LAN");
+                // A full queue is no loss: it is seen again.
+                let _ = tell.try_send(seen);
+            }
+        })
+}
+
+fn spawn(discoverer: Discoverer) -> Option<DropGuard> {
+    let spawned = discoverer.spawn(&tokio::runtime::Handle::current());
+    spawned
+        .inspect_err(|error| warn!("no discovery on the LAN: {error}"))
+        .ok()
 }
 
 /// The IPv4 addresses of this machine's interfaces that can multicast, but for `inner` ones.
@@ -165,6 +209,11 @@ fn read(name: &str, peer: &Peer) -> Option<Seen> {
         addresses,
         topics,
     })
+}
+
+fn words(topics: &BTreeSet<[u8; TOPIC]>) -> String {
+    let words: Vec<String> = topics.iter().map(hex).collect();
+    words.join(",")
 }
 
 fn hex(topic: &[u8; TOPIC]) -> String {

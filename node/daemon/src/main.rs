@@ -179,7 +179,9 @@ fn run(root: Option<&Path>, resolved_bus: Option<String>) -> Result<(), Failure>
             },
         }),
     };
-    let result = runtime.block_on(serve(dirs, taste, machine));
+    // As a task: what this thread did itself, the workers would have to be woken for, and it by them.
+    let served = runtime.block_on(runtime.spawn(serve(dirs, taste, machine)));
+    let result = served.unwrap_or_else(|error| Err(Failure::from_error(error)));
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     result
 }
@@ -222,7 +224,6 @@ async fn serve(dirs: Dirs, taste: Taste, machine: machine::Options) -> Result<()
     // Whoever waited for this line is gone when the supervisor starts the daemon again.
     let _ = writeln!(std::io::stdout(), "{}", supervise::READY);
     notify_ready();
-    // On this thread, not spawned: what it owns need not move between threads.
     node.run().await;
     drop(end);
     let _ = serving.await;

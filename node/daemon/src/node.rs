@@ -455,18 +455,21 @@ impl Node {
             if self.ear.is_due(now) {
                 self.hear_again().await;
             }
+            if let Some(discovery) = &mut self.discovery {
+                discovery.pace(now);
+            }
             self.announce_on_lan();
         }
     }
 
     /// Has the endpoint open its sockets again if it has lost them, which it does when an interface changes.
-    async fn hear_again(&self) {
+    async fn hear_again(&mut self) {
         if !self.endpoint.is_deaf() {
             return;
         }
         warn!("the sockets were closed: opening them again");
-        let mut interfaces = self.nets.values().filter_map(|net| net.applied.as_ref());
-        if let Some(applied) = interfaces.next()
+        let applied = self.nets.values().find_map(|net| net.applied.as_ref());
+        if let Some(applied) = applied
             && let Err(error) = applied.stir().await
         {
             warn!("{error}");
@@ -490,6 +493,7 @@ impl Node {
         if let Some(discovery) = &mut self.discovery {
             discovery.use_interfaces(&inner);
         }
+        self.look_on_lan();
         self.announce_on_lan();
         self.retry_mirrors();
         let now = steady();
@@ -599,11 +603,18 @@ impl Node {
         });
     }
 
+    /// Looks for others on the LAN, now.
+    fn look_on_lan(&mut self) {
+        if let Some(discovery) = &mut self.discovery {
+            discovery.hurry(steady());
+        }
+    }
+
     fn start_discovery(&mut self) {
         if self.hidden {
             return;
         }
-        let Some((discovery, mut seen)) = Discovery::start(&self.me) else {
+        let Some((discovery, mut seen)) = Discovery::start(&self.me, steady()) else {
             return;
         };
         self.discovery = Some(discovery);

@@ -170,6 +170,7 @@ impl Node {
                 .send((PeerId(contact.key), contact.address.into_iter().collect()));
         }
         self.lan.values().for_each(|seen| joining.seen(seen));
+        self.look_on_lan();
         self.joining.push(joining);
         let attempt = Attempt {
             user,

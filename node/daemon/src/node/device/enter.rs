@@ -97,6 +97,7 @@ impl Node {
         };
         if at.is_none() {
             self.lan.values().for_each(|seen| entering.seen(seen));
+            self.look_on_lan();
         }
         self.entering = Some(entering);
         let members = self.nets.values().filter(|net| net.is_member());
