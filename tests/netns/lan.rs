@@ -13,7 +13,7 @@ const ALL: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 251));
 /// Who looks for somebody asks at least so often, and at rest all together more seldom.
 const OFTEN: Duration = Duration::from_secs(3);
 
-/// Waits until nothing has been asked for so long, or until it has been asked again within less.
+/// Waits until nothing is asked for longer than [`OFTEN`]; or, if it is to be `often`, until it is asked again within less.
 fn asked(capture: &Capture, often: bool) {
     let mut last = (0, Instant::now());
     let what = if often { "often" } else { "seldom" };

@@ -97,10 +97,10 @@ impl Discovery {
             anew = anew.with_addrs(address.port(), [address.ip()]);
         }
         let topics = (TOPICS.to_owned(), Some(words(&self.topics)));
-        // If it cannot be had, the old one goes on.
+        // If it cannot be had, the old one goes on, until the next change.
+        self.cadence = cadence;
         if let Some(guard) = anew.with_txt_attributes([topics]).ok().and_then(spawn) {
             self.guard = guard;
-            self.cadence = cadence;
         }
     }
 
