@@ -54,7 +54,7 @@ fn word(word: &str) -> String {
 }
 
 /// It needs the network's settings, port 53 of its own addresses, and the control socket's group; and, where no
-/// systemd-resolved runs, /etc/resolv.conf. Two heaps are enough for its threads, as its own supervisor gives it.
+/// systemd-resolved runs, /etc/resolv.conf.
 const MESHD: &str = "\
 [Unit]
 Description=mesh, a peer-to-peer WireGuard mesh VPN
@@ -63,7 +63,6 @@ After=network.target dbus.service systemd-resolved.service
 [Service]
 Type=notify
 ExecStart=@COMMAND@
-Environment=MALLOC_ARENA_MAX=2
 Restart=always
 RestartSec=1
 TimeoutStopSec=20

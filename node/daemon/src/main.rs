@@ -179,9 +179,7 @@ fn run(root: Option<&Path>, resolved_bus: Option<String>) -> Result<(), Failure>
             },
         }),
     };
-    // As a task: what this thread did itself, the workers would have to be woken for, and it by them.
-    let served = runtime.block_on(runtime.spawn(serve(dirs, taste, machine)));
-    let result = served.unwrap_or_else(|error| Err(Failure::from_error(error)));
+    let result = runtime.block_on(serve(dirs, taste, machine));
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     result
 }
@@ -224,6 +222,7 @@ async fn serve(dirs: Dirs, taste: Taste, machine: machine::Options) -> Result<()
     // Whoever waited for this line is gone when the supervisor starts the daemon again.
     let _ = writeln!(std::io::stdout(), "{}", supervise::READY);
     notify_ready();
+    // On this thread: as a task that moves between the workers, it would leave memory in the heap of each.
     node.run().await;
     drop(end);
     let _ = serving.await;

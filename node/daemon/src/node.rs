@@ -305,15 +305,22 @@ impl Node {
                 warn!(network = %id, "{error}");
             }
         }
+        let mut wake = steady();
+        let mut timer = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
         loop {
-            let wake = self.next_wake();
-            let pause = wake.saturating_sub(steady());
+            // To set it is to wake a worker, which keeps the timers.
+            let next = self.next_wake();
+            if next != wake {
+                wake = next;
+                let pause = wake.saturating_sub(steady());
+                timer.as_mut().reset(tokio::time::Instant::now() + pause);
+            }
             tokio::select! {
                 event = self.incoming.recv() => match event {
                     Some(Event::Stop) | None => break,
                     Some(event) => self.take(event).await,
                 },
-                () = tokio::time::sleep(pause) => {}
+                () = &mut timer => {}
             }
             self.on_time().await;
             let now = steady();

@@ -16,10 +16,6 @@ use nix::unistd::Pid;
 /// The daemon prints this line on its standard output once its socket answers.
 pub(crate) const READY: &str = "ready";
 
-/// glibc gives nearly every thread a heap, which keeps what its thread needed once. A daemon that knows a hundred peers holds
-/// 48 MB so, and 39 MB with two heaps for all.
-const HEAPS: (&str, &str) = ("MALLOC_ARENA_MAX", "2");
-
 const START_WITHIN: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -113,9 +109,6 @@ pub(crate) fn supervise(root: Option<&Path>) -> Result<(), std::io::Error> {
         let began = Instant::now();
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("run").stdin(Stdio::null());
-        if std::env::var_os(HEAPS.0).is_none() {
-            command.env(HEAPS.0, HEAPS.1);
-        }
         if let Some(root) = root {
             command.arg("--root").arg(root);
         }
