@@ -444,11 +444,14 @@ impl End {
 
     fn try_wg(&self, words: &str) -> (bool, String) {
         let key = self.folder.join(format!("key{}", self.key));
-        let words = words.replace("IF", &self.interface);
-        attempt(&format!(
-            "wg {}",
-            words.replace("KEY", &key.display().to_string())
-        ))
+        let key = key.display().to_string();
+        // Whole words alone: a folder's name that is made at random may hold either.
+        let words = words.split(' ').map(|word| match word {
+            "IF" => &self.interface,
+            "KEY" => key.as_str(),
+            _ => word,
+        });
+        attempt(&format!("wg {}", words.collect::<Vec<&str>>().join(" ")))
     }
 
     #[track_caller]
