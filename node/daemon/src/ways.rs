@@ -568,29 +568,24 @@ impl Task {
                         tunnel.reset(&who.peer);
                     }
                 }
+                Action::Narrowed(who) => told.push(Told::Narrowed(who)),
                 Action::Chosen(who, choice) => {
                     debug!(peer = ?who.peer, ?choice, "the way to a peer changed");
-                    let narrowed = self.choose(&who, choice);
+                    self.choose(&who, choice);
                     told.push(Told::Way(who));
-                    told.extend(narrowed.then_some(Told::Narrowed(who)));
                 }
             }
         }
         told
     }
 
-    /// Returns whether it is the same place, which carries less.
-    fn choose(&mut self, who: &Who, choice: Option<Choice>) -> bool {
+    fn choose(&mut self, who: &Who, choice: Option<Choice>) {
         let Some(network) = self.networks.get(&who.network) else {
-            return false;
+            return;
         };
         let Some(known) = network.peers.get(&who.peer) else {
-            return false;
+            return;
         };
-        let before = known.way.open().map(|open| open.choice);
-        let narrowed = before.zip(choice).is_some_and(|(before, now)| {
-            before.place == now.place && before.max_datagram > now.max_datagram
-        });
         let open = choice.map(|choice| {
             let carrier: Arc<dyn Carrier> = match choice.place {
                 Place::Address(address) => self.udp.carrier(address, choice.max_datagram),
@@ -613,7 +608,6 @@ impl Task {
         };
         let now = steady();
         self.renewals.change(*who, &known.way, open, now, renew);
-        narrowed
     }
 
     fn rtt_us(&self, who: &Who, place: Place) -> u64 {

@@ -87,6 +87,7 @@ pub(super) enum Out {
     Call(Call),
     Chosen(Option<Choice>),
     Restarted,
+    Narrowed,
 }
 
 impl Agent {
@@ -325,6 +326,9 @@ impl Agent {
         let mut out = Vec::new();
         for pair in &mut self.pairs {
             pair.expire(now);
+            if pair.take_narrowed() && self.chosen == Some(pair.place) {
+                out.push(Out::Narrowed);
+            }
         }
         self.pairs.retain(|pair| {
             pair.confirmed()

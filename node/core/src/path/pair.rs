@@ -43,6 +43,8 @@ pub(super) struct Pair {
     /// The place of the one that is tried, above it.
     tries: Option<usize>,
     long_misses: u32,
+    /// What passed has just been found not to pass any more.
+    narrowed: bool,
     try_again: Duration,
 }
 
@@ -71,6 +73,7 @@ impl Pair {
             passes: LADDER.len() - 1,
             tries: None,
             long_misses: 0,
+            narrowed: false,
             try_again: Duration::ZERO,
         }
     }
@@ -218,12 +221,18 @@ impl Pair {
         let below = place + 1;
         if place <= self.passes && self.tries.is_none() {
             // What passed does not any more.
+            self.narrowed = true;
             self.passes = LADDER.len() - 1;
         }
         self.tries = (below < self.passes).then_some(below);
         if self.tries.is_none() {
             self.try_again = now + LONG_AGAIN;
         }
+    }
+
+    /// Whether what passed has been found not to pass any more, since this was asked last.
+    pub(super) fn take_narrowed(&mut self) -> bool {
+        std::mem::take(&mut self.narrowed)
     }
 
     /// When the next open question is late.

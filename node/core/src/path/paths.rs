@@ -36,6 +36,8 @@ pub enum Action {
     /// The peer's daemon began anew since its last call: it has forgotten the sessions that this device remembers, and cannot
     /// say so to what comes over a socket.
     Restarted(Who),
+    /// The path to the peer has begun to swallow long datagrams, as others between the two may.
+    Narrowed(Who),
 }
 
 /// A way for packets.
@@ -329,6 +331,7 @@ impl Paths {
                     Out::Call(call) => Action::Call(who, call),
                     Out::Chosen(choice) => Action::Chosen(who, choice),
                     Out::Restarted => Action::Restarted(who),
+                    Out::Narrowed => Action::Narrowed(who),
                 });
             }
             self.due.set(who, agent.next(now));

@@ -210,6 +210,7 @@ fn a_device_that_moves_is_found_at_its_new_address_also_without_the_link() {
             && world.chosen(0).is_some()
     });
     assert!(found.unwrap() <= 5 * SECOND, "{found:?}");
+    assert_eq!(world.narrowed, 0, "what is looked at anew has not narrowed");
 }
 
 #[test]
@@ -281,6 +282,7 @@ fn what_a_path_carries_is_found_out_and_found_out_again_when_it_shrinks() {
     // TCP, which waits twice as long after each loss, goes on at its fourth try.
     assert!(shrunk.unwrap() <= Duration::from_millis(2500), "{shrunk:?}");
     world.flow(10 * SECOND);
+    assert_eq!(world.narrowed, 2, "each finds it out, once");
     assert_eq!(world.chosen(0).unwrap().max_datagram, 1312);
     world.mtu = 1500;
     let grown = world.until_flowing(90 * SECOND, |world| {

@@ -116,6 +116,7 @@ pub(super) struct World {
     pub(super) sent: usize,
     pub(super) switches: usize,
     pub(super) restarts: usize,
+    pub(super) narrowed: usize,
     /// Whether the member that offers to forward does.
     pub(super) forwards: bool,
     /// What it has forwarded.
@@ -145,6 +146,7 @@ impl World {
             sent: 0,
             switches: 0,
             restarts: 0,
+            narrowed: 0,
             forwards: false,
             forwarded: Vec::new(),
             linked: false,
@@ -457,6 +459,7 @@ impl World {
             }
             Action::Call(_, call) if self.linked => self.put(LINK, 1 - node, Packet::Call(call)),
             Action::Restarted(_) => self.restarts += 1,
+            Action::Narrowed(_) => self.narrowed += 1,
             Action::Call(..) => {}
             Action::Chosen(_, choice) => {
                 let place = |choice: Option<Choice>| choice.map(|choice| choice.place);
