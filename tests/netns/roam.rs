@@ -139,7 +139,7 @@ const FALL_BACK: Duration = Duration::from_secs(10);
 /// A server that is gone is missed by nobody who has a straight way.
 const SERVER_GONE: Duration = Duration::from_secs(5);
 /// How soon there is a straight way again, when there can be one again and nobody is told.
-const STRAIGHT_AGAIN: Duration = Duration::from_secs(25);
+const STRAIGHT_AGAIN: Duration = Duration::from_secs(10);
 /// What is to arrive between two changes, in bytes.
 const PART: u64 = 2_000_000;
 

@@ -470,7 +470,7 @@ impl Node {
     }
 
     /// Has the endpoint open its sockets again if it has lost them, which it does when an interface changes.
-    async fn hear_again(&mut self) {
+    async fn hear_again(&self) {
         if !self.endpoint.is_deaf() {
             return;
         }

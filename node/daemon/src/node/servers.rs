@@ -19,7 +19,7 @@ impl Node {
     }
 
     /// Has the endpoint use the servers of the networks that are up or would be, and no other.
-    pub(crate) async fn use_servers(&mut self) {
+    pub(crate) async fn use_servers(&self) {
         let mut servers: BTreeMap<ServerKey, RelayServer> = BTreeMap::new();
         let used = |net: &&Net| net.is_up() || net.awaits_return();
         for net in self.nets.values().filter(used) {

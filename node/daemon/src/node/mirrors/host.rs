@@ -322,21 +322,17 @@ impl Node {
             .partition(|hosting| hosting.deadline <= now);
         self.hosting = left;
         for hosting in late {
-            let error = self.too_late(&hosting);
+            let net = self.nets.get(&hosting.network);
+            let key = hosting.left.first();
+            let server = key.and_then(|key| net?.offered.get(key));
+            let why = key
+                .and_then(|key| self.servers.get(key)?.unreachable.clone())
+                .unwrap_or_else(|| "it took too long".to_owned());
+            let error = match server {
+                Some(server) => unreachable(server, &why),
+                None => Error::new(Code::Unreachable, why),
+            };
             self.unhost(hosting, error).await;
-        }
-    }
-
-    fn too_late(&self, hosting: &Hosting) -> Error {
-        let net = self.nets.get(&hosting.network);
-        let key = hosting.left.first();
-        let server = key.and_then(|key| net?.offered.get(key));
-        let why = key
-            .and_then(|key| self.servers.get(key)?.unreachable.clone())
-            .unwrap_or_else(|| "it took too long".to_owned());
-        match server {
-            Some(server) => unreachable(server, &why),
-            None => Error::new(Code::Unreachable, why),
         }
     }
 }
