@@ -16,6 +16,7 @@ use mesh_tests::licence;
 const ALLOWED_EDGES: &[(&str, &[&str])] = &[
     ("mesh-ledger", &[]),
     ("mesh-core", &["mesh-ledger"]),
+    ("mesh-guard", &[]),
     ("mesh-control", &["mesh-ledger"]),
     ("mesh-os", &["mesh-core"]),
     ("mesh-tunnel", &["mesh-core", "mesh-os"]),
@@ -27,9 +28,10 @@ const ALLOWED_EDGES: &[(&str, &[&str])] = &[
             "mesh-os",
             "mesh-tunnel",
             "mesh-control",
+            "mesh-guard",
         ],
     ),
-    ("mesh-server", &["mesh-ledger"]),
+    ("mesh-server", &["mesh-guard", "mesh-ledger"]),
     ("mesh", &["mesh-control", "mesh-ledger"]),
     ("mesh-dev", &["mesh-control", "mesh-ledger"]),
     (
@@ -40,6 +42,7 @@ const ALLOWED_EDGES: &[(&str, &[&str])] = &[
             "mesh-os",
             "mesh-tunnel",
             "mesh-control",
+            "mesh-guard",
             "meshd",
             "mesh-server",
             "mesh",

@@ -56,6 +56,7 @@ pub(crate) async fn bind(
     let mut probes = NetReportConfig::minimal();
     probes.https_probes = true;
     let builder = Endpoint::builder(presets::Minimal)
+        .crypto_provider(mesh_guard::provider())
         .secret_key(SecretKey::from_bytes(seed))
         .alpns(vec![ALPN.to_vec()])
         .relay_mode(RelayMode::Custom(RelayMap::empty()))

@@ -394,7 +394,7 @@ pub(crate) fn certificate(seed: &[u8; 32], host: &str) -> Result<Certificate, St
         .push(rcgen::DnType::CommonName, "mesh-server");
     let certificate = params.self_signed(&key).map_err(|e| failed(&e))?;
     let der = certificate.der().clone();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = mesh_guard::provider();
     let tls = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|e| failed(&e))?

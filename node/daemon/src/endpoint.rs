@@ -307,6 +307,7 @@ async fn bind_on(
         .datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BUFFER))
         .build();
     let builder = iroh::Endpoint::builder(presets::Minimal)
+        .crypto_provider(mesh_guard::provider())
         .secret_key(SecretKey::from_bytes(seed))
         .alpns(vec![ALPN.to_vec()])
         .relay_mode(RelayMode::Custom(RelayMap::empty()))

@@ -85,6 +85,7 @@ impl Endpoint {
         let source = addresses.iter().find_map(|to| source(*to, &inner));
         let source = source.ok_or("no way leads to the server")?;
         let own = iroh::Endpoint::builder(presets::Minimal)
+            .crypto_provider(mesh_guard::provider())
             .secret_key(self.iroh.secret_key().clone())
             .relay_mode(RelayMode::Disabled)
             .clear_address_lookup()
@@ -147,6 +148,7 @@ impl Endpoint {
         let mut probes = NetReportConfig::minimal();
         probes.https_probes = true;
         let own = iroh::Endpoint::builder(presets::Minimal)
+            .crypto_provider(mesh_guard::provider())
             .secret_key(secret)
             .relay_mode(RelayMode::Custom(place.into()))
             .ca_tls_config(Pin::config(relays.clone()))
