@@ -72,6 +72,7 @@
 //! cannot hear each other can each redeem a one-time invite: that is detected when they meet, and one falls (an invite
 //! that asks for an admin's countersignature avoids it). Who loses the recovery words cannot hand the network over.
 
+pub mod alpn;
 pub mod authority;
 pub mod carry;
 pub mod code;

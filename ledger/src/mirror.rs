@@ -23,7 +23,5 @@ pub use message::{BadFrame, MAX_FRAME, Refusal, Request, Response, Role};
 pub use pass::Pass;
 pub use tip::{Chain, SignedTip, Tip};
 
-/// The protocol's name in the TLS handshake. A change that old nodes cannot follow gets a new one.
-pub const ALPN: &[u8] = b"mesh-mirror/1";
 /// The UDP port of a server's mirror and the TCP port of its relay, unless the operator chooses others.
 pub const DEFAULT_PORT: u16 = 7443;

@@ -10,8 +10,8 @@ use iroh::endpoint::{
     QuicTransportConfig, RelayMode, VarInt, presets,
 };
 use iroh::{Endpoint, RelayMap, SecretKey};
-use mesh_ledger::ids::DeviceId;
-use mesh_ledger::mirror::ALPN;
+use mesh_ledger::alpn::{Name, Relation};
+use mesh_ledger::ids::{DeviceId, ServerKey};
 use tokio::sync::Semaphore;
 use tracing::debug;
 
@@ -58,7 +58,6 @@ pub(crate) async fn bind(
     let builder = Endpoint::builder(presets::Minimal)
         .crypto_provider(mesh_guard::provider())
         .secret_key(SecretKey::from_bytes(seed))
-        .alpns(vec![ALPN.to_vec()])
         .relay_mode(RelayMode::Custom(RelayMap::empty()))
         .ca_tls_config(certificate.trust())
         .dns_resolver(relay::own_name(relay))
@@ -173,6 +172,17 @@ impl Drop for Place {
     }
 }
 
+/// Returns the name by which a caller knows this server, if it does. Others get no answer: see [`mesh_ledger::alpn`].
+fn recognise(endpoint: &Endpoint, incoming: &Incoming, now: u64) -> Option<Name> {
+    let key = ServerKey(*endpoint.id().as_bytes());
+    let taken = Relation::server(&key).taken(&key.0, now);
+    let mut offered = incoming.decrypt()?.alpns()?;
+    // A device offers two; a hostile one as many as it likes.
+    let offered = offered.by_ref().take(8).filter_map(Result::ok);
+    let mut offered = offered.filter_map(|name| Name::try_from(&name[..]).ok());
+    offered.find(|name| taken.contains(name))
+}
+
 /// Accepts connections until the endpoint is closed. With `off`, every stream is told that there is no mirror.
 pub(crate) async fn accept(
     endpoint: Endpoint,
@@ -182,6 +192,10 @@ pub(crate) async fn accept(
 ) {
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
     while let Some(incoming) = endpoint.accept().await {
+        let Some(name) = recognise(&endpoint, &incoming, (networks.terms().now)()) else {
+            incoming.ignore();
+            continue;
+        };
         let Ok(permit) = handshakes.clone().try_acquire_owned() else {
             incoming.ignore();
             continue;
@@ -199,9 +213,10 @@ pub(crate) async fn accept(
             incoming.refuse();
             continue;
         };
-        let networks = networks.clone();
+        let (endpoint, networks) = (endpoint.clone(), networks.clone());
         tokio::spawn(async move {
-            let connected = tokio::time::timeout(HANDSHAKE, connect(incoming)).await;
+            let connected = connect(&endpoint, incoming, name);
+            let connected = tokio::time::timeout(HANDSHAKE, connected).await;
             drop(permit);
             if let Ok(Some(connection)) = connected {
                 serve(connection, place, networks, off).await;
@@ -210,8 +225,10 @@ pub(crate) async fn accept(
     }
 }
 
-async fn connect(incoming: Incoming) -> Option<Connection> {
-    match incoming.await {
+async fn connect(endpoint: &Endpoint, incoming: Incoming, name: Name) -> Option<Connection> {
+    let config = endpoint.create_server_config_builder(vec![name.to_vec()]);
+    let accepting = incoming.accept_with(Arc::new(config.build())).ok()?;
+    match accepting.await {
         Ok(connection) => Some(connection),
         Err(error) => {
             debug!("a handshake failed: {error}");

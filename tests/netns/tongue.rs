@@ -1,6 +1,7 @@
 //! A member's device that speaks the link protocol by hand, with its own key and whatever it likes to say; and the events
 //! that it signs.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -8,10 +9,12 @@ use iroh::endpoint::{
     Connection, NetReportConfig, PortmapperConfig, RecvStream, RelayMode, SendStream, presets,
 };
 use iroh::{Endpoint, EndpointAddr, EndpointId, SecretKey, TransportAddr};
-use mesh_core::link::{ALPN, Frame, Hello, Role};
+use mesh_core::link::{Frame, Hello, Role};
+use mesh_ledger::alpn::{Relation, When};
 use mesh_ledger::event::{Act, Event, Header};
 use mesh_ledger::ids::{DeviceId, EpochId, EventId, NetworkId};
-use mesh_ledger::keys::DeviceSecret;
+use mesh_ledger::keys::{BoxSecret, DeviceSecret};
+use mesh_ledger::network::Ledger;
 use mesh_ledger::store::{Store, sqlite::SqliteStore};
 use mesh_ledger::wire::Message;
 use mesh_tests::lab::Host;
@@ -27,10 +30,18 @@ pub(crate) fn device_key(host: &Host) -> DeviceSecret {
     DeviceSecret::from_seed(seed.as_slice().try_into().unwrap())
 }
 
+/// The box key of a host's device.
+fn box_key(host: &Host) -> BoxSecret {
+    let seed = std::fs::read(host.dir().join("var/lib/mesh/identity/box.key")).unwrap();
+    BoxSecret::from_seed(seed.as_slice().try_into().unwrap())
+}
+
 /// Events that one device signs, each on top of the one before.
 pub(crate) struct Chain {
     pub(crate) network: NetworkId,
     pub(crate) device: DeviceSecret,
+    /// What it shares with each member's device.
+    relations: BTreeMap<DeviceId, Relation>,
     parents: Vec<EventId>,
     seq: u32,
     lamport: u32,
@@ -62,8 +73,16 @@ impl Chain {
             .filter(|id| !follows(id))
             .collect();
         parents.sort_unstable();
+        let network = store.network().unwrap().unwrap();
+        let boxes = box_key(node);
+        let ledger = Ledger::open(store, boxes.clone()).unwrap();
+        let relations = ledger.state().devices.iter().map(|(id, live)| {
+            let relation = Relation::pair(&network, &boxes, &live.box_key);
+            (*id, relation.unwrap())
+        });
         Self {
-            network: store.network().unwrap().unwrap(),
+            network,
+            relations: relations.collect(),
             device,
             parents,
             seq,
@@ -150,7 +169,9 @@ impl Tongue {
             .unwrap();
         let id = EndpointId::from_bytes(&whom.0).unwrap();
         let address = EndpointAddr::from_parts(id, [TransportAddr::Ip(at)]);
-        let connection = endpoint.connect(address, ALPN).await.unwrap();
+        let own = chain.device.public();
+        let name = chain.relations[&whom].name(&own.0, When::Any);
+        let connection = endpoint.connect(address, &name).await.unwrap();
         let (send, recv) = connection.open_bi().await.unwrap();
         let mut tongue = Self {
             connection,

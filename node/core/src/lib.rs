@@ -42,6 +42,7 @@
 //! a plan needs quoting: it holds numbers, our own identifiers and checked domains.
 
 pub mod beacon;
+pub mod callers;
 pub mod checkpoint;
 pub mod choice;
 pub mod desired;

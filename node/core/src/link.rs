@@ -15,8 +15,6 @@ use serde::{Deserialize, Serialize};
 use crate::explain::Probe;
 use crate::path::{self, MAX_CANDIDATES};
 
-/// The protocol's name in the TLS handshake. A change that old nodes cannot follow gets a new one.
-pub const ALPN: &[u8] = b"mesh/1";
 /// The most bytes of a frame's body.
 pub const MAX_FRAME: usize = (1 << 20) + 4096;
 /// The most events in one [`Frame::Events`], and the most bytes of them together.

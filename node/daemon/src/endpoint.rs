@@ -4,6 +4,7 @@
 //! relay, DNS or DHT lookups. Others are found by the addresses in tickets, by those remembered, on the LAN ([`crate::discovery`]), and
 //! through the servers' relays, over which iroh arranges a direct path if the routers between let one through.
 
+mod answer;
 mod deaf;
 mod deputy;
 mod pin;
@@ -21,12 +22,13 @@ use arc_swap::ArcSwap;
 use iroh::address_lookup::AddrFilter;
 use iroh::dns::DnsResolver;
 use iroh::endpoint::{
-    BindOpts, Connection, IdleTimeout, Incoming, NetReportConfig, PortmapperConfig,
+    BindOpts, ConnectOptions, Connection, IdleTimeout, NetReportConfig, PortmapperConfig,
     QuicTransportConfig, RelayMode, VarInt, presets,
 };
 use iroh::{EndpointAddr, EndpointId, RelayMap, RelayUrl, SecretKey, TransportAddr, Watcher};
-use mesh_core::link::ALPN;
+use mesh_core::callers::Expected;
 use mesh_core::peer::PeerId;
+use mesh_ledger::alpn::Name;
 use mesh_ledger::ids::ServerKey;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -82,6 +84,8 @@ pub(crate) struct Endpoint {
     relays_changed: Arc<Notify>,
     relays_used: Arc<ArcSwap<BTreeSet<RelayUrl>>>,
     beside: Beside,
+    /// Callers that are answered.
+    expected: Arc<ArcSwap<Expected>>,
 }
 
 impl Endpoint {
@@ -112,6 +116,7 @@ impl Endpoint {
             relays_changed,
             relays_used: Arc::default(),
             beside: Beside::default(),
+            expected: Arc::default(),
         })
     }
 
@@ -226,13 +231,19 @@ impl Endpoint {
             .map(|relay| relay.server.host.clone())
     }
 
-    /// Connects to a peer at these addresses, and through the relays of these servers.
+    /// Connects to a peer at these addresses, and through the relays of these servers. The peer answers to one of the names.
     pub(crate) async fn connect(
         &self,
         peer: &PeerId,
         addresses: &[SocketAddr],
         servers: &BTreeSet<ServerKey>,
+        names: &[Name],
     ) -> Result<Connection, String> {
+        let (first, others) = names
+            .split_first()
+            .ok_or("nothing is shared with that device by which it would answer")?;
+        let others = others.iter().map(|name| name.to_vec()).collect();
+        let options = ConnectOptions::new().with_additional_alpns(others);
         let id = EndpointId::from_bytes(&peer.0).map_err(|error| error.to_string())?;
         let inner = self.inner.load();
         let addresses = addresses
@@ -244,15 +255,10 @@ impl Endpoint {
         let relays = relays.iter().filter(|(key, _)| servers.contains(key));
         let relays = relays.map(|(_, relay)| TransportAddr::Relay(relay.url.clone()));
         let address = EndpointAddr::from_parts(id, addresses.chain(relays));
-        self.iroh
-            .connect(address, ALPN)
-            .await
-            .map_err(|error| error.to_string())
-    }
-
-    /// The next connection that somebody opens; `None` when the endpoint is closed.
-    pub(crate) async fn accept(&self) -> Option<Incoming> {
-        self.iroh.accept().await
+        let failed = |error: &dyn std::fmt::Display| error.to_string();
+        let connecting = self.iroh.connect_with_opts(address, first, options).await;
+        let connecting = connecting.map_err(|error| failed(&error))?;
+        connecting.await.map_err(|error| failed(&error))
     }
 
     /// The interfaces changed.
@@ -309,7 +315,6 @@ async fn bind_on(
     let builder = iroh::Endpoint::builder(presets::Minimal)
         .crypto_provider(mesh_guard::provider())
         .secret_key(SecretKey::from_bytes(seed))
-        .alpns(vec![ALPN.to_vec()])
         .relay_mode(RelayMode::Custom(RelayMap::empty()))
         .ca_tls_config(Pin::config(relays.clone()))
         .dns_resolver(DnsResolver::custom(Names(relays.clone())))
@@ -361,7 +366,22 @@ mod tests {
 
     use std::sync::atomic::{AtomicBool, Ordering};
 
+    use mesh_ledger::alpn::{Relation, When};
+
     use super::*;
+
+    /// The number of a code that both ends know.
+    const CODE: u16 = 7;
+
+    fn names(peer: &PeerId) -> [Name; 1] {
+        [Relation::code(CODE).name(&peer.0, When::Any)]
+    }
+
+    fn expecting(peer: &PeerId) -> Expected {
+        let mut expected = Expected::default();
+        expected.add_code(CODE, peer, 0);
+        expected
+    }
 
     /// Any port, and no router is asked.
     fn any() -> Taste {
@@ -381,15 +401,53 @@ mod tests {
         );
         let (a, b) = (a.unwrap(), b.unwrap());
         let peer = PeerId(*b.iroh.id().as_bytes());
+        b.set_expected(expecting(&peer));
+        let address = on_loopback(&b);
+        let accept = tokio::spawn(async move {
+            let knock = b.accept().await.unwrap();
+            b.answer(knock).await.unwrap().remote_id()
+        });
+        let [name] = names(&peer);
+        let connection = a.iroh.connect(address, &name).await.unwrap();
+        assert_eq!(accept.await.unwrap(), a.iroh.id());
+        drop(connection);
+    }
+
+    fn on_loopback(endpoint: &Endpoint) -> EndpointAddr {
         // The two families have ports of their own when any free one is taken.
-        let sockets = b.iroh.bound_sockets();
+        let sockets = endpoint.iroh.bound_sockets();
         let port = sockets.iter().find(|a| a.is_ipv4()).unwrap().port();
-        let accept =
-            tokio::spawn(async move { b.accept().await.unwrap().await.unwrap().remote_id() });
-        let id = EndpointId::from_bytes(&peer.0).unwrap();
-        let address =
-            EndpointAddr::new(id).with_ip_addr(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        let connection = a.iroh.connect(address, ALPN).await.unwrap();
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        EndpointAddr::new(endpoint.iroh.id()).with_ip_addr(loopback)
+    }
+
+    #[tokio::test]
+    async fn a_caller_without_an_expected_name_gets_no_answer_and_the_next_one_does() {
+        let any = any();
+        let (a, b) = tokio::join!(
+            Endpoint::bind(&[1; 32], &any),
+            Endpoint::bind(&[2; 32], &any)
+        );
+        let (a, b) = (a.unwrap(), b.unwrap());
+        let (peer, address) = (PeerId(*b.iroh.id().as_bytes()), on_loopback(&b));
+        b.set_expected(expecting(&peer));
+        let accept = tokio::spawn(async move {
+            let knock = b.accept().await.unwrap();
+            b.answer(knock).await.unwrap().remote_id()
+        });
+        let elsewhere = Relation::code(CODE).name(&[9; 32], When::Any);
+        let other = Relation::code(CODE + 1).name(&peer.0, When::Any);
+        for name in [&b"mesh/1"[..], &elsewhere, &other] {
+            let dialled = a.iroh.connect(address.clone(), name);
+            let answer = tokio::time::timeout(Duration::from_millis(400), dialled).await;
+            assert!(
+                answer.is_err(),
+                "{name:?} got an answer: {:?}",
+                answer.map(|a| a.err())
+            );
+        }
+        let [name] = names(&peer);
+        let connection = a.iroh.connect(address, &name).await.unwrap();
         assert_eq!(accept.await.unwrap(), a.iroh.id());
         drop(connection);
     }
@@ -461,10 +519,12 @@ mod tests {
         let (a, b) = tokio::join!(Endpoint::bind(&a, &any), Endpoint::bind(&b, &any));
         let (a, b) = (a.unwrap(), b.unwrap());
         let peer = PeerId(*b.iroh.id().as_bytes());
+        b.set_expected(expecting(&peer));
         let accepting = b.clone();
         tokio::spawn(async move {
-            while let Some(incoming) = accepting.accept().await {
-                tokio::spawn(async move { incoming.await.unwrap().closed().await });
+            while let Some(knock) = accepting.accept().await {
+                let accepting = accepting.clone();
+                tokio::spawn(async move { accepting.answer(knock).await.unwrap().closed().await });
             }
         });
         (a, b, peer)
@@ -475,7 +535,8 @@ mod tests {
         let servers = [*server].into();
         let dialled = async {
             loop {
-                let dial = a.connect(peer, &[], &servers);
+                let names = names(peer);
+                let dial = a.connect(peer, &[], &servers, &names);
                 match tokio::time::timeout(Duration::from_secs(2), dial).await {
                     Ok(Ok(connection)) => return connection,
                     Ok(Err(_)) | Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -497,7 +558,8 @@ mod tests {
             endpoint.set_servers(std::slice::from_ref(&posing)).await;
         }
         let servers = [posing.key].into();
-        let none = a.connect(&peer, &[], &servers);
+        let names = names(&peer);
+        let none = a.connect(&peer, &[], &servers, &names);
         assert!(
             !matches!(
                 tokio::time::timeout(Duration::from_secs(3), none).await,

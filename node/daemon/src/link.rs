@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
+use mesh_core::callers::Caller;
 use mesh_core::link::{BadFrame, Frame, Hello, MAX_FRAME, Refusal};
 use mesh_core::peer::PeerId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -44,6 +45,9 @@ pub(crate) enum LinkError {
     /// The other side does not want to.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// A name was used by another key than the one it belongs to.
+    #[error("dialled by a name that belongs to another device")]
+    Posing,
     /// Something else than a greeting came first.
     #[error("the other side sent what it must not")]
     Protocol,
@@ -85,8 +89,15 @@ impl Wire {
             .map_err(|_| LinkError::Slow)?
     }
 
-    /// Takes the stream and the greeting of a connection that somebody else dialled.
-    pub(crate) async fn greeted(connection: Connection) -> Result<(Self, Hello), LinkError> {
+    /// Takes the stream and the greeting of a connection that was dialled as this caller.
+    pub(crate) async fn greeted(
+        connection: Connection,
+        caller: &Caller,
+    ) -> Result<(Self, Hello), LinkError> {
+        if !caller.may_be(&PeerId(*connection.remote_id().as_bytes())) {
+            connection.close(VarInt::from_u32(6), b"");
+            return Err(LinkError::Posing);
+        }
         let greeting = async {
             let (send, recv) = connection.accept_bi().await.map_err(ended)?;
             let mut wire = Self {
@@ -95,7 +106,7 @@ impl Wire {
                 recv,
             };
             match read(&mut wire.recv, MAX_GREETING).await? {
-                Frame::Hello(hello) => Ok((wire, hello)),
+                Frame::Hello(hello) if caller.may_say(&hello) => Ok((wire, hello)),
                 _ => Err(LinkError::Protocol),
             }
         };
@@ -376,18 +387,18 @@ mod tests {
 
     use std::net::{Ipv4Addr, SocketAddr};
 
+    use super::*;
     use iroh::endpoint::{PortmapperConfig, RelayMode, presets};
     use iroh::{Endpoint, EndpointAddr};
-    use mesh_core::link::ALPN;
 
-    use super::*;
+    const NAME: &[u8] = b"any";
 
     /// Both ends of a link over loopback, and what must be kept as long as they are.
     async fn pair() -> (Wire, Wire, [Endpoint; 2]) {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let bind = || {
             Endpoint::builder(presets::Minimal)
-                .alpns(vec![ALPN.to_vec()])
+                .alpns(vec![NAME.to_vec()])
                 .relay_mode(RelayMode::Disabled)
                 .clear_address_lookup()
                 .portmapper_config(PortmapperConfig::Disabled)
@@ -400,13 +411,14 @@ mod tests {
         let place = far.bound_sockets()[0];
         let address = EndpointAddr::new(far.id()).with_ip_addr(place);
         let accepted = async { far.accept().await.unwrap().await.unwrap() };
-        let (dialled, accepted) = tokio::join!(near.connect(address, ALPN), accepted);
+        let (dialled, accepted) = tokio::join!(near.connect(address, NAME), accepted);
         let hello = Hello {
             network: mesh_ledger::ids::NetworkId([1; 32]),
             role: mesh_core::link::Role::Joiner(Vec::new()),
         };
+        let caller = Caller::Joiner(hello.network);
         let welcome = async {
-            let (mut wire, _) = Wire::greeted(accepted).await.unwrap();
+            let (mut wire, _) = Wire::greeted(accepted, &caller).await.unwrap();
             wire.write(&Frame::Welcome(Vec::new())).await.unwrap();
             wire
         };

@@ -3,6 +3,7 @@
 //! Whatever waits (dialling, redeeming, an echo, a slow peer) waits in a task of its own and comes back as an [`Event`].
 
 mod beacons;
+mod callers;
 mod calls;
 mod change;
 mod checkpoint;
@@ -197,6 +198,8 @@ pub(crate) struct Node {
     introductions: Arc<Semaphore>,
     /// Networks that could not be opened, and why.
     broken: Vec<(PathBuf, String)>,
+    /// The hour for which callers were last expected.
+    callers_hour: u64,
 }
 
 impl Node {
@@ -263,6 +266,7 @@ impl Node {
             next_watch: Duration::ZERO,
             introductions: Arc::new(Semaphore::new(MAX_INTRODUCTIONS)),
             broken: Vec::new(),
+            callers_hour: 0,
         };
         for folder in net::folders(&node.dirs) {
             match Net::open(&folder, &node.identity, me) {
@@ -443,6 +447,7 @@ impl Node {
         }
         if now >= self.housekeeping {
             self.housekeeping = now + HOUSEKEEPING;
+            self.expect_callers_hourly();
             for id in ids {
                 self.end_offers(id).await;
                 self.renew_narrow(id).await;
@@ -583,17 +588,17 @@ impl Node {
         tokio::spawn(async move {
             // So many strangers may be in the middle of saying hello; further ones wait in the socket.
             let room = Arc::new(Semaphore::new(64));
-            while let Some(incoming) = endpoint.accept().await {
+            while let Some(knock) = endpoint.accept().await {
                 let Ok(permit) = room.clone().acquire_owned().await else {
                     return;
                 };
-                let events = events.clone();
+                let (endpoint, events) = (endpoint.clone(), events.clone());
                 tokio::spawn(async move {
                     let greeted = async {
-                        let connection = incoming.await.map_err(|error| error.to_string())?;
-                        Wire::greeted(connection)
-                            .await
-                            .map_err(|error| error.to_string())
+                        let caller = knock.caller;
+                        let connection = endpoint.answer(knock).await?;
+                        let greeted = Wire::greeted(connection, &caller).await;
+                        greeted.map_err(|error| error.to_string())
                     };
                     match tokio::time::timeout(Duration::from_secs(10), greeted).await {
                         Ok(Ok((wire, hello))) => {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mesh_ledger::ids::ServerKey;
 use mesh_ledger::keys::DeviceSecret;
 use mesh_ledger::mirror::message::Failure;
 use mesh_ledger::mirror::{Refusal, Request, Response, Role};
@@ -149,8 +150,24 @@ async fn one_source_has_so_many_connections() {
     let (address, key) = server.place();
     let id = iroh::EndpointId::from_bytes(&key.0).unwrap();
     let to = iroh::EndpointAddr::new(id).with_ip_addr(address);
-    let alpn = mesh_ledger::mirror::ALPN;
-    assert!(device.endpoint.connect(to, alpn).await.is_err());
+    let name = crate::client::name(&key);
+    assert!(device.endpoint.connect(to, &name).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_does_not_know_the_servers_key_gets_no_answer() {
+    let server = Host::start().await;
+    let secret = DeviceSecret::from_seed(&[1; 32]);
+    let device = Device::connect(&secret, server.place()).await;
+    let (address, key) = server.place();
+    let id = iroh::EndpointId::from_bytes(&key.0).unwrap();
+    let other = crate::client::name(&ServerKey([1; 32]));
+    for name in [&b"mesh-mirror/1"[..], &other] {
+        let to = iroh::EndpointAddr::new(id).with_ip_addr(address);
+        let dialled = device.endpoint.connect(to, name);
+        let answer = tokio::time::timeout(Duration::from_millis(400), dialled).await;
+        assert!(answer.is_err(), "{name:?} was answered");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,11 +11,12 @@ use iroh::endpoint::{
     RelayMode, SendStream, VarInt, presets,
 };
 use iroh::{Endpoint, EndpointAddr, EndpointId, SecretKey};
+use mesh_ledger::alpn::{Relation, When};
 use mesh_ledger::event::Event;
 use mesh_ledger::ids::{EventId, NetworkId, ServerKey};
 use mesh_ledger::keys::DeviceSecret;
 use mesh_ledger::mirror::message::{Page, Pushed, Standing, Welcome, body_length};
-use mesh_ledger::mirror::{ALPN, MAX_FRAME, Permit, Refusal, Request, Response, Role};
+use mesh_ledger::mirror::{MAX_FRAME, Permit, Refusal, Request, Response, Role};
 use mesh_server::quota::Limits;
 use mesh_server::{Options, Server};
 use tempfile::TempDir;
@@ -83,6 +84,11 @@ pub(crate) struct Device {
     pub(crate) connection: Connection,
 }
 
+/// The name by which a device dials a server.
+pub(crate) fn name(key: &ServerKey) -> [u8; 16] {
+    Relation::server(key).name(&key.0, When::Any)
+}
+
 impl Device {
     pub(crate) async fn connect(secret: &DeviceSecret, place: (SocketAddr, ServerKey)) -> Self {
         Self::with_window(secret, place, None).await
@@ -117,7 +123,7 @@ impl Device {
             .unwrap();
         let id = EndpointId::from_bytes(&key.0).unwrap();
         let address = EndpointAddr::new(id).with_ip_addr(address);
-        let connection = endpoint.connect(address, ALPN).await.unwrap();
+        let connection = endpoint.connect(address, &name(&key)).await.unwrap();
         Self {
             endpoint,
             connection,

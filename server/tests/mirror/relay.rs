@@ -17,7 +17,7 @@ use iroh_relay::protos::relay::{ClientToRelayMsg, RelayToClientMsg};
 use mesh_ledger::ids::ServerKey;
 use mesh_ledger::keys::{DeviceSecret, InviteSecret};
 use mesh_ledger::mirror::message::{Standing, Visit};
-use mesh_ledger::mirror::{ALPN, Deputation, Pass, Permit, Refusal, Request, Response, Role};
+use mesh_ledger::mirror::{Deputation, Pass, Permit, Refusal, Request, Response, Role};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -219,7 +219,8 @@ async fn by_tcp(server: &Host, who: &DeviceSecret, pass: &Pass) -> Device {
         .unwrap();
     let id = EndpointId::from_bytes(&key.0).unwrap();
     let address = EndpointAddr::from_parts(id, [TransportAddr::Relay(url)]);
-    let connecting = endpoint.connect(address, ALPN);
+    let name = crate::client::name(&key);
+    let connecting = endpoint.connect(address, &name);
     let connected = tokio::time::timeout(PATIENCE, connecting).await;
     Device {
         endpoint,

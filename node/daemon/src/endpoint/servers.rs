@@ -11,6 +11,7 @@ use iroh::endpoint::{
     QuicTransportConfig, RelayMode, VarInt, presets,
 };
 use iroh::{EndpointAddr, EndpointId, RelayConfig, SecretKey, TransportAddr};
+use mesh_ledger::alpn::{Relation, When};
 use mesh_ledger::ids::ServerKey;
 use mesh_ledger::mirror::{Pass, Permit};
 
@@ -18,6 +19,7 @@ use super::Endpoint;
 use super::deputy::Deputy;
 use super::pin::Pin;
 use super::relays::{Names, Relay, RelayServer, Relays};
+use crate::clock::now_ms;
 
 /// A server that is gone is noticed after so long.
 const SERVER_IDLE: Duration = Duration::from_secs(9);
@@ -177,10 +179,16 @@ impl Endpoint {
             .max_concurrent_bidi_streams(VarInt::from_u32(0))
             .max_concurrent_uni_streams(VarInt::from_u32(0))
             .build();
-        let options = ConnectOptions::new().with_transport_config(transport);
+        // A server's clock may be wrong, or this machine's.
+        let relation = Relation::server(&ServerKey(*to.id.as_bytes()));
+        let name = |when| relation.name(to.id.as_bytes(), when);
+        let (now, any) = (name(When::at(now_ms())), name(When::Any));
+        let options = ConnectOptions::new()
+            .with_transport_config(transport)
+            .with_additional_alpns(vec![any.to_vec()]);
         let open = self.beside.add(own.clone());
         let connecting = own
-            .connect_with_opts(to, mesh_ledger::mirror::ALPN, options)
+            .connect_with_opts(to, &now, options)
             .await
             .map_err(|error| failed(&error))?;
         let connection = connecting.await.map_err(|error| failed(&error))?;

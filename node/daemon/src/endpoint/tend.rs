@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use iroh::endpoint::RelayStatus;
 use iroh::{EndpointAddr, EndpointId, RelayUrl, SecretKey, TransportAddr, Watcher};
-use mesh_core::link::ALPN;
 use tokio::sync::Notify;
 use tracing::warn;
 
@@ -67,5 +66,5 @@ async fn touch(iroh: &iroh::Endpoint, relays: &Relays, nobody: EndpointId) {
     }
     let address = EndpointAddr::from_parts(nobody, others);
     // Nobody answers.
-    let _ = tokio::time::timeout(SEND, iroh.connect(address, ALPN)).await;
+    let _ = tokio::time::timeout(SEND, iroh.connect(address, &nobody.as_bytes()[..])).await;
 }

@@ -153,6 +153,7 @@ impl Node {
             dns.stop().await;
         }
         self.publish_names();
+        self.expect_callers();
         undone?;
         self.tell_addresses();
         self.use_servers().await;
@@ -169,6 +170,7 @@ impl Node {
         net.turns.note(net.ledger.graph(), net.ledger.fold());
         let removed = !net.is_member() && net.is_up();
         self.publish_table(id);
+        self.expect_callers();
         self.tell_news(id, from);
         self.drop_removed(id);
         self.settle_acceptance(id);
@@ -188,6 +190,7 @@ impl Node {
         let ports = self.outer_ports();
         self.settle_alias(id);
         self.publish_names();
+        self.expect_callers();
         let Some(net) = self.nets.get_mut(&id) else {
             return;
         };

@@ -98,6 +98,11 @@ impl Sharing {
         topic.first_chunk::<TOPIC>().copied().filter(|_| live)
     }
 
+    /// The code's number while it can be used.
+    pub(crate) fn mailbox(&self, now: u64) -> Option<u16> {
+        self.topic(now).map(|_| self.keeper.code().mailbox())
+    }
+
     fn end(&mut self, error: &Error) {
         for respond in self.waiting.drain(..) {
             let _ = respond.send(Err(error.clone()));
@@ -165,8 +170,14 @@ impl Node {
             waiting: Vec::new(),
             room: Arc::new(Semaphore::new(MAX_EXCHANGES)),
         });
-        self.announce_on_lan();
+        self.announce_code();
         Ok((text, addresses.iter().map(ToString::to_string).collect()))
+    }
+
+    /// Tells others of the code that is shown, or that there is none any more.
+    fn announce_code(&mut self) {
+        self.announce_on_lan();
+        self.expect_callers();
     }
 
     /// Answers when the code has served or has come to nothing.
@@ -190,7 +201,7 @@ impl Node {
                 What::Device { .. } => error.hint("mesh device link"),
                 What::Invitation(_) => error.hint("mesh invite --code"),
             });
-            self.announce_on_lan();
+            self.announce_code();
         }
     }
 
@@ -325,7 +336,7 @@ impl Node {
             Some(_) => self.invitation_burnt(),
             None => {}
         }
-        self.announce_on_lan();
+        self.announce_code();
     }
 
     /// Hands over what makes the other a further device.
@@ -431,7 +442,7 @@ impl Node {
                 let _ = respond.send(Ok(Reply::DeviceLinked(linked)));
             }
         }
-        self.announce_on_lan();
+        self.announce_code();
     }
 
     /// What `joiner` gets, and the ledgers of the networks in it.

@@ -13,6 +13,7 @@ use mesh_control::reply::{self, Reply};
 use mesh_core::desired::device_id;
 use mesh_core::link::{Frame, Hello, Refusal, Role};
 use mesh_core::peer::PeerId;
+use mesh_ledger::alpn::{Relation, When};
 use mesh_ledger::event::attributes::Joining as Wishes;
 use mesh_ledger::event::id_of;
 use mesh_ledger::ids::{EventId, NetworkId, WgKey};
@@ -482,9 +483,11 @@ impl Attempt {
         addresses: &[SocketAddr],
     ) -> Result<(Wire, Answer), Failure> {
         let nobody = |why: String| Failure::Nobody(why);
+        let relation = Relation::invite(&self.ticket.contact());
+        let names = [When::at(now_ms()), When::Any].map(|when| relation.name(&peer.0, when));
         let connection = self
             .endpoint
-            .connect(peer, addresses, &BTreeSet::new())
+            .connect(peer, addresses, &BTreeSet::new(), &names)
             .await
             .map_err(nobody)?;
         let nonce = random::bytes().map_err(|error| Failure::Here(error.to_string()))?;

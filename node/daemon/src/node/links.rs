@@ -110,6 +110,7 @@ impl Node {
                     .collect::<Vec<_>>(),
             );
         }
+        let names = net.names_for(&peer);
         let servers: BTreeSet<ServerKey> = net.relay_servers().map(|server| server.key).collect();
         let (endpoint, events) = (self.endpoint.clone(), self.events.clone());
         let dial = tokio::spawn(async move {
@@ -119,7 +120,9 @@ impl Node {
                 DIAL_RELAYED
             };
             let dialled = async {
-                let connection = endpoint.connect(&peer, &addresses, &servers).await?;
+                let connection = endpoint
+                    .connect(&peer, &addresses, &servers, &names)
+                    .await?;
                 let hello = Hello {
                     network: id,
                     role: Role::Member,
@@ -165,6 +168,7 @@ impl Node {
         match result {
             Ok(Greeting::Welcome(wire, _)) => {
                 net.shut_out.remove(&peer);
+                net.unanswered.remove(&peer);
                 self.link_up(id, wire, true).await;
             }
             Ok(Greeting::Unknown(wire)) => {
@@ -185,6 +189,7 @@ impl Node {
             }
             Err(why) => {
                 debug!(?peer, "not reached: {why}");
+                net.unanswered.insert(peer);
                 let heard = net.heard_lately(&peer, now_ms(), now);
                 net.dialler.failed(&peer, heard, now);
                 net.choice.failed(peer, now);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use mesh_core::beacon::Presence;
+use mesh_core::callers::Callers;
 use mesh_core::choice::{Choice, Traffic};
 use mesh_core::desired::{Desired, desired, device_id};
 use mesh_core::dial::Dialler;
@@ -111,6 +112,10 @@ pub(crate) struct Net {
     pub(crate) dns_problem: Option<(String, Duration)>,
     /// What keeps it from working, if something does.
     pub(crate) problem: Option<String>,
+    /// By which names its members dial this device, and this device them.
+    pub(crate) callers: Callers,
+    /// Peers that did not answer when they were dialled last.
+    pub(crate) unanswered: BTreeSet<PeerId>,
     /// Peers that say this device was removed.
     pub(crate) shut_out: BTreeSet<PeerId>,
     /// The doors of the network's servers, as each last told them. Who changes them calls [`super::Node::doors_changed`].
@@ -208,6 +213,8 @@ impl Net {
             dns: None,
             dns_problem: None,
             problem: None,
+            callers: Callers::default(),
+            unanswered: BTreeSet::new(),
             shut_out: BTreeSet::new(),
             doors,
             mirrors,
@@ -332,6 +339,8 @@ impl Net {
             .retain(|device| state.devices.contains_key(device));
         self.clocks
             .retain(|device, _| state.devices.contains_key(device));
+        self.unanswered
+            .retain(|peer| state.devices.contains_key(&device_id(peer)));
         for watched in self.mirrors.values_mut() {
             watched
                 .witness

@@ -10,6 +10,7 @@ use mesh_core::desired::device_id;
 use mesh_core::handover::{Handover, No, Request, Said};
 use mesh_core::link::{Frame, Hello, Role};
 use mesh_core::peer::PeerId;
+use mesh_ledger::alpn::{Relation, When};
 use mesh_ledger::code::{Channel, Code, Confirmation, Confirmed, Ends, Joiner, Way};
 use mesh_ledger::ids::NetworkId;
 use tokio::sync::mpsc;
@@ -17,6 +18,7 @@ use tracing::{debug, warn};
 use zeroize::Zeroizing;
 
 use super::door::knock;
+use crate::clock::now_ms;
 use crate::endpoint::Endpoint;
 use crate::identity::Identity;
 use crate::link::{Greeting, LinkError, Wire};
@@ -234,7 +236,10 @@ impl Attempt {
         places: &[SocketAddr],
     ) -> Result<(Wire, Confirmed, Confirmation), Failure> {
         let again = |why: String| Failure::Again(why);
-        let connection = self.endpoint.connect(peer, places, &BTreeSet::new()).await;
+        let relation = Relation::code(self.code.mailbox());
+        let names = [When::at(now_ms()), When::Any].map(|when| relation.name(&peer.0, when));
+        let servers = BTreeSet::new();
+        let connection = self.endpoint.connect(peer, places, &servers, &names).await;
         let connection = connection.map_err(again)?;
         let seed = random::seed().map_err(|error| Failure::Here(error.to_string()))?;
         let ends = Ends {
