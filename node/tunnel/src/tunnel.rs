@@ -1,6 +1,6 @@
 //! The handle by which the daemon runs one network's packet path.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
@@ -36,8 +36,8 @@ pub struct Config {
 /// socket's thread: [`crate::Udp::attach`].
 pub struct Tunnel {
     pub(crate) shared: Arc<Shared>,
-    /// One table at a time.
-    publishing: Mutex<()>,
+    /// One table at a time. It holds the peers that were told of because they claim another's key.
+    publishing: Mutex<BTreeSet<PeerId>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -57,7 +57,7 @@ impl Tunnel {
         ));
         let tunnel = Self {
             shared,
-            publishing: Mutex::new(()),
+            publishing: Mutex::default(),
             threads: Mutex::default(),
         };
         let bodies: [(&str, Body); 3] = [
@@ -82,8 +82,11 @@ impl Tunnel {
     /// Makes a table the one that counts. Denies first: when this returns, whoever is not in it is cut off, with all
     /// flows, sessions and queues, and whatever it does not allow is refused. A peer that stays keeps its flows, and its
     /// session if its key is the same; if it is not, the session goes on until there is one under the new key.
+    ///
+    /// A key belongs to one peer: to the one that had it before, else to the first. Another peer that claims it takes no
+    /// part, for it would draw the holder's handshakes to itself.
     pub fn publish(&self, table: &Table) {
-        let _one = self
+        let mut told = self
             .publishing
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
@@ -98,7 +101,21 @@ impl Tunnel {
         let mut kept = BTreeSet::new();
         let mut carriers = Vec::new();
         let mut changed = Vec::new();
+        let holders = holders(table, &old);
+        told.retain(|id| claims_anothers(table, &holders, id));
         for (id, peer) in &table.peers {
+            if claims_anothers(table, &holders, id) {
+                if told.insert(*id) {
+                    let holder = holders.get(peer.key.as_bytes());
+                    tracing::warn!(
+                        peer = ?id,
+                        ?holder,
+                        "a device claims the WireGuard key of another: it gets no tunnel until it makes a key of its own, \
+                         by `mesh id rotate` there"
+                    );
+                }
+                continue;
+            }
             let Some(policy) = table.rules.for_peer(id).map(Arc::new) else {
                 continue;
             };
@@ -315,6 +332,32 @@ impl Drop for Tunnel {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Whose each key is. See [`Tunnel::publish`].
+fn holders(table: &Table, old: &Snapshot) -> BTreeMap<[u8; 32], PeerId> {
+    let mut holders = BTreeMap::new();
+    for (id, peer) in &table.peers {
+        let key = peer.key.to_bytes();
+        let before = old.by_key.get(&key).and_then(|place| old.slots.get(*place));
+        let before = before.map(|slot| slot.id);
+        let stays = |id: &PeerId| {
+            table
+                .peers
+                .get(id)
+                .is_some_and(|peer| peer.key.as_bytes() == &key)
+        };
+        holders
+            .entry(key)
+            .or_insert_with(|| before.filter(stays).unwrap_or(*id));
+    }
+    holders
+}
+
+fn claims_anothers(table: &Table, holders: &BTreeMap<[u8; 32], PeerId>, id: &PeerId) -> bool {
+    let key = table.peers.get(id).map(|peer| peer.key.as_bytes());
+    key.and_then(|key| holders.get(key))
+        .is_some_and(|holder| holder != id)
 }
 
 /// Gives a peer its carrier, and gives the peer back if it has one now and had none or another before.

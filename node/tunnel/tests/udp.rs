@@ -11,10 +11,11 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use boringtun::noise::{Tunn, TunnResult};
+use mesh_core::peer::PeerId;
 use mesh_core::plan::Protocol;
 use mesh_tunnel::{Attached, Dropped, Event, Table, Udp};
 use world::{Node, SOON, echo, open, udp};
-use x25519_dalek::StaticSecret;
+use x25519_dalek::{PublicKey, StaticSecret};
 
 const LOCALHOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
 /// What fits any path.
@@ -36,6 +37,40 @@ fn packets_pass_both_ways_and_each_side_hears_where_the_other_is() {
     let heard = |event: &Event| matches!(event, Event::Heard(..));
     assert_eq!(at(a.node.hears(heard)), b.address());
     assert_eq!(at(b.node.hears(heard)), a.address());
+}
+
+#[test]
+fn a_device_that_claims_the_key_of_another_gets_no_tunnel_and_the_others_goes_on() {
+    let (a, b) = pair();
+    let ping = |id| {
+        let ping = echo(a.node.address, b.node.address, id);
+        a.node.sends(ping.clone());
+        assert_eq!(b.node.gets(), ping, "{id}");
+    };
+    for (number, claimer) in [(1, PeerId([9; 32])), (2, PeerId([0; 32]))] {
+        let mut table = b.table(&a);
+        let peer = table.peers[&a.node.id].clone();
+        table.peers.insert(claimer, peer);
+        let address = [10, 0, 0, 99].into();
+        table.rules.peers.insert(claimer, [address].into());
+        b.node.tunnel.publish(&table);
+        // A handshake from nothing is told by its key alone whose it is.
+        a.node.tunnel.reset(&b.node.id);
+        ping(number);
+        let stats = b.node.tunnel.stats();
+        let peers: Vec<PeerId> = stats.iter().map(|stats| stats.id).collect();
+        assert_eq!(peers, [a.node.id]);
+    }
+    // With a key of its own it takes part.
+    let mut table = b.table(&a);
+    let mut peer = table.peers[&a.node.id].clone();
+    peer.key = PublicKey::from(&StaticSecret::from([9; 32]));
+    table.peers.insert(PeerId([9; 32]), peer);
+    let address = [10, 0, 0, 99].into();
+    table.rules.peers.insert(PeerId([9; 32]), [address].into());
+    b.node.tunnel.publish(&table);
+    assert_eq!(b.node.tunnel.stats().len(), 2);
+    ping(3);
 }
 
 #[test]
