@@ -1,6 +1,10 @@
 //! Where this device's own socket may be reached.
+//!
+//! What a member says it saw may be a lie, by which others would be made to send to somebody else. So it is told on freely
+//! only where a second witness, a server, the router or an interface knows the same IP address. Of the rest few are told on,
+//! those that stood longest: behind a router, and with one other member at hand, nobody else could know.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -13,6 +17,8 @@ use crate::peer::PeerId;
 const SEEN_LIFETIME: Duration = Duration::from_secs(150);
 /// The most that are remembered of what peers saw.
 const MAX_BY_PEERS: usize = 8;
+/// The most that are told on for which the word of one member alone stands.
+const MAX_ALONE: usize = 2;
 
 /// Who saw where this device's datagrams come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,7 +49,23 @@ pub enum Mapping {
 pub struct Own {
     interfaces: Vec<SocketAddr>,
     mapped: Option<SocketAddr>,
-    seen: BTreeMap<Seen, (SocketAddr, Duration)>,
+    seen: BTreeMap<Seen, Sighting>,
+}
+
+/// What somebody saw.
+#[derive(Debug, Clone, Copy)]
+struct Sighting {
+    address: SocketAddr,
+    /// Since when they say so.
+    since: Duration,
+    /// When they said so last.
+    at: Duration,
+}
+
+impl Sighting {
+    fn counts(&self, now: Duration) -> bool {
+        now.saturating_sub(self.at) < SEEN_LIFETIME
+    }
 }
 
 impl Own {
@@ -63,31 +85,33 @@ impl Own {
         news
     }
 
-    /// Somebody saw this device come from an address. True if it is a new candidate.
+    /// Somebody saw this device come from an address. True if there is a new candidate.
     pub fn seen(&mut self, by: Seen, address: SocketAddr, now: Duration) -> bool {
         if !usable(&address) {
             return false;
         }
-        let known = self
-            .candidates(now)
-            .iter()
-            .any(|known| known.address == address);
-        let peers = self
-            .seen
-            .keys()
-            .filter(|by| matches!(by, Seen::Peer(_)))
-            .count();
-        if peers >= MAX_BY_PEERS && matches!(by, Seen::Peer(_)) && !self.seen.contains_key(&by) {
-            return false;
+        let before = self.candidates(now);
+        let is_peer = |by: &Seen| matches!(by, Seen::Peer(_));
+        if is_peer(&by) && !self.seen.contains_key(&by) {
+            let peers = self.seen.iter().filter(|(by, _)| is_peer(by));
+            let (count, oldest) = (peers.clone().count(), peers.min_by_key(|(_, seen)| seen.at));
+            if let Some(oldest) = oldest.map(|(by, _)| *by).filter(|_| count >= MAX_BY_PEERS) {
+                self.seen.remove(&oldest);
+            }
         }
-        self.seen.insert(by, (address, now));
-        !known
+        let known = self.seen.get(&by);
+        let same = known.filter(|known| known.address == address && known.counts(now));
+        let since = same.map_or(now, |known| known.since);
+        let at = now;
+        self.seen.insert(by, Sighting { address, since, at });
+        let after = self.candidates(now);
+        let is_known = |new: &Candidate| before.iter().any(|old| old.address == new.address);
+        !after.iter().all(is_known)
     }
 
     /// Forgets what was seen too long ago.
     pub fn forget_old(&mut self, now: Duration) {
-        self.seen
-            .retain(|_, (_, at)| now.saturating_sub(*at) < SEEN_LIFETIME);
+        self.seen.retain(|_, seen| seen.counts(now));
     }
 
     /// All of them, those first that should be told if there is no room for more.
@@ -98,12 +122,8 @@ impl Own {
             .iter()
             .map(|address| (*address, Kind::Interface));
         let mapped = self.mapped.iter().map(|address| (*address, Kind::Mapped));
-        // What servers saw comes before what members say they saw.
-        let seen = self
-            .seen
-            .values()
-            .filter(|(_, at)| now.saturating_sub(*at) < SEEN_LIFETIME)
-            .map(|(address, _)| (*address, Kind::Reflexive));
+        let seen = self.worth_telling(now);
+        let seen = seen.into_iter().map(|address| (address, Kind::Reflexive));
         let mut candidates: Vec<Candidate> = Vec::new();
         for (address, kind) in mapped.chain(seen).chain(interfaces) {
             let known = candidates.iter().any(|known| known.address == address);
@@ -120,15 +140,35 @@ impl Own {
         candidates
     }
 
+    /// What others saw, as far as it may be told on: what servers saw, then what members say and somebody else knows, then
+    /// some of the rest.
+    fn worth_telling(&self, now: Duration) -> Vec<SocketAddr> {
+        let fresh = self.seen.iter().filter(|(_, seen)| seen.counts(now));
+        let (servers, peers): (Vec<_>, Vec<_>) =
+            fresh.partition(|(by, _)| matches!(by, Seen::Server(..)));
+        let own = self.interfaces.iter().chain(&self.mapped);
+        let servers = servers.into_iter().map(|(_, seen)| seen.address);
+        let mut ips: BTreeSet<IpAddr> = own.map(SocketAddr::ip).collect();
+        ips.extend(servers.clone().map(|address| address.ip()));
+        let is_known = |(by, seen): &(&Seen, &Sighting)| {
+            let ip = seen.address.ip();
+            let others = peers.iter().filter(|(other, _)| other != by);
+            ips.contains(&ip) || others.clone().any(|(_, other)| other.address.ip() == ip)
+        };
+        let (known, mut alone): (Vec<_>, Vec<_>) = peers.iter().copied().partition(is_known);
+        alone.sort_by_key(|(by, seen)| (seen.since, *by));
+        alone.truncate(MAX_ALONE);
+        let peers = known.into_iter().chain(alone);
+        servers.chain(peers.map(|(_, seen)| seen.address)).collect()
+    }
+
     /// How IPv4 is mapped, by what servers saw.
     #[must_use]
     pub fn mapping(&self, now: Duration) -> Mapping {
-        let fresh = self.seen.iter().filter(|(by, (address, at))| {
-            matches!(by, Seen::Server(..))
-                && address.is_ipv4()
-                && now.saturating_sub(*at) < SEEN_LIFETIME
+        let fresh = self.seen.iter().filter(|(by, seen)| {
+            matches!(by, Seen::Server(..)) && seen.address.is_ipv4() && seen.counts(now)
         });
-        let seen: Vec<SocketAddr> = fresh.map(|(_, (address, _))| *address).collect();
+        let seen: Vec<SocketAddr> = fresh.map(|(_, seen)| seen.address).collect();
         let Some(first) = seen.first() else {
             return Mapping::Unknown;
         };
@@ -145,7 +185,7 @@ impl Own {
 
     /// Where servers and peers saw this device.
     pub fn sightings(&self) -> impl Iterator<Item = (&Seen, &SocketAddr)> {
-        self.seen.iter().map(|(by, (address, _))| (by, address))
+        self.seen.iter().map(|(by, seen)| (by, &seen.address))
     }
 
     /// The addresses of the interfaces.
@@ -219,6 +259,45 @@ mod tests {
         assert_eq!(own.candidates(NOW).len(), 2);
         assert!(own.set(vec![at("10.1.0.2:7")], None));
         assert_eq!(own.candidates(NOW).len(), 1);
+    }
+
+    fn member(n: u8) -> Seen {
+        Seen::Peer(PeerId([n; 32]))
+    }
+
+    #[test]
+    fn what_one_member_says_alone_is_told_on_in_two_cases_at_most() {
+        let mut own = Own::default();
+        own.set(vec![at("10.0.0.2:7")], None);
+        for n in 0..8 {
+            let new = own.seen(member(n), at(&format!("203.0.113.{n}:7")), NOW);
+            assert_eq!(new, n < 2, "{n}");
+        }
+        let told: Vec<SocketAddr> = own.candidates(NOW).iter().map(|c| c.address).collect();
+        let first = [at("203.0.113.0:7"), at("203.0.113.1:7"), at("10.0.0.2:7")];
+        assert_eq!(told, first);
+        // A second member, a server, the router: each makes it worth more than a word.
+        assert!(own.seen(member(9), at("203.0.113.7:9"), NOW));
+        assert_eq!(own.candidates(NOW).len(), 5, "both ports of the address");
+        assert!(own.seen(server(0), at("203.0.113.5:100"), NOW));
+        let has = |own: &Own, text| own.candidates(NOW).iter().any(|c| c.address == at(text));
+        assert!(has(&own, "203.0.113.5:7"));
+        own.set(vec![at("10.0.0.2:7")], Some(at("203.0.113.6:1")));
+        assert!(has(&own, "203.0.113.6:7"));
+    }
+
+    #[test]
+    fn members_that_tell_first_do_not_keep_others_from_telling() {
+        let mut own = Own::default();
+        for n in 0..8 {
+            own.seen(member(n), at(&format!("203.0.113.{n}:7")), NOW);
+        }
+        let later = NOW + Duration::from_secs(1);
+        own.seen(member(20), at("192.0.2.1:7"), later);
+        assert!(own.seen(member(21), at("192.0.2.1:8"), later));
+        assert!(own.seen.len() <= MAX_BY_PEERS);
+        let told = own.candidates(later);
+        assert!(told.iter().any(|c| c.address == at("192.0.2.1:7")));
     }
 
     #[test]
