@@ -137,7 +137,7 @@ fn the_file_names_our_server_first_follows_changes_and_is_put_back_byte_for_byte
         );
         assert_eq!(
             root.lines("search"),
-            ["search mesh.internal home.mesh.internal lan"]
+            ["search lan mesh.internal home.mesh.internal"]
         );
         assert_eq!(root.lines("options"), ["options edns0"]);
         let metadata = fs::metadata(root.file()).unwrap();
@@ -178,7 +178,7 @@ fn two_networks_share_the_file_and_leave_it_in_any_order() {
             let work = root.up(&plan("work", 8)).await;
             assert_eq!(
                 root.lines("search"),
-                ["search mesh.internal home.mesh.internal work.mesh.internal lan"]
+                ["search lan mesh.internal home.mesh.internal work.mesh.internal"]
             );
             assert_eq!(
                 root.lines("nameserver").len(),
@@ -193,7 +193,7 @@ fn two_networks_share_the_file_and_leave_it_in_any_order() {
             first.undo().await.unwrap();
             assert_eq!(
                 root.lines("search"),
-                [format!("search mesh.internal {left}.mesh.internal lan")]
+                [format!("search lan mesh.internal {left}.mesh.internal")]
             );
             assert_eq!(root.lines("nameserver")[0], format!("nameserver {server}"));
             second.undo().await.unwrap();

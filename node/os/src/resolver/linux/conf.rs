@@ -1,8 +1,9 @@
 //! The text of `resolv.conf`: our lines put into somebody's file, and taken out again.
 //!
 //! Our lines stand in one block at the top. Lines of the user that would be in its way are set aside in their places: the
-//! search domains, which the block repeats behind ours since the last such line is the only one that counts, and name
-//! servers beyond the three that are read. Taking out what was put in gives the same bytes.
+//! search domains, which the block repeats before ours since the last such line is the only one that counts, and name
+//! servers beyond the three that are read. The user's search domains come first, so that a member who calls a host `mail`
+//! does not answer for the one on the user's own network. Taking out what was put in gives the same bytes.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -42,10 +43,8 @@ pub(super) fn compose(user: Option<&[u8]>, entries: &BTreeMap<String, Entry>) ->
     let mut search: Vec<String> = Vec::new();
     let ours = entries.values().flat_map(|entry| &entry.search);
     let theirs = lines.iter().rev().find_map(|line| search_of(line));
-    for domain in ours
-        .map(ToString::to_string)
-        .chain(theirs.unwrap_or_default())
-    {
+    let ours = ours.map(ToString::to_string);
+    for domain in theirs.unwrap_or_default().into_iter().chain(ours) {
         if !search.contains(&domain) {
             search.push(domain);
         }
@@ -168,13 +167,13 @@ mod tests {
     const WORK: (&str, &str) = ("work", "10.8.0.1");
 
     #[test]
-    fn ours_is_asked_first_and_the_users_lines_are_kept() {
+    fn our_server_is_asked_first_our_domains_come_last_and_the_users_lines_are_kept() {
         let user = "# lan\nsearch example.com corp\nnameserver 192.168.1.1\noptions edns0\n";
         assert_eq!(
             composed(Some(user), &[HOME]),
             "# mesh: begin; meshd wrote the lines up to the end mark, and takes them away again\n\
              nameserver 10.7.0.1\n\
-             search mesh.internal home.mesh.internal example.com corp\n\
+             search example.com corp mesh.internal home.mesh.internal\n\
              # mesh: end\n\
              # lan\n\
              # mesh: set aside: search example.com corp\n\
@@ -206,7 +205,7 @@ mod tests {
             .collect();
         assert_eq!(
             search,
-            ["search mesh.internal home.mesh.internal work.mesh.internal b c"]
+            ["search b c mesh.internal home.mesh.internal work.mesh.internal"]
         );
         assert!(
             !text.lines().any(|line| line.starts_with("domain")),
