@@ -15,7 +15,8 @@
 //!    [`explain`] says why somebody may reach a port, by the filter's own judgement. [`rotation`] says when to change the
 //!    key of events after a removal, [`checkpoint`] when to seal their order. [`settings`] are what admins can set for the
 //!    whole network.
-//! 5. [`handover`] is what a user's first device tells a further one, and [`keyfile`] the user's key under a passphrase.
+//! 5. [`slots`], [`hourly`], [`unanswered`] and [`lan`] bound what strangers, and a member that lies, can make a device do.
+//! 6. [`handover`] is what a user's first device tells a further one, and [`keyfile`] the user's key under a passphrase.
 //!
 //! # Invariants, each with tests
 //!
@@ -51,7 +52,9 @@ pub mod explain;
 pub mod filter;
 pub mod forward;
 pub mod handover;
+pub mod hourly;
 pub mod keyfile;
+pub mod lan;
 pub mod link;
 pub mod mirror;
 pub mod names;
@@ -61,4 +64,6 @@ pub mod peer;
 pub mod plan;
 pub mod rotation;
 pub mod settings;
+pub mod slots;
 pub mod transfer;
+pub mod unanswered;
