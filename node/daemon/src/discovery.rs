@@ -6,6 +6,8 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use data_encoding::BASE32_DNSSEC;
@@ -37,6 +39,9 @@ const NEW: Duration = Duration::from_secs(30);
 const RESPONSES: f32 = 2.5;
 /// Seen devices that wait for the node; more are seen again.
 const QUEUE: usize = 256;
+/// After so many sightings the service begins anew. It forgets a name the later the more names there are, so that whoever
+/// announces ever new ones would fill the memory.
+const MAX_SIGHTINGS: usize = 20_000;
 
 /// A device seen on the LAN.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +60,8 @@ pub(crate) struct Discovery {
     tell: mpsc::Sender<Seen>,
     guard: DropGuard,
     cadence: Duration,
+    /// How often somebody was seen since it began.
+    sightings: Arc<AtomicUsize>,
     /// Until when something is new.
     new: Duration,
     announced: BTreeSet<SocketAddr>,
@@ -67,11 +74,14 @@ impl Discovery {
     pub(crate) fn start(me: &PeerId, now: Duration) -> Option<(Self, mpsc::Receiver<Seen>)> {
         let (tell, seen) = mpsc::channel(QUEUE);
         let interfaces = multicast_interfaces(&BTreeSet::new());
+        let sightings = Arc::default();
+        let discoverer = discoverer(me, tell.clone(), QUICK, &interfaces, &sightings);
         let discovery = Self {
             me: *me,
-            guard: spawn(discoverer(me, tell.clone(), QUICK, &interfaces))?,
+            guard: spawn(discoverer)?,
             tell,
             cadence: QUICK,
+            sightings,
             new: now + NEW,
             announced: BTreeSet::new(),
             interfaces,
@@ -89,10 +99,13 @@ impl Discovery {
     /// Asks as often as it is time for.
     pub(crate) fn pace(&mut self, now: Duration) {
         let cadence = if now < self.new { QUICK } else { AT_REST };
-        if cadence == self.cadence {
+        let crowded = self.sightings.load(Ordering::Relaxed) >= MAX_SIGHTINGS;
+        if cadence == self.cadence && !crowded {
             return;
         }
-        let mut anew = discoverer(&self.me, self.tell.clone(), cadence, &self.interfaces);
+        let sightings = Arc::default();
+        let tell = self.tell.clone();
+        let mut anew = discoverer(&self.me, tell, cadence, &self.interfaces, &sightings);
         for address in &self.announced {
             anew = anew.with_addrs(address.port(), [address.ip()]);
         }
@@ -101,6 +114,7 @@ impl Discovery {
         self.cadence = cadence;
         if let Some(guard) = anew.with_txt_attributes([topics]).ok().and_then(spawn) {
             self.guard = guard;
+            self.sightings = sightings;
         }
     }
 
@@ -148,14 +162,16 @@ fn discoverer(
     tell: mpsc::Sender<Seen>,
     cadence: Duration,
     interfaces: &BTreeSet<Ipv4Addr>,
+    sightings: &Arc<AtomicUsize>,
 ) -> Discoverer {
-    let me = *me;
+    let (me, sightings) = (*me, sightings.clone());
     Discoverer::new(SERVICE.to_owned(), BASE32_DNSSEC.encode(&me.0))
         .with_cadence(cadence)
         .with_response_rate(RESPONSES)
         .with_ip_class(IpClass::Auto)
         .with_multicast_interfaces_v4(interfaces.iter().copied().collect())
         .with_callback(move |name, peer| {
+            sightings.fetch_add(1, Ordering::Relaxed);
             if let Some(seen) = read(name, peer).filter(|seen| seen.peer != me) {
                 debug!(peer = ?seen.peer, addresses = ?seen.addresses, "seen on the LAN");
                 // A full queue is no loss: it is seen again.

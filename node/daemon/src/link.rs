@@ -2,21 +2,29 @@
 //!
 //! A link's reader hands frames to the node and waits until the node is done with all but a few, so that a peer that talks
 //! too fast is held back by QUIC's own flow control; and a device that pushes more of its own events than its allowance is not
-//! read for a while ([`Link::pause`]). What the node sends is queued without waiting, up to [`MAX_QUEUED`] bytes; a
-//! peer that does not read that much is cut off. A whole ledger is not queued but made as it is written ([`Link::stream`]).
+//! read for a while ([`Link::pause`]). What the node sends is queued without waiting, up to [`MAX_QUEUED`] bytes for one peer and
+//! [`MAX_ALL_QUEUED`] for all; a peer that does not read that much is cut off. A whole ledger is not queued but made as it is written ([`Link::stream`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use iroh::TransportAddr;
 use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
 use mesh_core::callers::Caller;
-use mesh_core::link::{BadFrame, Frame, Hello, MAX_FRAME, Refusal};
+use mesh_core::link::{BadFrame, Frame, Hello, MAX_FRAME, Refusal, Role};
 use mesh_core::peer::PeerId;
+use mesh_core::slots::Origin;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-/// The most bytes queued for a peer.
+/// The most bytes of memory that are queued for a peer.
 const MAX_QUEUED: usize = 96 << 20;
+/// The most that are queued for all together; then those are cut off for whom more than [`FAIR`] waits.
+const MAX_ALL_QUEUED: usize = 256 << 20;
+/// What every peer may let wait, however much others do.
+const FAIR: usize = 2 << 20;
+/// A ledger that is made as it is written counts so much in the queue: what it keeps of the events is their ids.
+const STREAM: usize = 4 << 20;
 /// The longest frame of somebody who may be anybody.
 const MAX_GREETING: usize = 4096;
 /// How many frames of one link wait for the node; its reader waits then.
@@ -27,8 +35,10 @@ const MAX_PAUSE: Duration = Duration::from_secs(20);
 const GREETING: Duration = Duration::from_secs(5);
 /// How long an introduction may take.
 const INTRODUCTION: Duration = Duration::from_secs(15);
-/// The most events of an introduction.
-pub(crate) const MAX_INTRODUCTION: usize = 8192;
+/// The most events with which a device tells who it is. A stranger has no more of this device's time.
+pub(crate) const MAX_INTRODUCTION: usize = 1024;
+/// The most events that a member may tell to prove something.
+pub(crate) const MAX_PROOF: usize = 8192;
 
 /// What went wrong on a link.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +76,19 @@ impl Wire {
         PeerId(*self.connection.remote_id().as_bytes())
     }
 
+    /// Where the device at the other end comes from, for what is bounded by that.
+    pub(crate) fn origin(&self) -> Origin {
+        let paths = self.connection.paths();
+        let path = paths.iter().find(iroh::endpoint::Path::is_selected);
+        match path
+            .or_else(|| paths.iter().next())
+            .map(|path| path.remote_addr().clone())
+        {
+            Some(TransportAddr::Ip(address)) => address.into(),
+            _ => Origin::Device(self.peer()),
+        }
+    }
+
     /// Opens the stream of a connection this device dialled, and greets.
     pub(crate) async fn greet(connection: Connection, hello: Hello) -> Result<Greeting, LinkError> {
         let greeting = async {
@@ -79,7 +102,9 @@ impl Wire {
             match wire.read().await? {
                 Frame::Welcome(reply) => Ok(Greeting::Welcome(wire, reply)),
                 Frame::Refused(Refusal::Unknown) => Ok(Greeting::Unknown(wire)),
-                Frame::Refused(Refusal::Removed) => Ok(Greeting::Removed(wire.take_events().await)),
+                Frame::Refused(Refusal::Removed) => {
+                    Ok(Greeting::Removed(wire.take_events(MAX_PROOF).await))
+                }
                 Frame::Refused(refusal) => Err(refusal.into()),
                 _ => Err(LinkError::Protocol),
             }
@@ -136,11 +161,9 @@ impl Wire {
     }
 
     /// Tells a device that does not know this one who this is: sends the events, then closes.
-    pub(crate) async fn introduce(mut self, events: Vec<Frame>) {
+    pub(crate) async fn introduce(mut self, events: Frames) {
         let sent = async {
-            for frame in &events {
-                self.write(frame).await?;
-            }
+            self.write_all(events).await?;
             let _ = self.send.finish();
             let _ = self.send.stopped().await;
             Ok::<_, LinkError>(())
@@ -150,25 +173,26 @@ impl Wire {
         self.connection.close(VarInt::from_u32(0), b"introduced");
     }
 
-    /// Says that the device at the other end is unknown, and takes the events with which it introduces itself.
-    pub(crate) async fn be_introduced(mut self) -> Vec<Vec<u8>> {
+    /// Says that the device at the other end is unknown, and takes the events with which it introduces itself, `most` at most.
+    pub(crate) async fn be_introduced(mut self, most: usize) -> Vec<Vec<u8>> {
         if self.write(&Frame::Refused(Refusal::Unknown)).await.is_err() {
             return Vec::new();
         }
-        let events = self.take_events().await;
+        let events = self.take_events(most).await;
         self.connection.close(VarInt::from_u32(0), b"heard");
         events
     }
 
-    async fn take_events(&mut self) -> Vec<Vec<u8>> {
+    async fn take_events(&mut self, most: usize) -> Vec<Vec<u8>> {
         let mut events = Vec::new();
         let heard = async {
-            while events.len() < MAX_INTRODUCTION {
+            while events.len() < most {
                 let Frame::Events(more) = self.read().await? else {
                     break;
                 };
                 events.extend(more);
             }
+            events.truncate(most);
             Ok::<_, LinkError>(())
         };
         // What came before it broke off may do.
@@ -177,12 +201,10 @@ impl Wire {
     }
 
     /// Says no, with what proves it if there is something, and closes once that has arrived or a moment has passed.
-    pub(crate) async fn refuse(mut self, refusal: Refusal, proof: Vec<Frame>) {
+    pub(crate) async fn refuse(mut self, refusal: Refusal, proof: Frames) {
         let told = async {
             self.write(&Frame::Refused(refusal)).await?;
-            for frame in &proof {
-                self.write(frame).await?;
-            }
+            self.write_all(proof).await?;
             // Ends the stream; a peer that reads it closes the connection then.
             let _ = self.send.finish();
             let _ = self.send.stopped().await;
@@ -229,9 +251,47 @@ enum Outgoing {
 pub(crate) struct Link {
     pub(crate) connection: Connection,
     frames: mpsc::UnboundedSender<Outgoing>,
-    queued: Arc<AtomicUsize>,
+    queued: Arc<Queued>,
     /// Milliseconds for which the reader is to rest before the next frame.
     rest: Arc<AtomicU64>,
+}
+
+/// The bytes of memory that wait to be sent over all links. Cheap to clone; all clones are one.
+#[derive(Clone, Default)]
+pub(crate) struct Backlog(Arc<AtomicUsize>);
+
+/// What waits to be sent over one link.
+struct Queued {
+    own: AtomicUsize,
+    all: Backlog,
+}
+
+impl Queued {
+    const fn new(all: Backlog) -> Self {
+        Self {
+            own: AtomicUsize::new(0),
+            all,
+        }
+    }
+
+    /// So much more waits. Whether that is not too much.
+    fn add(&self, cost: usize) -> bool {
+        let all = self.all.0.fetch_add(cost, Ordering::Relaxed);
+        let own = self.own.fetch_add(cost, Ordering::Relaxed);
+        own <= MAX_QUEUED && (own <= FAIR || all <= MAX_ALL_QUEUED)
+    }
+
+    fn sub(&self, cost: usize) {
+        self.own.fetch_sub(cost, Ordering::Relaxed);
+        self.all.0.fetch_sub(cost, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        let left = *self.own.get_mut();
+        self.all.0.fetch_sub(left, Ordering::Relaxed);
+    }
 }
 
 impl Link {
@@ -239,6 +299,7 @@ impl Link {
     pub(crate) fn spawn<E: Send + 'static>(
         id: LinkId,
         wire: Wire,
+        backlog: Backlog,
         events: mpsc::Sender<E>,
         wrap: impl Fn(LinkId, LinkEvent) -> E + Send + Sync + 'static,
     ) -> Self {
@@ -248,7 +309,7 @@ impl Link {
             mut recv,
         } = wire;
         let (frames, mut outgoing) = mpsc::unbounded_channel::<Outgoing>();
-        let queued = Arc::new(AtomicUsize::new(0));
+        let queued = Arc::new(Queued::new(backlog));
         let left = queued.clone();
         let rest = Arc::new(AtomicU64::new(0));
         let resting = rest.clone();
@@ -259,10 +320,14 @@ impl Link {
                 let written = match next {
                     Outgoing::Frame(frame) => {
                         let written = write(&mut send, &frame).await;
-                        left.fetch_sub(cost(&frame), Ordering::Relaxed);
+                        left.sub(cost(&frame));
                         written
                     }
-                    Outgoing::Stream(frames) => write_all(&mut send, frames).await,
+                    Outgoing::Stream(frames) => {
+                        let written = write_all(&mut send, frames).await;
+                        left.sub(STREAM);
+                        written
+                    }
                 };
                 if written.is_err() {
                     break;
@@ -316,18 +381,18 @@ impl Link {
 
     /// Queues a frame. Closes the connection of a peer that reads too little.
     pub(crate) fn send(&self, frame: Frame) {
-        let cost = cost(&frame);
-        if self.queued.fetch_add(cost, Ordering::Relaxed) > MAX_QUEUED
-            || self.frames.send(Outgoing::Frame(frame)).is_err()
-        {
-            self.connection.close(VarInt::from_u32(2), b"too slow");
-        }
+        self.queue(cost(&frame), Outgoing::Frame(frame));
     }
 
     /// Queues frames that are made one after the other, when the one before is on its way.
     pub(crate) fn stream(&self, frames: Frames) {
-        // A connection that has ended says so itself.
-        let _ = self.frames.send(Outgoing::Stream(frames));
+        self.queue(STREAM, Outgoing::Stream(frames));
+    }
+
+    fn queue(&self, cost: usize, outgoing: Outgoing) {
+        if !self.queued.add(cost) || self.frames.send(outgoing).is_err() {
+            self.connection.close(VarInt::from_u32(2), b"too slow");
+        }
     }
 
     /// Closes the connection now, whatever is queued.
@@ -340,18 +405,46 @@ fn rest(wait: u64) -> u64 {
     wait.min(MAX_PAUSE.as_millis() as u64)
 }
 
+/// The bytes of memory that a queued frame takes: its place in the queue, and each allocation with what that costs beside.
 fn cost(frame: &Frame) -> usize {
-    64 + match frame {
-        Frame::Sync(bytes)
-        | Frame::Beacon(bytes)
-        | Frame::Redeem(bytes)
-        | Frame::Code(bytes)
-        | Frame::Handover(bytes) => bytes.len(),
-        Frame::Events(events) => events.iter().map(Vec::len).sum(),
-        Frame::Stored(ids) => ids.len() * 32,
-        _ => 0,
-    }
+    let place = ALLOCATION + size_of::<Outgoing>();
+    place
+        + match frame {
+            Frame::Welcome(bytes)
+            | Frame::Sync(bytes)
+            | Frame::Beacon(bytes)
+            | Frame::Redeem(bytes)
+            | Frame::Redeemed(bytes)
+            | Frame::Code(bytes)
+            | Frame::Handover(bytes) => bytes.capacity() + ALLOCATION,
+            Frame::Events(events) => {
+                let bodies = events.iter().map(|event| event.capacity() + ALLOCATION);
+                allocated(events) + bodies.sum::<usize>()
+            }
+            Frame::Stored(ids) => allocated(ids),
+            Frame::Call(call) => allocated(&call.candidates),
+            Frame::Hello(Hello { role, .. }) => match role {
+                Role::Member => 0,
+                Role::Joiner(bytes) | Role::Code(bytes) => bytes.capacity() + ALLOCATION,
+            },
+            Frame::Refused(_)
+            | Frame::KeyWanted(_)
+            | Frame::Key(_)
+            | Frame::ResetTunnel
+            | Frame::Goodbye
+            | Frame::Asked(..)
+            | Frame::Said(..)
+            | Frame::OfferKeyWanted(_)
+            | Frame::OfferKey(_) => 0,
+        }
 }
+
+fn allocated<T>(list: &Vec<T>) -> usize {
+    list.capacity() * size_of::<T>() + ALLOCATION
+}
+
+/// What an allocation costs beside its bytes.
+const ALLOCATION: usize = 16;
 
 async fn write(send: &mut SendStream, frame: &Frame) -> Result<(), LinkError> {
     let bytes = frame.encode()?;
@@ -441,7 +534,9 @@ mod tests {
      {
         let (near, mut far, _sockets) = pair().await;
         let (events, _kept) = mpsc::channel(1);
-        let link = Link::spawn(LinkId(1), near, events, |_, event| event);
+        let link = Link::spawn(LinkId(1), near, Backlog::default(), events, |_, event| {
+            event
+        });
         let made = Arc::new(AtomicUsize::new(0));
         let count = made.clone();
         link.stream(Box::new((0..MANY).map(move |_| {
@@ -461,12 +556,51 @@ mod tests {
     async fn a_peer_that_does_not_read_what_is_sent_to_it_is_cut_off() {
         let (near, far, _sockets) = pair().await;
         let (events, _kept) = mpsc::channel(1);
-        let link = Link::spawn(LinkId(1), near, events, |_, event| event);
+        let link = Link::spawn(LinkId(1), near, Backlog::default(), events, |_, event| {
+            event
+        });
         for _ in 0..MANY + 32 {
             link.send(large());
         }
         let why = far.connection.closed().await;
         assert!(why.to_string().contains("too slow"), "{why}");
+    }
+
+    #[test]
+    fn a_queued_frame_counts_the_memory_that_it_takes() {
+        let plain = Frame::ResetTunnel;
+        assert!(cost(&plain) >= size_of::<Frame>(), "{}", cost(&plain));
+        let mut few = Vec::with_capacity(100_000);
+        few.push(1);
+        assert!(cost(&Frame::Beacon(few)) >= 100_000);
+        let empty = Frame::Events(vec![Vec::new(); 256]);
+        assert!(
+            cost(&empty) >= 256 * size_of::<Vec<u8>>(),
+            "{}",
+            cost(&empty)
+        );
+    }
+
+    #[test]
+    fn all_links_have_one_limit_together_and_each_its_fair_part() {
+        let backlog = Backlog::default();
+        let links: Vec<Queued> = (0..4).map(|_| Queued::new(backlog.clone())).collect();
+        let mut cut = 0;
+        for link in &links {
+            for _ in 0..80 {
+                cut += usize::from(!link.add(1 << 20));
+            }
+        }
+        assert!(cut > 0, "320 MiB do not wait");
+        let new = Queued::new(backlog.clone());
+        assert!(new.add(1 << 20), "who reads is served");
+        assert!(new.add(2 << 20) && !new.add(1));
+        drop((links, new));
+        assert_eq!(
+            backlog.0.load(Ordering::Relaxed),
+            0,
+            "what is dropped waits no more"
+        );
     }
 
     #[test]

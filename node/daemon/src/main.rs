@@ -21,6 +21,7 @@ mod supervise;
 mod taste;
 mod uploads;
 mod view;
+mod visitors;
 mod ways;
 
 use std::io::Write;

@@ -18,6 +18,7 @@ mod narrow;
 mod near;
 mod net;
 mod outside;
+mod proof;
 pub(crate) mod report;
 mod rotate;
 mod servers;
@@ -34,13 +35,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use iroh::endpoint::IncomingAddr;
 use mesh_control::call::Call;
 use mesh_control::error::Error;
 use mesh_control::reply::Reply;
 use mesh_control::state::State as Watched;
+use mesh_core::desired::device_id;
+use mesh_core::hourly::Hourly;
+use mesh_core::lan::Lan;
 use mesh_core::link::Hello;
 use mesh_core::path::Who;
 use mesh_core::peer::PeerId;
+use mesh_core::slots::{Limits, Origin, Slots};
+use mesh_core::unanswered::Unanswered;
 use mesh_ledger::ids::{InviteKey, NetworkId, ServerKey};
 use mesh_ledger::keys::UserSecret;
 use mesh_os::dirs::Dirs;
@@ -56,10 +63,11 @@ use crate::discovery::{Discovery, Seen};
 use crate::dns;
 use crate::endpoint::{Ear, Endpoint};
 use crate::identity::Identity;
-use crate::link::{Greeting, LinkEvent, LinkId, Wire};
+use crate::link::{Backlog, Greeting, LinkEvent, LinkId, Wire};
 use crate::mirror::MirrorEvent;
 use crate::taste::Taste;
 use crate::uploads::Uploads;
+use crate::visitors::Visitors;
 use crate::ways::{Told, Ways};
 
 use calls::Respond;
@@ -73,8 +81,18 @@ pub(crate) type SharedTunnel = Arc<ArcSwapOption<Tunnel>>;
 
 /// How many events may wait for the node. Links wait when it is full.
 const QUEUE: usize = 1024;
+/// How many strangers may be in the middle of saying hello.
+const GREETINGS: Limits = Limits { all: 256, each: 32 };
 /// How many unknown devices may introduce themselves at once.
-const MAX_INTRODUCTIONS: usize = 4;
+const INTRODUCTIONS: Limits = Limits { all: 8, each: 2 };
+/// How often they may in an hour, by where they come from, and all of them.
+const INTRODUCTIONS_PER_HOUR: (u32, u32) = (60, 600);
+/// How many of those who are turned away are waited for until they have heard it.
+const PARTINGS: Limits = Limits { all: 64, each: 8 };
+/// How many removed devices may be told at once why they are.
+const FAREWELLS: Limits = Limits { all: 4, each: 1 };
+/// How often each may be told in an hour, and all of them.
+const FAREWELLS_PER_HOUR: (u32, u32) = (3, 60);
 /// Watching tools are told at most this often.
 const WATCH_EVERY: Duration = Duration::from_millis(250);
 /// How often settings are written if they changed, and offers that have ended are looked for.
@@ -151,7 +169,9 @@ pub(crate) struct Node {
     dials: BTreeMap<(NetworkId, PeerId), AbortHandle>,
     next_link: u64,
     discovery: Option<Discovery>,
-    lan: BTreeMap<PeerId, Seen>,
+    lan: Lan<Seen>,
+    /// How often addresses were dialled that never answered.
+    unanswered: Unanswered,
     joining: Vec<Joining>,
     /// The code that is shown.
     sharing: Option<device::Sharing>,
@@ -194,8 +214,18 @@ pub(crate) struct Node {
     look: Duration,
     /// Before this, watching tools are told nothing more.
     next_watch: Duration,
+    /// What waits to be sent over all links.
+    backlog: Backlog,
+    /// The links of those who want to join.
+    joiners: Slots<LinkId>,
     /// Unknown devices that tell who they are at the moment.
-    introductions: Arc<Semaphore>,
+    introductions: Visitors,
+    introduced: Hourly<Origin>,
+    /// Those who are turned away.
+    partings: Visitors,
+    /// Removed devices that are told why they are.
+    farewells: Visitors,
+    told_farewell: Hourly<PeerId>,
     /// Networks that could not be opened, and why.
     broken: Vec<(PathBuf, String)>,
     /// The hour for which callers were last expected.
@@ -236,7 +266,8 @@ impl Node {
             dials: BTreeMap::new(),
             next_link: 0,
             discovery: None,
-            lan: BTreeMap::new(),
+            lan: Lan::default(),
+            unanswered: Unanswered::default(),
             joining: Vec::new(),
             sharing: None,
             door: None,
@@ -264,7 +295,13 @@ impl Node {
             listen: Duration::ZERO,
             look: Duration::ZERO,
             next_watch: Duration::ZERO,
-            introductions: Arc::new(Semaphore::new(MAX_INTRODUCTIONS)),
+            backlog: Backlog::default(),
+            joiners: Slots::new(links::JOINERS),
+            introductions: Visitors::new(INTRODUCTIONS),
+            introduced: Hourly::new(INTRODUCTIONS_PER_HOUR.0, INTRODUCTIONS_PER_HOUR.1),
+            partings: Visitors::new(PARTINGS),
+            farewells: Visitors::new(FAREWELLS),
+            told_farewell: Hourly::new(FAREWELLS_PER_HOUR.0, FAREWELLS_PER_HOUR.1),
             broken: Vec::new(),
             callers_hour: 0,
         };
@@ -509,6 +546,7 @@ impl Node {
         self.announce_on_lan();
         self.retry_mirrors();
         let now = steady();
+        self.unanswered.moved(now);
         for net in self.nets.values_mut() {
             net.choice.anew();
             net.want_links(now);
@@ -533,10 +571,12 @@ impl Node {
         if let Some(entering) = &self.entering {
             entering.seen(&seen);
         }
-        // Bounded: a LAN has no more devices than this, or lies.
-        if self.lan.len() < 4096 || self.lan.contains_key(&seen.peer) {
-            self.lan.insert(seen.peer, seen);
-        }
+        let device = device_id(&seen.peer);
+        let is_device = |net: &Net| net.state().devices.contains_key(&device);
+        let is_member = self.nets.values().any(is_device);
+        let (peer, addresses) = (seen.peer, seen.addresses.clone());
+        self.lan
+            .sighted(peer, &addresses, seen, is_member, steady());
     }
 
     fn tunnel_event(&mut self, network: NetworkId, event: mesh_tunnel::Event) {
@@ -586,14 +626,10 @@ impl Node {
     fn spawn_acceptor(&self) {
         let (endpoint, events) = (self.endpoint.clone(), self.events.clone());
         tokio::spawn(async move {
-            // So many strangers may be in the middle of saying hello; further ones wait in the socket.
-            let room = Arc::new(Semaphore::new(64));
+            let greetings = Visitors::new(GREETINGS);
             while let Some(knock) = endpoint.accept().await {
-                let Ok(permit) = room.clone().acquire_owned().await else {
-                    return;
-                };
                 let (endpoint, events) = (endpoint.clone(), events.clone());
-                tokio::spawn(async move {
+                greetings.receive(origin(&knock.from()), async move {
                     let greeted = async {
                         let caller = knock.caller;
                         let connection = endpoint.answer(knock).await?;
@@ -609,7 +645,6 @@ impl Node {
                         }
                         Err(_) => {}
                     }
-                    drop(permit);
                 });
             }
         });
@@ -654,5 +689,15 @@ impl Node {
                 }
             }
         });
+    }
+}
+
+/// Where somebody who connects comes from.
+fn origin(from: &IncomingAddr) -> Origin {
+    match from {
+        IncomingAddr::Ip(address) => (*address).into(),
+        IncomingAddr::Relay { endpoint_id, .. } => Origin::Device(PeerId(*endpoint_id.as_bytes())),
+        // There is no other way in; what comes by one is one origin.
+        _ => Origin::Device(PeerId([0; 32])),
     }
 }

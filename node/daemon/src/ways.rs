@@ -12,7 +12,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::num::NonZeroU16;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -35,7 +35,7 @@ use crate::random;
 use echoes::Echoes;
 use renewals::{FAST, Renewals};
 
-/// How many datagrams of others wait for the task. They are probes; what finds no room is asked again.
+/// How many datagrams of others wait for the task, and how many orders that others cause. What finds no room comes again.
 const WAITING: usize = 512;
 /// The longest of them.
 const LONGEST: usize = 1500;
@@ -125,9 +125,28 @@ enum Order {
 
 /// The node's end. See the module.
 pub(crate) struct Ways {
-    orders: mpsc::UnboundedSender<Order>,
+    orders: mpsc::UnboundedSender<(Order, Option<Waiting>)>,
+    /// How many orders wait that others cause.
+    waiting: Arc<AtomicUsize>,
     forwarded: mpsc::Sender<Stray>,
     udp: Arc<Udp>,
+}
+
+/// An order that others cause, as long as it waits.
+struct Waiting(Arc<AtomicUsize>);
+
+impl Waiting {
+    /// None if there is no room for it.
+    fn one_more(count: &Arc<AtomicUsize>) -> Option<Self> {
+        let waiting = Self(count.clone());
+        (count.fetch_add(1, Ordering::Relaxed) < WAITING).then_some(waiting)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Ways {
@@ -175,6 +194,7 @@ impl Ways {
         tokio::spawn(task.run(taken, incoming, through, events, tell));
         Ok(Self {
             orders,
+            waiting: Arc::default(),
             forwarded,
             udp,
         })
@@ -220,7 +240,7 @@ impl Ways {
 
     /// There is a packet for a peer that nothing carries to.
     pub(crate) fn traffic(&self, who: Who) {
-        self.order(Order::Traffic(who));
+        self.suggest(Order::Traffic(who));
     }
 
     /// A network is down.
@@ -245,12 +265,12 @@ impl Ways {
 
     /// What the peer says over its link.
     pub(crate) fn call(&self, who: Who, call: Call) {
-        self.order(Order::Call(who, call));
+        self.suggest(Order::Call(who, call));
     }
 
     /// A packet of the peer's came from an address.
     pub(crate) fn heard(&self, who: Who, from: SocketAddr) {
-        self.order(Order::Heard(who, from));
+        self.suggest(Order::Heard(who, from));
     }
 
     /// The addresses of this machine's interfaces, without mesh's own; they may be the same as before, and reached otherwise.
@@ -284,7 +304,14 @@ impl Ways {
 
     fn order(&self, order: Order) {
         // The task lives as long as this does.
-        let _ = self.orders.send(order);
+        let _ = self.orders.send((order, None));
+    }
+
+    /// An order that others cause. What finds no room comes again: the task is behind, and they do not fill the memory.
+    fn suggest(&self, order: Order) {
+        if let Some(waiting) = Waiting::one_more(&self.waiting) {
+            let _ = self.orders.send((order, Some(waiting)));
+        }
     }
 }
 
@@ -329,7 +356,7 @@ struct Known {
 impl Task {
     async fn run<E: Send + 'static>(
         mut self,
-        mut orders: mpsc::UnboundedReceiver<Order>,
+        mut orders: mpsc::UnboundedReceiver<(Order, Option<Waiting>)>,
         mut strays: mpsc::Receiver<(SocketAddr, Vec<u8>)>,
         mut through: mpsc::Receiver<Stray>,
         events: mpsc::Sender<E>,
@@ -350,7 +377,7 @@ impl Task {
             let due = due.into_iter().flatten().min();
             tokio::select! {
                 order = orders.recv() => match order {
-                    Some(order) => self.take(order),
+                    Some((order, _)) => self.take(order),
                     None => return,
                 },
                 1.. = strays.recv_many(&mut datagrams, AT_ONCE) => {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use iroh::endpoint::{Connection, Incoming};
+use iroh::endpoint::{Connection, Incoming, IncomingAddr};
 use mesh_core::callers::{Caller, Expected};
 use mesh_ledger::alpn::Name;
 
@@ -17,6 +17,13 @@ pub(crate) struct Knock {
     name: Name,
     /// As what it calls.
     pub(crate) caller: Caller,
+}
+
+impl Knock {
+    /// Returns where it comes from.
+    pub(crate) fn from(&self) -> IncomingAddr {
+        self.incoming.remote_addr()
+    }
 }
 
 impl Endpoint {

@@ -7,7 +7,6 @@ pub(crate) mod door;
 pub(crate) mod enter;
 mod invitation;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_control::Secret;
@@ -16,11 +15,11 @@ use mesh_control::reply::{self, Reply};
 use mesh_core::desired::device_id;
 use mesh_core::handover::{self, Entered, Handover, MAX_CONTACTS, MAX_NETWORKS, No, Request, Said};
 use mesh_core::link::{Frame, event_frames};
+use mesh_core::slots::Limits;
 use mesh_ledger::code::{Channel, Code, Confirmation, Ends, Exchange, Keeper, Refusal, Way, topic};
 use mesh_ledger::ids::DeviceId;
 use mesh_ledger::keys::UserSecret;
 use mesh_ledger::parking::Source;
-use tokio::sync::Semaphore;
 use tracing::{debug, info, warn};
 use zeroize::Zeroizing;
 
@@ -31,14 +30,15 @@ use crate::discovery::TOPIC;
 use crate::identity::UserKey;
 use crate::link::{Frames, Wire};
 use crate::random;
+use crate::visitors::Visitors;
 pub(in crate::node) use door::Door;
 use invitation::Invitation;
 pub(in crate::node) use invitation::MAX_WRONG;
 
 /// Mailboxes are picked up to this: the shorter a code, the better it is said.
 const MAILBOXES: u16 = 99;
-/// So many exchanges may be under way.
-const MAX_EXCHANGES: usize = 8;
+/// So many exchanges may be under way. Whoever knocks and says nothing makes room for the next.
+const EXCHANGES: Limits = Limits { all: 8, each: 2 };
 /// How long a joiner may take to confirm.
 const CONFIRM: Duration = Duration::from_secs(10);
 /// How long it may take to take everything and to say so.
@@ -51,7 +51,7 @@ pub(crate) struct Sharing {
     keeper: Keeper,
     what: What,
     waiting: Vec<Respond>,
-    room: Arc<Semaphore>,
+    exchanges: Visitors,
 }
 
 /// What a code stands for.
@@ -146,7 +146,7 @@ impl Node {
         // Another device on this LAN may show a code of the same number.
         let mailbox = mailboxes.find(|mailbox| {
             let topic = topic(*mailbox);
-            let mut seen = self.lan.values().flat_map(|seen| &seen.topics);
+            let mut seen = self.lan.iter().flat_map(|(_, seen)| &seen.says.topics);
             // Nor shall one that is typed late burn the next.
             *mailbox != self.last_mailbox && !seen.any(|seen| topic.starts_with(seen))
         });
@@ -168,7 +168,7 @@ impl Node {
             keeper: Keeper::new(code, expires),
             what,
             waiting: Vec::new(),
-            room: Arc::new(Semaphore::new(MAX_EXCHANGES)),
+            exchanges: Visitors::new(EXCHANGES),
         });
         self.announce_code();
         Ok((text, addresses.iter().map(ToString::to_string).collect()))
@@ -241,27 +241,23 @@ impl Node {
             if sharing.keeper.code().mailbox() != mailbox {
                 return Err(No::Code);
             }
-            let permit = sharing.room.clone().try_acquire_owned();
-            let permit = permit.map_err(|_| No::Failed)?;
             let seed = random::seed().map_err(|_| No::Failed)?;
             let begun = sharing.keeper.answer(&message, ends, &seed, now_ms());
             let (exchange, answer) = begun.map_err(refused)?;
-            Ok((exchange, answer, permit))
+            Ok((exchange, answer, sharing.exchanges.clone()))
         })();
-        let (exchange, answer, permit) = match begun {
+        let (exchange, answer, exchanges) = match begun {
             Ok(begun) => begun,
             Err(no) => {
                 debug!(peer = ?wire.peer(), "a code: {no}");
-                tokio::spawn(last_word(
-                    wire,
-                    Frame::Welcome(Said::Refused(no).encode().to_vec()),
-                ));
+                let from = wire.origin();
+                let said = Frame::Welcome(Said::Refused(no).encode().to_vec());
+                self.partings.receive(from, last_word(wire, said));
                 return;
             }
         };
         let events = self.events.clone();
-        tokio::spawn(async move {
-            let _permit = permit;
+        exchanges.receive(wire.origin(), async move {
             let mut wire = wire;
             let answer = Said::Answer(answer).encode().to_vec();
             let said = async {
@@ -545,7 +541,7 @@ fn refusal(no: No) -> Frame {
 }
 
 /// Says it, and closes once it has arrived or a moment has passed.
-async fn last_word(mut wire: Wire, frame: Frame) {
+pub(in crate::node) async fn last_word(mut wire: Wire, frame: Frame) {
     let told = async {
         wire.write(&frame).await.ok()?;
         let _ = wire.send.finish();

@@ -26,7 +26,8 @@ impl Node {
         };
         let (id, peer, member) = (linked.network, linked.peer, linked.member);
         match frame {
-            Frame::Redeem(request) => self.redeem(link, id, peer, &request).await,
+            // Who is admitted has the ledger: once.
+            Frame::Redeem(request) if !member => self.redeem(link, id, peer, &request).await,
             _ if !member => self.end(link, Refusal::Protocol),
             Frame::Sync(bytes) => self.sync(link, id, peer, &bytes).await,
             Frame::Stored(ids) => self.confirmed(id, peer, &ids),
@@ -62,6 +63,7 @@ impl Node {
             | Frame::Welcome(_)
             | Frame::Refused(_)
             | Frame::Events(_)
+            | Frame::Redeem(_)
             | Frame::Redeemed(_)
             | Frame::Code(_) => {
                 self.end(link, Refusal::Protocol);

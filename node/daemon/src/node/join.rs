@@ -3,7 +3,7 @@
 
 mod letter;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use mesh_control::error::{Code, Error};
 use mesh_control::reply::{self, Reply};
 use mesh_core::desired::device_id;
+use mesh_core::lan::{Lan, Sighted};
 use mesh_core::link::{Frame, Hello, Refusal, Role};
 use mesh_core::peer::PeerId;
 use mesh_ledger::alpn::{Relation, When};
@@ -32,7 +33,7 @@ use x25519_dalek::{PublicKey, StaticSecret};
 
 use super::calls::TICKET;
 use super::{Net, Node, net};
-use crate::clock::now_ms;
+use crate::clock::{now_ms, steady};
 use crate::discovery::{Seen, TOPIC};
 use crate::endpoint::Endpoint;
 use crate::identity::{Identity, seed};
@@ -43,6 +44,10 @@ use crate::random;
 const ATTEMPT: Duration = Duration::from_secs(10);
 /// How much later the next member is asked than the one before.
 const HEAD_START: Duration = Duration::from_millis(1200);
+/// How many of those who can be asked wait for the attempt.
+pub(in crate::node) const MAX_FOUND: usize = 256;
+/// The most that are asked at once: anybody on the LAN can say that it knows the ticket.
+const MAX_ASKED: usize = 64;
 /// Before a member that did not answer is asked again.
 const AGAIN: Duration = Duration::from_millis(700);
 /// Before a server that did not help is asked again.
@@ -56,16 +61,35 @@ const SILENCE: Duration = Duration::from_secs(15);
 pub(crate) struct Joining {
     network: NetworkId,
     topic: [u8; TOPIC],
-    seen: mpsc::UnboundedSender<(PeerId, Vec<SocketAddr>)>,
+    seen: mpsc::Sender<Found>,
+}
+
+/// Somebody who can be asked.
+struct Found {
+    peer: PeerId,
+    addresses: Vec<SocketAddr>,
+    /// Whether the ticket names it; else it was seen on the LAN, where anybody can say anything.
+    named: bool,
 }
 
 impl Joining {
     /// A device was seen on the LAN: perhaps a member.
     pub(crate) fn seen(&self, seen: &Seen) {
         if seen.topics.contains(&self.topic) {
-            // The attempt may just have ended.
-            let _ = self.seen.send((seen.peer, seen.addresses.clone()));
+            self.may_ask(seen.peer, seen.addresses.clone(), false);
         }
+    }
+}
+
+impl Joining {
+    fn may_ask(&self, peer: PeerId, addresses: Vec<SocketAddr>, named: bool) {
+        let found = Found {
+            peer,
+            addresses,
+            named,
+        };
+        // The attempt may just have ended; and what finds no room is seen again.
+        let _ = self.seen.try_send(found);
     }
 }
 
@@ -153,7 +177,7 @@ impl Node {
             Ok(wishes) => wishes,
             Err(error) => return drop(respond.send(Err(Error::new(Code::Failed, error)))),
         };
-        let (seen, found) = mpsc::unbounded_channel();
+        let (seen, found) = mpsc::channel(MAX_FOUND);
         let mut topic = [0; TOPIC];
         topic.copy_from_slice(&ticket.topic()[..TOPIC]);
         let joining = Joining {
@@ -166,11 +190,12 @@ impl Node {
             .iter()
             .filter(|contact| contact.kind == ContactKind::Device)
         {
-            let _ = joining
-                .seen
-                .send((PeerId(contact.key), contact.address.into_iter().collect()));
+            let addresses = contact.address.into_iter().collect();
+            joining.may_ask(PeerId(contact.key), addresses, true);
         }
-        self.lan.values().for_each(|seen| joining.seen(seen));
+        self.lan
+            .iter()
+            .for_each(|(_, seen)| joining.seen(&seen.says));
         self.look_on_lan();
         self.joining.push(joining);
         let attempt = Attempt {
@@ -400,13 +425,13 @@ impl Attempt {
     /// Asks members as they are found, until one admits, one refuses for good, or the time is over.
     async fn run(
         self,
-        mut found: mpsc::UnboundedReceiver<(PeerId, Vec<SocketAddr>)>,
+        mut found: mpsc::Receiver<Found>,
         wait: Duration,
     ) -> Result<Admitted, Failure> {
         let attempt = Arc::new(self);
         let me = PeerId(attempt.identity.device.public().0);
         let deadline = tokio::time::Instant::now() + wait;
-        let mut known: BTreeMap<PeerId, BTreeSet<SocketAddr>> = BTreeMap::new();
+        let mut known = Lan::default();
         let mut asking: JoinSet<(PeerId, Result<Admitted, Failure>)> = JoinSet::new();
         let mut last =
             "none is known to be online; the ticket's contacts did not answer".to_owned();
@@ -417,13 +442,13 @@ impl Attempt {
         loop {
             tokio::select! {
                 () = tokio::time::sleep_until(deadline) => return Err(Failure::Nobody(last)),
-                Some((peer, addresses)) = found.recv() => {
-                    if peer == me {
+                Some(Found { peer, addresses, named }) = found.recv() => {
+                    let new = known.get(&peer).is_none();
+                    if peer == me || (new && asking.len() >= MAX_ASKED) {
                         continue;
                     }
-                    let entry = known.entry(peer);
-                    let new = matches!(entry, std::collections::btree_map::Entry::Vacant(_));
-                    entry.or_default().extend(addresses);
+                    let named = named || known.is_member(&peer);
+                    known.sighted(peer, &addresses, (), named, steady());
                     if new {
                         // One after the other, so that as a rule only one admits.
                         let start = HEAD_START * u32::try_from(asking.len()).unwrap_or(u32::MAX).min(10);
@@ -460,10 +485,13 @@ impl Attempt {
         self: Arc<Self>,
         asking: &mut JoinSet<(PeerId, Result<Admitted, Failure>)>,
         peer: PeerId,
-        known: &BTreeMap<PeerId, BTreeSet<SocketAddr>>,
+        known: &Lan<()>,
         pause: Duration,
     ) {
-        let addresses: Vec<SocketAddr> = known.get(&peer).into_iter().flatten().copied().collect();
+        // It had to make room for others.
+        let Some(addresses) = known.get(&peer).map(Sighted::addresses) else {
+            return;
+        };
         asking.spawn(async move {
             tokio::time::sleep(pause).await;
             let result = match tokio::time::timeout(ATTEMPT, self.redeem(&peer, &addresses)).await {

@@ -6,24 +6,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iroh::TransportAddr;
-use mesh_core::desired::device_id;
+use mesh_core::desired::{device_id, peer_id};
 use mesh_core::dial::{Standing, keeps_new};
-use mesh_core::link::{Frame, Hello, Refusal, Role, event_frames};
+use mesh_core::lan::Sighted;
+use mesh_core::link::{Frame, Hello, Refusal, Role};
 use mesh_core::path::Who;
 use mesh_core::peer::PeerId;
+use mesh_core::slots::{Limits, Origin, Place};
+use mesh_core::unanswered::Naming;
 use mesh_ledger::ids::{DeviceId, EpochId, NetworkId, ServerKey};
-use mesh_ledger::network::Ledger;
 use mesh_ledger::network::redeem::{Challenge, Reply};
 use mesh_ledger::parking::Source;
-use mesh_ledger::store::Store;
 use mesh_ledger::wire::Sync;
 use tracing::{debug, info};
 
+use super::device::last_word;
+use super::proof::{introduction, nothing, removal};
 use super::{Event, Net, Node};
 use crate::carrier::{self, IrohCarrier, PeerCarrier};
 use crate::clock::{now_ms, steady};
 use crate::forward::Junction;
-use crate::link::{Greeting, Link, LinkId, MAX_INTRODUCTION, Wire};
+use crate::link::{Greeting, Link, LinkId, MAX_INTRODUCTION, MAX_PROOF, Wire};
 use crate::ways::Ways;
 
 /// How long one attempt may take.
@@ -36,8 +39,12 @@ const SILENCE: Duration = Duration::from_millis(5500);
 const OVERTAKEN: Duration = Duration::from_millis(500);
 /// How long a joiner may stay without being admitted.
 const JOINER: Duration = Duration::from_secs(60);
-/// The most joiners at once.
-const MAX_JOINERS: usize = 16;
+/// How many joiners may be there at once: those who know of an invite, and are not admitted yet.
+pub(super) const JOINERS: Limits = Limits { all: 16, each: 4 };
+/// The most addresses at which it was seen on the LAN that a device is dialled at.
+const MAX_SEEN: usize = 8;
+/// The most links of one user's devices in a network.
+const MAX_OF_USER: usize = 64;
 
 /// A link, and what is known of it.
 pub(crate) struct Linked {
@@ -100,15 +107,19 @@ impl Node {
         let Some(net) = self.nets.get(&id) else {
             return;
         };
-        let mut addresses = net.addresses(&peer);
-        if let Some(seen) = self.lan.get(&peer) {
-            addresses.extend(
-                seen.addresses
-                    .iter()
-                    .copied()
-                    .filter(|a| !addresses.contains(a))
-                    .collect::<Vec<_>>(),
-            );
+        // Where it was reached before, and where it or somebody in its name says that it is.
+        let mut addresses = net
+            .settings
+            .addresses(&device_id(&peer).to_string())
+            .to_vec();
+        let seen = self.lan.get(&peer).map(Sighted::addresses);
+        let seen: Vec<SocketAddr> = seen.into_iter().flatten().take(MAX_SEEN).collect();
+        for (naming, mut said) in [
+            (Naming::Device(peer), net.addresses(&peer)),
+            (Naming::Lan(peer), seen),
+        ] {
+            said.retain(|address| !addresses.contains(address));
+            addresses.extend(self.unanswered.allow(&naming, said, steady()));
         }
         let names = net.names_for(&peer);
         let servers: BTreeSet<ServerKey> = net.relay_servers().map(|server| server.key).collect();
@@ -173,11 +184,7 @@ impl Node {
             }
             Ok(Greeting::Unknown(wire)) => {
                 debug!(?peer, "does not know this device yet");
-                // What it does not know yet is among the latest.
-                let known = net.ledger.graph().len().saturating_sub(MAX_INTRODUCTION);
-                let events = net.ledger.index().events_behind(known);
-                let events = events.map(|event| event.bytes().to_vec());
-                tokio::spawn(wire.introduce(event_frames(events).collect()));
+                tokio::spawn(wire.introduce(introduction(net, &peer)));
                 net.dialler.failed(&peer, Some(now), now);
             }
             Ok(Greeting::Removed(events)) => {
@@ -210,48 +217,81 @@ impl Node {
             let tells = hello.role == Role::Member && net.state().devices.contains_key(&device);
             net.is_up() || (tells && net.awaits_return())
         }) else {
-            tokio::spawn(wire.refuse(Refusal::NotHere, Vec::new()));
+            self.turn_away(wire, Refusal::NotHere);
             return;
         };
         match hello.role {
-            Role::Member if !net.is_up() => self.hear_introduction(hello.network, wire),
+            Role::Member if !net.is_up() => self.hear_introduction(hello.network, wire, MAX_PROOF),
+            Role::Member if has_links_enough(net, &device) => {
+                self.turn_away(wire, Refusal::NotHere);
+            }
             Role::Member if net.state().devices.contains_key(&device) => {
                 self.welcome(hello.network, wire, Vec::new(), true).await;
             }
             Role::Member if net.state().removed_devices.contains_key(&device) => {
-                let proof = removal(&net.ledger, &device);
-                tokio::spawn(wire.refuse(Refusal::Removed, proof));
+                // Once it has been told, it knows; and it takes time to tell.
+                if self.told_farewell.grants(peer, steady()) {
+                    let proof = removal(&net.ledger, &device);
+                    let farewell = wire.refuse(Refusal::Removed, proof);
+                    self.farewells.receive(Origin::Device(peer), farewell);
+                } else {
+                    self.turn_away(wire, Refusal::Removed);
+                }
             }
-            Role::Member => self.hear_introduction(hello.network, wire),
+            Role::Member => self.hear_introduction(hello.network, wire, MAX_INTRODUCTION),
             Role::Code(_) => {}
             Role::Joiner(challenge) => {
-                let joiners = self.links.values().filter(|linked| !linked.member).count();
-                let Some(challenge) =
-                    Challenge::decode(&challenge).filter(|_| joiners < MAX_JOINERS)
-                else {
-                    tokio::spawn(wire.refuse(Refusal::Protocol, Vec::new()));
+                let Some(challenge) = Challenge::decode(&challenge) else {
+                    self.turn_away(wire, Refusal::Protocol);
                     return;
                 };
-                let reply = match net.ledger.introduce(&challenge, &net.my_device(), &device) {
-                    Ok(introduction) => Reply::Introduced(introduction),
-                    Err(error) => Reply::Refused(error),
-                };
-                self.welcome(hello.network, wire, reply.encode(), false)
-                    .await;
+                match net.ledger.introduce(&challenge, &net.my_device(), &device) {
+                    Ok(introduction) => {
+                        let reply = Reply::Introduced(introduction).encode();
+                        self.welcome(hello.network, wire, reply, false).await;
+                    }
+                    // Who knows of no invite is told so, and that is all.
+                    Err(error) => {
+                        let reply = Reply::Refused(error).encode();
+                        let from = wire.origin();
+                        let said = last_word(wire, Frame::Welcome(reply));
+                        self.partings.receive(from, said);
+                    }
+                }
             }
         }
     }
 
+    /// Says no, and waits a moment until that is heard.
+    fn turn_away(&self, wire: Wire, refusal: Refusal) {
+        let from = wire.origin();
+        self.partings.receive(from, wire.refuse(refusal, nothing()));
+    }
+
+    /// Gives a joiner's link a place: the oldest that came to nothing makes room.
+    fn seat_joiner(&mut self, link: LinkId, from: Origin, now: Duration) {
+        let links = &self.links;
+        let waits = |link: &LinkId| links.get(link).is_some_and(|linked| !linked.member);
+        self.joiners.retain(waits);
+        if let Place::Instead(old) = self.joiners.take(link, from, now) {
+            if let Some(linked) = self.links.get(&old) {
+                debug!(peer = ?linked.peer, "a joiner makes room for another");
+                linked.link.cut();
+            }
+            self.link_closed(old, "another joiner has its place");
+        }
+    }
+
     /// Has a device tell the events that make it a member, or this one.
-    fn hear_introduction(&self, network: NetworkId, wire: Wire) {
-        let Ok(permit) = self.introductions.clone().try_acquire_owned() else {
-            tokio::spawn(wire.refuse(Refusal::NotHere, Vec::new()));
+    fn hear_introduction(&mut self, network: NetworkId, wire: Wire, most: usize) {
+        let from = wire.origin();
+        if !self.introduced.grants(from, steady()) {
+            self.turn_away(wire, Refusal::NotHere);
             return;
-        };
+        }
         let (events, peer) = (self.events.clone(), wire.peer());
-        tokio::spawn(async move {
-            let _permit = permit;
-            let told = wire.be_introduced().await;
+        self.introductions.receive(from, async move {
+            let told = wire.be_introduced(most).await;
             let _ = events.send(Event::Introduced(network, peer, told)).await;
         });
     }
@@ -266,7 +306,9 @@ impl Node {
         if member {
             self.link_up(id, wire, false).await;
         } else {
-            self.add_link(id, wire, false, false);
+            let from = wire.origin();
+            let link = self.add_link(id, wire, false, false);
+            self.seat_joiner(link, from, steady());
         }
     }
 
@@ -318,6 +360,8 @@ impl Node {
         if let Some(linked) = self.links.get_mut(&link) {
             linked.member = true;
             if let Some(address) = linked.address() {
+                self.unanswered.answered(address, steady());
+                self.lan.answered(&peer, &address);
                 net.settings.reached(device_id(&peer).to_string(), address);
             }
             // The side that dialled begins; the other answers.
@@ -359,7 +403,8 @@ impl Node {
             ));
             way = net.way(&peer);
         }
-        let link = Link::spawn(link_id, wire, self.events.clone(), Event::Link);
+        let (backlog, events) = (self.backlog.clone(), self.events.clone());
+        let link = Link::spawn(link_id, wire, backlog, events, Event::Link);
         let linked = Linked {
             network: id,
             peer,
@@ -448,21 +493,14 @@ impl Node {
     }
 }
 
-/// The events that prove the removal of a device: the removal and its past, none of which is news to who was a member
-/// until then.
-fn removal<S: Store>(ledger: &Ledger<S>, device: &DeviceId) -> Vec<Frame> {
-    let graph = ledger.graph();
-    let by = ledger
-        .state()
-        .removed_devices
-        .get(device)
-        .and_then(|removal| graph.find(removal));
-    let Some(by) = by else { return Vec::new() };
-    let past = graph.past_of(&[by]);
-    let events = graph
-        .indices()
-        .filter(|idx| graph.within(*idx, &past))
-        .take(MAX_INTRODUCTION)
-        .map(|idx| graph.event(idx).bytes().to_vec());
-    event_frames(events).collect()
+/// Whether a user's devices have as many links as one user may, and this device has none.
+fn has_links_enough(net: &Net, device: &DeviceId) -> bool {
+    let devices = &net.state().devices;
+    let user = |device: &DeviceId| devices.get(device).map(|device| device.user);
+    let Some(own) = user(device) else {
+        return false;
+    };
+    let mine = |peer: &&PeerId| user(&device_id(peer)) == Some(own);
+    !net.links.contains_key(&peer_id(device))
+        && net.links.keys().filter(mine).count() >= MAX_OF_USER
 }

@@ -341,6 +341,8 @@ impl Net {
             .retain(|device, _| state.devices.contains_key(device));
         self.unanswered
             .retain(|peer| state.devices.contains_key(&device_id(peer)));
+        self.shut_out
+            .retain(|peer| state.devices.contains_key(&device_id(peer)));
         for watched in self.mirrors.values_mut() {
             watched
                 .witness

@@ -1,6 +1,6 @@
 //! Looking for the device that shows a code, proving to it that one knows the words, and taking what it hands over.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use mesh_control::error::{Code as ErrorCode, Error};
 use mesh_core::desired::device_id;
 use mesh_core::handover::{Handover, No, Request, Said};
+use mesh_core::lan::{Lan, Sighted};
 use mesh_core::link::{Frame, Hello, Role};
 use mesh_core::peer::PeerId;
 use mesh_ledger::alpn::{Relation, When};
@@ -18,7 +19,7 @@ use tracing::{debug, warn};
 use zeroize::Zeroizing;
 
 use super::door::knock;
-use crate::clock::now_ms;
+use crate::clock::{now_ms, steady};
 use crate::endpoint::Endpoint;
 use crate::identity::Identity;
 use crate::link::{Greeting, LinkError, Wire};
@@ -116,7 +117,7 @@ impl Wants {
 impl Attempt {
     pub(super) async fn run(
         self,
-        mut found: mpsc::UnboundedReceiver<(PeerId, Vec<SocketAddr>)>,
+        mut found: mpsc::Receiver<(PeerId, Vec<SocketAddr>)>,
         wait: Duration,
     ) -> Result<Given, Error> {
         let deadline = tokio::time::Instant::now() + wait;
@@ -124,14 +125,14 @@ impl Attempt {
             Some(at) => format!("nobody answers at {at}"),
             None => "none on this LAN shows a code of that number".to_owned(),
         };
-        let mut known: BTreeMap<PeerId, BTreeSet<SocketAddr>> = BTreeMap::new();
+        let mut known = Lan::default();
         let mut queue: VecDeque<PeerId> = VecDeque::new();
         let mut guesses = 0;
         loop {
             let tried = tokio::time::timeout_at(deadline, async {
                 match self.next(&mut found, &mut known, &mut queue).await {
                     Ok(peer) => {
-                        let places = known.get(&peer).into_iter().flatten().copied().collect();
+                        let places = known.get(&peer).map(Sighted::addresses).unwrap_or_default();
                         (Some(peer), self.exchange(&peer, places).await)
                     }
                     Err(why) => (None, Err(Failure::Again(why))),
@@ -185,13 +186,13 @@ impl Attempt {
     /// The next device that may show the code.
     async fn next(
         &self,
-        found: &mut mpsc::UnboundedReceiver<(PeerId, Vec<SocketAddr>)>,
-        known: &mut BTreeMap<PeerId, BTreeSet<SocketAddr>>,
+        found: &mut mpsc::Receiver<(PeerId, Vec<SocketAddr>)>,
+        known: &mut Lan<()>,
         queue: &mut VecDeque<PeerId>,
     ) -> Result<PeerId, String> {
         if let Some(at) = &self.at {
             let (peer, place) = knock(at).await?;
-            known.entry(peer).or_default().insert(place);
+            known.sighted(peer, &[place], (), true, steady());
             return Ok(peer);
         }
         while let Ok((peer, addresses)) = found.try_recv() {
@@ -199,7 +200,11 @@ impl Attempt {
         }
         loop {
             if let Some(peer) = queue.pop_front() {
-                return Ok(peer);
+                // Some had to make room for others.
+                if known.get(&peer).is_some() {
+                    return Ok(peer);
+                }
+                continue;
             }
             match found.recv().await {
                 Some((peer, addresses)) => hear(known, queue, peer, addresses),
@@ -384,13 +389,15 @@ fn unread() -> Failure {
 }
 
 fn hear(
-    known: &mut BTreeMap<PeerId, BTreeSet<SocketAddr>>,
+    known: &mut Lan<()>,
     queue: &mut VecDeque<PeerId>,
     peer: PeerId,
     addresses: Vec<SocketAddr>,
 ) {
-    if !known.contains_key(&peer) {
+    if known.get(&peer).is_none() {
+        // Those that had to make room are in it still.
+        queue.retain(|peer| known.get(peer).is_some());
         queue.push_back(peer);
     }
-    known.entry(peer).or_default().extend(addresses);
+    known.sighted(peer, &addresses, (), false, steady());
 }

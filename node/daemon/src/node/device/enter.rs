@@ -26,7 +26,7 @@ use crate::clock::now_ms;
 use crate::discovery::{Seen, TOPIC};
 use crate::identity::UserKey;
 use crate::node::calls::Respond;
-use crate::node::join::Brought;
+use crate::node::join::{Brought, MAX_FOUND};
 use crate::node::{Event, Net, Node, net};
 
 /// How long the device that showed the code is given to take the new device's events.
@@ -35,15 +35,15 @@ const LAST_WORD: Duration = Duration::from_secs(10);
 /// An attempt under way, as the node keeps it.
 pub(crate) struct Entering {
     topic: [u8; TOPIC],
-    seen: mpsc::UnboundedSender<(PeerId, Vec<SocketAddr>)>,
+    seen: mpsc::Sender<(PeerId, Vec<SocketAddr>)>,
 }
 
 impl Entering {
     /// A device was seen on the LAN: perhaps the one that shows the code.
     pub(crate) fn seen(&self, seen: &Seen) {
         if seen.topics.contains(&self.topic) {
-            // The attempt may just have ended.
-            let _ = self.seen.send((seen.peer, seen.addresses.clone()));
+            // The attempt may just have ended; and what finds no room is seen again.
+            let _ = self.seen.try_send((seen.peer, seen.addresses.clone()));
         }
     }
 }
@@ -88,7 +88,7 @@ impl Node {
             let _ = respond.send(Err(Error::new(ErrorCode::Conflict, error)));
             return;
         }
-        let (seen, found) = mpsc::unbounded_channel();
+        let (seen, found) = mpsc::channel(MAX_FOUND);
         let mut wanted = [0; TOPIC];
         wanted.copy_from_slice(&topic(code.mailbox())[..TOPIC]);
         let entering = Entering {
@@ -96,7 +96,9 @@ impl Node {
             seen,
         };
         if at.is_none() {
-            self.lan.values().for_each(|seen| entering.seen(seen));
+            self.lan
+                .iter()
+                .for_each(|(_, seen)| entering.seen(&seen.says));
             self.look_on_lan();
         }
         self.entering = Some(entering);
