@@ -4,7 +4,8 @@
 //! sent again while nothing answers, so a member who names a stranger's address would have all others send there. So what
 //! never answered is dialled a few times, and then rarely:
 //!
-//! - An IP address, whatever the port, has [`BURST`] dials, and [`PER_HOUR`] more each hour.
+//! - An address has [`BURST`] dials, and [`PER_HOUR`] more each hour.
+//! - An IP address has [`HOST_BURST`], whatever the port, and [`HOST_PER_HOUR`] more each hour.
 //! - What one device names, or somebody on the LAN in its name, has [`PEER_BURST`], and [`PEER_PER_HOUR`] more each hour, so that it cannot name ever new ones.
 //! - A public address that more than [`MANY`] devices name, and that never answered, is not dialled.
 //!
@@ -17,10 +18,14 @@ use std::time::Duration;
 
 use crate::peer::PeerId;
 
-/// The dials that an IP address has at first.
-pub const BURST: u32 = 8;
+/// The dials that an address has at first.
+pub const BURST: u32 = 6;
 /// The dials that it has again each hour.
 pub const PER_HOUR: u32 = 4;
+/// The dials that an IP address has at first, whatever the port: a router may map another port later.
+pub const HOST_BURST: u32 = 16;
+/// The dials that it has again each hour.
+pub const HOST_PER_HOUR: u32 = 8;
 /// The dials that the addresses have at first which one device names.
 pub const PEER_BURST: u32 = 32;
 /// The dials that these have again each hour.
@@ -28,7 +33,7 @@ pub const PEER_PER_HOUR: u32 = 32;
 /// So many devices may name one address.
 pub const MANY: usize = 3;
 
-/// The dials that an IP address has again after a change of the interfaces.
+/// The dials that each has again after a change of the interfaces.
 const MOVED: u32 = 2;
 /// Changes of the interfaces count at most this often.
 const MOVED_EVERY: Duration = Duration::from_secs(60);
@@ -56,10 +61,10 @@ pub struct Unanswered {
     moved: Option<Duration>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Named {
     by: BTreeSet<PeerId>,
-    last: Duration,
+    dials: Bucket,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -121,8 +126,9 @@ impl Unanswered {
             return;
         }
         self.moved = Some(now);
-        for host in self.hosts.values_mut() {
-            host.left = host.left.max(MOVED);
+        let named = self.named.values_mut().map(|named| &mut named.dials);
+        for dials in self.hosts.values_mut().chain(named) {
+            dials.left = dials.left.max(MOVED);
         }
         for naming in self.namings.values_mut() {
             naming.left = naming.left.max(PEER_BURST / 4);
@@ -134,33 +140,38 @@ impl Unanswered {
             *at = now;
             return true;
         }
-        forget_oldest(&mut self.named, MAX_ADDRESSES, address, |named| named.last);
-        let named = self.named.entry(*address).or_default();
-        named.last = now;
+        let ip = address.ip();
+        forget_oldest(&mut self.named, MAX_ADDRESSES, address, |named| {
+            named.dials.last
+        });
+        forget_oldest(&mut self.hosts, MAX_ADDRESSES, &ip, |host| host.last);
+        forget_oldest(&mut self.namings, MAX_NAMINGS, naming, |own| own.last);
+        let named = self.named.entry(*address).or_insert_with(|| Named {
+            by: BTreeSet::new(),
+            dials: Bucket::new(BURST, now),
+        });
+        named.dials.earn(BURST, PER_HOUR, now);
         if let Naming::Device(peer) = naming
             && named.by.len() <= MANY
         {
             named.by.insert(*peer);
         }
         // Homes use the same few private addresses.
-        if named.by.len() > MANY && is_public(&address.ip()) {
+        if named.by.len() > MANY && is_public(&ip) {
             return false;
         }
-        let ip = address.ip();
-        forget_oldest(&mut self.hosts, MAX_ADDRESSES, &ip, |host| host.last);
-        forget_oldest(&mut self.namings, MAX_NAMINGS, naming, |naming| naming.last);
         let host = self.hosts.entry(ip);
-        let host = host.or_insert_with(|| Bucket::new(BURST, now));
+        let host = host.or_insert_with(|| Bucket::new(HOST_BURST, now));
+        host.earn(HOST_BURST, HOST_PER_HOUR, now);
         let own = self.namings.entry(*naming);
         let own = own.or_insert_with(|| Bucket::new(PEER_BURST, now));
-        host.earn(BURST, PER_HOUR, now);
         own.earn(PEER_BURST, PEER_PER_HOUR, now);
-        if host.left == 0 || own.left == 0 {
-            return false;
+        let mut all = [&mut named.dials, host, own];
+        let may = all.iter().all(|dials| dials.left > 0);
+        if may {
+            all.iter_mut().for_each(|dials| dials.left -= 1);
         }
-        host.left -= 1;
-        own.left -= 1;
-        true
+        may
     }
 }
 
@@ -239,7 +250,18 @@ mod tests {
                 .allow(&by(n as u8), addresses.collect(), MINUTE)
                 .len();
         }
-        assert_eq!(sent, BURST as usize);
+        assert_eq!(sent, HOST_BURST as usize);
+    }
+
+    #[test]
+    fn a_port_that_a_router_maps_later_is_dialled() {
+        let mut unanswered = Unanswered::default();
+        let _ = dials(&mut unanswered, 1, &["203.0.113.1:4000"], 10);
+        let mapped = vec![at("203.0.113.1:51820")];
+        assert_eq!(
+            unanswered.allow(&by(1), mapped.clone(), MINUTE * 10),
+            mapped
+        );
     }
 
     #[test]
