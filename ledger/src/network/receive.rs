@@ -3,7 +3,7 @@
 use super::{Ledger, carries_keys};
 use crate::event::{Event, id_of};
 use crate::gate::{Passage, Rate, Refusal};
-use crate::ids::EventId;
+use crate::ids::{DeviceId, EventId};
 use crate::parking::Source;
 use crate::store::{Store, StoreError};
 
@@ -36,6 +36,31 @@ impl<S: Store> Ledger<S> {
         source: Source,
         batch: &[Vec<u8>],
         now: u64,
+    ) -> Result<Receipt, StoreError> {
+        self.take(source, batch, now, None)
+    }
+
+    /// Takes what a device tells to show that it is a live member's, on trial: all of it, if the device is one then. Else the
+    /// ledger is as it was, and of `added` in the receipt is nothing. For devices that need not be members: whoever is named by
+    /// some admission, also one that is void or was taken back long ago, passes the gate.
+    ///
+    /// # Errors
+    /// As [`Self::receive`].
+    pub fn receive_on_trial(
+        &mut self,
+        device: &DeviceId,
+        batch: &[Vec<u8>],
+        now: u64,
+    ) -> Result<Receipt, StoreError> {
+        self.take(Source::Sync(*device), batch, now, Some(device))
+    }
+
+    fn take(
+        &mut self,
+        source: Source,
+        batch: &[Vec<u8>],
+        now: u64,
+        on_trial: Option<&DeviceId>,
     ) -> Result<Receipt, StoreError> {
         self.whole()?;
         let mut receipt = Receipt::default();
@@ -106,6 +131,17 @@ impl<S: Store> Ledger<S> {
         if added.is_empty() {
             return Ok(receipt);
         }
+        if let Some(device) = on_trial {
+            self.refold();
+            if !self.authority().devices.contains_key(device) {
+                self.truncate(before);
+                // What others brought goes back to waiting.
+                let others = added.into_iter().filter(|(from, _)| *from != source);
+                self.park_again(others.collect());
+                receipt.missing = self.missing();
+                return Ok(receipt);
+            }
+        }
         // What waited in the store is there already.
         let fresh: Vec<Event> = added
             .iter()
@@ -115,14 +151,9 @@ impl<S: Store> Ledger<S> {
         if let Err(error) = self.store.append(&fresh) {
             self.truncate(before);
             // Stored events that waited go back to waiting.
-            for (source, event) in added {
-                if source == Source::Store {
-                    let absent = |id: &&EventId| self.graph.find(id).is_none();
-                    let parents = event.header().parents.iter();
-                    let missing: Vec<EventId> = parents.filter(absent).copied().collect();
-                    self.parking.park(source, event, &missing);
-                }
-            }
+            let stored = added.into_iter();
+            let stored = stored.filter(|(source, _)| *source == Source::Store);
+            self.park_again(stored.collect());
             return Err(error);
         }
         for (_, event) in &added {
@@ -141,6 +172,16 @@ impl<S: Store> Ledger<S> {
         self.graph.stored();
         self.whole()?;
         Ok(receipt)
+    }
+
+    /// Has events wait that are not in the graph any more.
+    fn park_again(&mut self, events: Vec<(Source, Event)>) {
+        for (source, event) in events {
+            let absent = |id: &&EventId| self.graph.find(id).is_none();
+            let parents = event.header().parents.iter();
+            let missing: Vec<EventId> = parents.filter(absent).copied().collect();
+            self.parking.park(source, event, &missing);
+        }
     }
 
     /// What follows a refused event waits no longer, and is refused too.

@@ -10,6 +10,7 @@ mod joining;
 mod narrow;
 mod proving;
 mod storage;
+mod strangers;
 mod trial;
 
 use super::redeem::{Challenge, RedeemError, Reply, Request};

@@ -160,9 +160,11 @@ impl Node {
         let Some(net) = self.nets.get_mut(&id) else {
             return;
         };
-        let source = Source::Sync(device_id(&peer));
-        let received = tokio::task::block_in_place(|| net.ledger.receive(source, events, now_ms()));
-        net.ledger.forget(source);
+        let device = device_id(&peer);
+        // Whoever is no member with it leaves nothing behind, so there is nothing to tell others.
+        let on_trial = || net.ledger.receive_on_trial(&device, events, now_ms());
+        let received = tokio::task::block_in_place(on_trial);
+        net.ledger.forget(Source::Sync(device));
         match received {
             Ok(receipt) if !receipt.added.is_empty() => self.changed(id, None).await,
             Ok(_) => {}
