@@ -92,7 +92,8 @@ impl Graph {
 
     /// An empty one that reads the bodies of its events back from where they are stored, once [`Self::stored`] said that they
     /// are.
-    pub(crate) fn stored_in(reader: Option<Arc<dyn ReadBack>>) -> Self {
+    #[must_use]
+    pub fn stored_in(reader: Option<Arc<dyn ReadBack>>) -> Self {
         Self {
             index: Index::stored_in(reader),
             ..Self::default()
@@ -105,7 +106,7 @@ impl Graph {
     }
 
     /// The events of it that are stored now: all. Their bodies need not stay in memory.
-    pub(crate) fn stored(&mut self) {
+    pub fn stored(&mut self) {
         self.index.stored();
     }
 

@@ -1,19 +1,23 @@
 //! The networks that are hosted: each log and mailbox bound to the store, and the devices that have a session about it.
 //!
-//! A network is loaded when somebody asks for it, and dropped when nobody has for long and memory is short. Everything here
-//! blocks: on a network's lock, and on the disk.
+//! A network is loaded when somebody asks for it, and dropped when nobody has for long and memory is short. Bodies of events stay
+//! on the disk: a page is read when a member asks for it, outside the network's lock. Everything here blocks, on a network's lock
+//! and on the disk, but for networks that are not hosted; [`turns`] says how many may wait.
 
 mod letters;
 mod push;
+mod read;
+pub(crate) mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
 use mesh_ledger::ids::{DeviceId, EventId, InviteKey, NetworkId};
 use mesh_ledger::keys::ServerSecret;
-use mesh_ledger::mirror::message::{Doors, Failure, Page, Standing, Visit, Welcome};
+use mesh_ledger::mirror::message::{Doors, Failure, Standing, Visit, Welcome};
 use mesh_ledger::mirror::{Deputation, Permit, Refusal, Request, Response, Role, SignedTip, Tip};
 use tokio::sync::{mpsc, watch};
 use tracing::{error, warn};
@@ -25,10 +29,14 @@ use crate::log::Log;
 use crate::mailbox::Mailbox;
 use crate::quota::{Limits, Quotas};
 use crate::rights::{self, Right};
-use crate::store::{Store, StoreError};
+use crate::store::{Bodies, Store, StoreError};
+use turns::{Turn, Turns, What};
 
 /// A tip this young is said again rather than signed anew, in milliseconds.
 const FRESH: u64 = 1000;
+
+/// So many rows are read at a time when a network is loaded.
+const ROWS: usize = 2048;
 
 /// The time, in milliseconds since 1970.
 pub type Now = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -54,13 +62,16 @@ pub struct Terms {
 /// See the module.
 pub struct Networks {
     terms: Terms,
-    store: Store,
+    store: Arc<Store>,
     clock: Mutex<(TipClock, Ceiling)>,
     loaded: Mutex<BTreeMap<NetworkId, Arc<Hosted>>>,
     /// The networks in which a device is live, loaded or not.
     live: Mutex<BTreeMap<DeviceId, BTreeSet<NetworkId>>>,
-    hosted: AtomicU64,
+    /// The networks that are hosted: who names another one reaches no disk.
+    hosted: Mutex<BTreeSet<NetworkId>>,
     quotas: Mutex<Quotas>,
+    /// Removed devices that are shown the proof.
+    shown: Mutex<BTreeSet<DeviceId>>,
     /// Devices that are live nowhere any more.
     gone: mpsc::UnboundedSender<DeviceId>,
     begin: Instant,
@@ -70,6 +81,7 @@ pub struct Networks {
 /// One network.
 pub struct Hosted {
     network: NetworkId,
+    turns: Turns,
     inner: Mutex<Option<Inner>>,
     changes: watch::Sender<u64>,
     sessions: Mutex<BTreeMap<u64, Present>>,
@@ -89,14 +101,27 @@ struct Present {
     removed: watch::Sender<bool>,
 }
 
+/// A device is shown the proof that it was removed, until this is dropped.
+pub(crate) struct Showing<'a>(&'a Networks, DeviceId);
+
+impl Drop for Showing<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.shown).remove(&self.1);
+    }
+}
+
 /// A device with a session about a network. Dropping it ends the session.
 pub struct Visitor {
     hosted: Arc<Hosted>,
     session: u64,
     device: DeviceId,
+    /// Where it comes from; none if it comes by the relay.
+    source: Option<IpAddr>,
     standing: Standing,
     invite: Option<InviteKey>,
     may_open: bool,
+    /// Whether the network is here because this session brought it.
+    opener: bool,
     /// Up to where the log was shown or announced.
     known: u64,
     /// The last letter that was handed over.
@@ -119,8 +144,8 @@ impl Drop for Visitor {
 pub enum Entry {
     /// Come in.
     Welcome(Box<(Welcome, Visitor)>),
-    /// No, with the events that prove it.
-    Refused(Refusal, Vec<Vec<u8>>),
+    /// No, with the ids of the events that prove it.
+    Refused(Refusal, Vec<EventId>),
 }
 
 impl Networks {
@@ -138,15 +163,17 @@ impl Networks {
         for (device, network) in store.live()? {
             live.entry(device).or_default().insert(network);
         }
-        let hosted = store.networks()?.len() as u64;
+        let hosted = store.networks()?.into_iter();
+        let hosted = hosted.map(|summary| summary.network).collect();
         Ok(Self {
             terms,
-            store,
+            store: Arc::new(store),
             clock: Mutex::new((TipClock::new(value), ceiling)),
             loaded: Mutex::new(BTreeMap::new()),
             live: Mutex::new(live),
-            hosted: AtomicU64::new(hosted),
+            hosted: Mutex::new(hosted),
             quotas: Mutex::new(Quotas::default()),
+            shown: Mutex::new(BTreeSet::new()),
             gone,
             begin: Instant::now(),
             next_session: AtomicU64::new(1),
@@ -169,6 +196,20 @@ impl Networks {
     #[must_use]
     pub fn is_live(&self, device: &DeviceId) -> bool {
         lock(&self.live).contains_key(device)
+    }
+
+    /// Whether a device is live in this network.
+    #[must_use]
+    pub fn is_live_in(&self, device: &DeviceId, network: &NetworkId) -> bool {
+        let live = lock(&self.live);
+        live.get(device)
+            .is_some_and(|networks| networks.contains(network))
+    }
+
+    /// Whether a network is hosted.
+    #[must_use]
+    pub fn is_hosted(&self, network: &NetworkId) -> bool {
+        lock(&self.hosted).contains(network)
     }
 
     /// How many sessions each network has that has one.
@@ -209,7 +250,7 @@ impl Networks {
         matches!(invited, Ok(true))
     }
 
-    fn hosted(&self, network: NetworkId) -> Arc<Hosted> {
+    pub(crate) fn hosted(&self, network: NetworkId) -> Arc<Hosted> {
         let mut loaded = lock(&self.loaded);
         let hosted = loaded
             .entry(network)
@@ -218,8 +259,13 @@ impl Networks {
         hosted.clone()
     }
 
-    /// Opens a session of a device about a network.
-    pub fn enter(&self, network: NetworkId, device: DeviceId, role: &Role) -> Entry {
+    /// Opens a session of a device about a network. `source` is where it comes from, unless by the relay.
+    pub fn enter(
+        &self,
+        network: NetworkId,
+        (device, source): (DeviceId, Option<IpAddr>),
+        role: &Role,
+    ) -> Entry {
         let hosted = self.hosted(network);
         let entry = hosted.with(self, |inner| match role {
             Role::Member(permit) => self.enter_member(&hosted, inner, device, permit.as_ref()),
@@ -234,7 +280,11 @@ impl Networks {
             }
         });
         match entry {
-            Ok(Ok(entry)) => entry,
+            Ok(Ok(Entry::Welcome(mut entered))) => {
+                entered.1.source = source;
+                Entry::Welcome(entered)
+            }
+            Ok(Ok(refused)) => refused,
             // The disk fails; it may not tomorrow.
             Ok(Err(_)) | Err(_) => Entry::Refused(Refusal::Busy, Vec::new()),
         }
@@ -251,7 +301,10 @@ impl Networks {
         let own = Permit::for_network(&self.terms.key, &network);
         let mut may_open = false;
         let standing = match rights::right(inner.log.authority(), &device) {
-            Right::Live => Standing::Live,
+            Right::Live => {
+                self.has_its_answer(inner, &device);
+                Standing::Live
+            }
             Right::Unknown => Standing::Unknown,
             Right::Removed(by) => {
                 return Ok(Entry::Refused(Refusal::Removed, inner.log.proof(&by)));
@@ -345,9 +398,11 @@ impl Networks {
             hosted: hosted.clone(),
             session,
             device,
+            source: None,
             standing,
             invite,
             may_open,
+            opener: false,
             known: inner.log.count(),
             letter: 0,
             own: BTreeSet::new(),
@@ -359,78 +414,29 @@ impl Networks {
     /// Answers a request.
     pub fn answer(&self, visitor: &mut Visitor, request: Request) -> Response {
         let hosted = visitor.hosted.clone();
-        let answered = hosted.with(self, |inner| match request {
+        let answered = match request {
             Request::Open { .. } => Ok(Response::Refused(Refusal::Protocol)),
-            Request::Pull { from, bodies } => self.pull(inner, visitor, from, bodies),
-            Request::Fetch(ids) if is_live(inner, visitor) => {
-                Ok(Response::Events(inner.log.fetch(&ids)))
+            Request::Pull { from, bodies } => self.pull(visitor, from, bodies),
+            Request::Fetch(ids) => self.fetch(visitor, &ids),
+            Request::Push(events) => {
+                let pushed = hosted.with(self, |inner| self.push(inner, visitor, &events));
+                pushed.and_then(|pushed| pushed)
             }
-            Request::Fetch(_) => Err(Failure::NotPermitted),
-            Request::Push(events) => self.push(inner, visitor, &events),
-            Request::Leave(body) => self.leave(inner, visitor, body),
-            Request::Reply { letter, body } => self.reply(inner, visitor, letter, body),
-        });
-        match answered {
-            Ok(Ok(response)) => response,
-            Ok(Err(failure)) | Err(failure) => Response::Failed(failure),
-        }
+            Request::Leave(body) => {
+                let left = hosted.with(self, |inner| self.leave(inner, visitor, body));
+                left.and_then(|left| left)
+            }
+            Request::Reply { letter, body } => {
+                let left = hosted.with(self, |inner| self.reply(inner, visitor, letter, body));
+                left.and_then(|left| left)
+            }
+        };
+        answered.unwrap_or_else(Response::Failed)
     }
 
-    fn pull(
-        &self,
-        inner: &mut Inner,
-        visitor: &mut Visitor,
-        from: u64,
-        bodies: bool,
-    ) -> Result<Response, Failure> {
-        if !is_live(inner, visitor) {
-            return Err(Failure::NotPermitted);
-        }
-        let page = self.page(inner, from, bodies)?;
-        let end = page.from + page.ids.len() as u64;
-        // Told up to the end, the device needs no news of it; any other page leaves the news as they are.
-        if end == page.tip.tip.count && page.from <= visitor.known {
-            visitor.told(end);
-        }
-        Ok(Response::Page(page))
-    }
-
-    fn page(&self, inner: &mut Inner, from: u64, bodies: bool) -> Result<Page, Failure> {
-        let part = inner.log.part(from, bodies).ok_or(Failure::NotFound)?;
-        let tip = self.tip(inner)?.ok_or(Failure::NotFound)?;
-        Ok(Page {
-            from,
-            ids: part.ids,
-            events: part.events,
-            tip,
-        })
-    }
-
-    /// What is to be said to a device by itself now; none if it knows everything.
-    pub fn news(&self, visitor: &mut Visitor) -> Option<Response> {
-        let hosted = visitor.hosted.clone();
-        let news = hosted.with(self, |inner| {
-            if let Some(letters) = letters::next(inner, visitor) {
-                return Ok(Some(Response::Letters(letters)));
-            }
-            if visitor.standing != Standing::Live || visitor.known >= inner.log.count() {
-                return Ok(None);
-            }
-            let mut page = self.page(inner, visitor.known, true)?;
-            if page.ids.iter().all(|id| visitor.own.contains(id)) {
-                // It has these: it sent them.
-                page.events.clear();
-            }
-            visitor.told(page.from + page.ids.len() as u64);
-            Ok::<_, Failure>(Some(Response::News(page)))
-        });
-        // What cannot be told now is told with the next change.
-        news.ok()?.ok()?
-    }
-
-    /// The proof that a device was removed.
+    /// The ids of the events that prove that a device was removed.
     #[must_use]
-    pub fn removal(&self, visitor: &Visitor) -> Vec<Vec<u8>> {
+    pub fn removal(&self, visitor: &Visitor) -> Vec<EventId> {
         let proof = visitor.hosted.with(self, |inner| {
             match rights::right(inner.log.authority(), &visitor.device) {
                 Right::Removed(by) => inner.log.proof(&by),
@@ -438,6 +444,12 @@ impl Networks {
             }
         });
         proof.unwrap_or_default()
+    }
+
+    /// Begins to show a device the proof that it was removed; none if that goes on already.
+    pub(crate) fn showing(&self, device: DeviceId) -> Option<Showing<'_>> {
+        let first = lock(&self.shown).insert(device);
+        first.then_some(Showing(self, device))
     }
 
     /// A session is over: forgets a network that is not hosted, so that naming many costs nothing.
@@ -468,7 +480,10 @@ impl Networks {
         let all: Vec<Arc<Hosted>> = lock(&self.loaded).values().cloned().collect();
         let mut idle = Vec::new();
         for hosted in &all {
-            let mut inner = hosted.lock();
+            // One that is at work is swept next time.
+            let Some(mut inner) = hosted.try_lock() else {
+                continue;
+            };
             let count = inner.as_mut().map_or(0, |inner| {
                 inner.mailbox.expire(now, limits);
                 inner.log.count()
@@ -550,15 +565,35 @@ impl Networks {
             error!(network = network.short(), "cannot load the network: {why}");
             Failure::Disk
         };
-        let rows = self
-            .store
-            .events(&network)
-            .map_err(|e| failed(e.to_string()))?;
+        let bodies = Bodies::new(self.store.clone(), network);
+        let mut log = Log::new(network, Some(Arc::new(bodies)));
+        if !self.is_hosted(&network) {
+            return Ok(Inner {
+                log,
+                mailbox: Mailbox::new([]),
+                tip: None,
+            });
+        }
+        loop {
+            // By and by: others read in between, and memory holds few bodies.
+            let rows = self
+                .store
+                .page(&network, log.count(), ROWS, usize::MAX)
+                .map_err(|e| failed(e.to_string()))?;
+            let last = rows.len() < ROWS;
+            log.restore(rows).map_err(|e| failed(e.to_string()))?;
+            if last {
+                break;
+            }
+        }
+        log.settle();
+        if log.is_broken() {
+            return Err(failed("an event cannot be read back".to_owned()));
+        }
         let letters = self
             .store
             .letters(&network)
             .map_err(|e| failed(e.to_string()))?;
-        let log = Log::restore(network, rows).map_err(|e| failed(e.to_string()))?;
         Ok(Inner {
             log,
             mailbox: Mailbox::new(letters),
@@ -571,6 +606,7 @@ impl Hosted {
     fn new(network: NetworkId) -> Self {
         Self {
             network,
+            turns: Turns::new(),
             inner: Mutex::new(None),
             changes: watch::Sender::new(0),
             sessions: Mutex::new(BTreeMap::new()),
@@ -588,18 +624,38 @@ impl Hosted {
         })
     }
 
+    /// The lock, unless somebody has it.
+    fn try_lock(&self) -> Option<MutexGuard<'_, Option<Inner>>> {
+        match self.inner.try_lock() {
+            Ok(inner) => Some(inner),
+            Err(TryLockError::Poisoned(_)) => Some(self.lock()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
     /// Works on the network, which is loaded first if it is not.
     fn with<T>(
         &self,
         networks: &Networks,
         work: impl FnOnce(&mut Inner) -> T,
     ) -> Result<T, Failure> {
-        let mut inner = self.lock();
-        let inner = match &mut *inner {
+        let mut place = self.lock();
+        let inner = match &mut *place {
             Some(inner) => inner,
             none => none.insert(networks.load(self.network)?),
         };
-        Ok(work(inner))
+        let done = work(inner);
+        if inner.log.is_broken() {
+            // What was found out may be wrong. It is read anew, and until the disk gives it back nobody is answered.
+            *place = None;
+            return Err(Failure::Disk);
+        }
+        Ok(done)
+    }
+
+    /// Waits until a request about the network may be at work; none if too many wait.
+    pub(crate) async fn turn(&self, what: What) -> Option<Turn> {
+        self.turns.take(what).await
     }
 
     fn changed(&self) {
@@ -612,6 +668,16 @@ impl Visitor {
     #[must_use]
     pub fn network(&self) -> NetworkId {
         self.hosted.network
+    }
+
+    /// The network, to wait for.
+    pub(crate) fn hosted(&self) -> Arc<Hosted> {
+        self.hosted.clone()
+    }
+
+    /// Whether it came with rights: as a live device, or with the right to bring the network.
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.standing == Standing::Live || self.may_open
     }
 
     fn told(&mut self, end: u64) {

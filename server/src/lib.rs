@@ -6,9 +6,11 @@
 //! Nothing here opens a sealed byte.
 
 pub mod clock;
+mod connections;
 pub mod echo;
 mod files;
 pub mod hosted;
+mod line;
 pub mod log;
 pub mod mailbox;
 mod mirror;

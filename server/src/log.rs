@@ -1,10 +1,14 @@
 //! One network's log: events by position, in the order in which this server took them, behind the gate.
 //!
 //! A position is the event's place in the graph, so parents always stand before their children. What a push changes is
-//! tried first and can be taken back until the disk has it.
+//! tried first and can be taken back until the disk has it. Then the bodies go: what the fold asks for is read back.
+//!
+//! What a stranger brings is on trial. An event of it stays if its author is a live device once it is there, or if it lies in the
+//! past of the removal of its author. So a kicked key, and a key that was never let in, write nothing here by themselves.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Arc;
 
 use mesh_ledger::authority::Authority;
 use mesh_ledger::event::{Act, Event};
@@ -14,13 +18,18 @@ use mesh_ledger::ids::{DeviceId, EventId, NetworkId};
 use mesh_ledger::increment::Increment;
 use mesh_ledger::mirror::Chain;
 use mesh_ledger::mirror::message::MAX_IDS;
+use mesh_ledger::store::ReadBack;
 
 use crate::quota::Limits;
 
 /// The most events with which a removal is proven.
 pub const MAX_PROOF: usize = 8192;
 /// The most bytes of events in one message: the ids and the tip have room beside them.
-const MAX_BODIES: usize = 1_000_000;
+pub const MAX_BODIES: usize = 1_000_000;
+/// What an event costs beside its bytes: its row, its two places in the database's indices, and what memory keeps of it.
+pub const EVENT_COST: u64 = 384;
+/// How often a stranger's push is tried without what does not belong there, before nothing of it is taken.
+const TRIALS: usize = 4;
 
 /// A row of the store that is not the event it should be.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +44,8 @@ pub struct Log {
     increment: Increment,
     authority: Option<Authority>,
     chain: Chain,
-    bytes: u64,
+    /// What the events cost.
+    cost: u64,
 }
 
 /// What became of pushed events, not yet stored.
@@ -44,15 +54,17 @@ pub struct Taken {
     pub stored: Vec<EventId>,
     /// Parents that are not.
     pub missing: Vec<EventId>,
-    /// Those the gate refused.
+    /// Those the gate refused, and those that a stranger may not bring.
     pub refused: Vec<EventId>,
+    /// How many wait for a parent. Their signatures were not looked at.
+    pub waiting: usize,
     /// The positions that are new.
     pub added: Range<usize>,
     /// Whether some were left out because the network's quota is used up.
     pub full: bool,
     authority: Option<Authority>,
     chain: Chain,
-    bytes: u64,
+    cost: u64,
 }
 
 /// What a push changed among live devices.
@@ -64,56 +76,58 @@ pub struct Turnover {
     pub went: Vec<DeviceId>,
 }
 
-/// A part of the log.
-pub struct Part {
-    /// The ids.
-    pub ids: Vec<EventId>,
-    /// The events of the first so many.
-    pub events: Vec<Vec<u8>>,
-}
-
 impl Log {
-    /// An empty log.
+    /// An empty log, which keeps the bodies of its events unless they can be read back.
     #[must_use]
-    pub fn new(network: NetworkId) -> Self {
+    pub fn new(network: NetworkId, bodies: Option<Arc<dyn ReadBack>>) -> Self {
         Self {
             network,
-            graph: Graph::new(),
+            graph: Graph::stored_in(bodies),
             gate: Gate::new(),
             increment: Increment::of_acts(),
             authority: None,
             chain: Chain::empty(&network),
-            bytes: 0,
+            cost: 0,
         }
     }
 
-    /// The log with what was stored, by position.
+    /// Takes the next rows that were stored, by position. [`Self::settle`] comes after the last.
     ///
     /// # Errors
     /// [`Damaged`] if something else stands there than what was stored.
     pub fn restore(
-        network: NetworkId,
+        &mut self,
         rows: impl IntoIterator<Item = (EventId, Vec<u8>)>,
-    ) -> Result<Self, Damaged> {
-        let mut log = Self::new(network);
+    ) -> Result<(), Damaged> {
         for (id, bytes) in rows {
-            let position = log.count();
+            let position = self.count();
             // The signature was checked before it was stored, and the id covers all bytes.
             let event = Event::decode_unverified(&bytes)
                 .ok()
                 .filter(|event| event.id() == id)
                 .ok_or(Damaged(position))?;
-            match log.gate.pass(&mut log.graph, &network, &event) {
+            match self.gate.pass(&mut self.graph, &self.network, &event) {
                 Ok(Passage::Added(_)) => {}
                 _ => return Err(Damaged(position)),
             }
-            log.chain = log.chain.then(&id);
-            log.bytes += bytes.len() as u64;
+            self.chain = self.chain.then(&id);
+            self.cost += cost(&bytes);
         }
-        if !log.graph.is_empty() {
-            log.authority = Some(log.folded());
+        self.graph.stored();
+        Ok(())
+    }
+
+    /// All that was stored is here: finds who may do what.
+    pub fn settle(&mut self) {
+        if !self.graph.is_empty() {
+            self.authority = Some(self.folded());
         }
-        Ok(log)
+    }
+
+    /// Whether an event could not be read back. What was found out since may be wrong.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.graph.failure().is_some()
     }
 
     /// The network.
@@ -128,10 +142,10 @@ impl Log {
         self.graph.len() as u64
     }
 
-    /// How many bytes they have.
+    /// What they cost: their bytes and [`EVENT_COST`] each.
     #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.bytes
+    pub fn cost(&self) -> u64 {
+        self.cost
     }
 
     /// The chain over all ids.
@@ -146,27 +160,92 @@ impl Log {
         self.authority.as_ref()
     }
 
-    /// Tries events, parents first. They stand in the log until [`Self::undo`], or for good with [`Self::keep`].
+    /// Tries a member's events, parents first. They stand in the log until [`Self::undo`], or for good with [`Self::keep`].
     pub fn take(&mut self, events: &[Vec<u8>], limits: &Limits) -> Taken {
+        self.attempt(events, &BTreeSet::new(), limits)
+    }
+
+    /// Tries events that a stranger brings: see the module.
+    pub fn take_from_stranger(&mut self, events: &[Vec<u8>], limits: &Limits) -> Taken {
+        let mut unwelcome = BTreeSet::new();
+        for _ in 0..TRIALS {
+            let taken = self.attempt(events, &unwelcome, limits);
+            let before = unwelcome.len();
+            let after = taken.authority.as_ref().or(self.authority.as_ref());
+            let places = self.graph.indices().skip(taken.added.start);
+            let bad = places.filter(|idx| !self.is_welcome(*idx, after));
+            unwelcome.extend(bad.map(|idx| self.graph.id(idx)));
+            if unwelcome.len() == before {
+                return taken;
+            }
+            self.undo(&taken);
+        }
+        // Each time another author turned out to be none.
+        let unknown = |id: &EventId| self.graph.find(id).is_none();
+        let ids = events.iter().map(|event| mesh_ledger::event::id_of(event));
+        let all = ids.filter(unknown).collect();
+        self.attempt(events, &all, limits)
+    }
+
+    /// Whether an event's author is a live device, or was removed by somebody who knew the event.
+    fn is_welcome(&self, idx: Idx, authority: Option<&Authority>) -> bool {
+        let author = self.graph.author(idx);
+        authority.is_some_and(|authority| {
+            let removal = || {
+                let by = authority.removed_devices.get(&author)?;
+                self.graph.find(by)
+            };
+            authority.devices.contains_key(&author)
+                || removal().is_some_and(|by| self.graph.precedes_any(idx, &[by]))
+        })
+    }
+
+    /// Tries events without the unwelcome ones and those that follow them.
+    fn attempt(
+        &mut self,
+        events: &[Vec<u8>],
+        unwelcome: &BTreeSet<EventId>,
+        limits: &Limits,
+    ) -> Taken {
         let before = self.graph.len();
-        let (mut stored, mut refused, mut missing) = (Vec::new(), Vec::new(), BTreeSet::new());
-        let mut waiting = BTreeSet::new();
-        let (mut chain, mut bytes) = (self.chain, self.bytes);
+        let (mut stored, mut refused) = (Vec::new(), BTreeSet::new());
+        let (mut waiting, mut missing) = (BTreeSet::new(), BTreeSet::new());
+        let (mut chain, mut total) = (self.chain, self.cost);
         let (mut full, mut decides) = (false, false);
-        for event in events {
-            let id = mesh_ledger::event::id_of(event);
-            let length = event.len() as u64;
-            let known = self.graph.find(&id).is_some();
-            let room =
-                self.count() < limits.network_events && bytes + length <= limits.network_bytes;
-            if !known && !room {
+        for bytes in events {
+            let id = mesh_ledger::event::id_of(bytes);
+            if self.graph.find(&id).is_some() {
+                stored.push(id);
+                continue;
+            }
+            let due = cost(bytes);
+            if self.count() >= limits.network_events || total + due > limits.network_bytes {
                 full = true;
                 continue;
             }
-            match self.gate.pass_bytes(&mut self.graph, &self.network, event) {
+            // What cannot be taken costs no check of a signature.
+            let absent = match Event::decode_unverified(bytes) {
+                Ok(event) if event.network() == self.network && !unwelcome.contains(&id) => {
+                    self.absent(&event)
+                }
+                _ => {
+                    refused.insert(id);
+                    continue;
+                }
+            };
+            if absent.iter().any(|parent| refused.contains(parent)) {
+                refused.insert(id);
+                continue;
+            }
+            if !absent.is_empty() {
+                waiting.insert(id);
+                missing.extend(absent);
+                continue;
+            }
+            match self.gate.pass_bytes(&mut self.graph, &self.network, bytes) {
                 Ok((event, Passage::Added(_))) => {
                     chain = chain.then(&id);
-                    bytes += length;
+                    total += due;
                     decides |=
                         !matches!(event.act(), Act::Private | Act::EpochKeys(_) | Act::Merge);
                     stored.push(id);
@@ -176,7 +255,7 @@ impl Log {
                     waiting.insert(id);
                     missing.extend(parents);
                 }
-                Err(_) => refused.push(id),
+                Err(_) => drop(refused.insert(id)),
             }
         }
         // What came with the push but waits itself is not asked for: its own parents are.
@@ -184,14 +263,22 @@ impl Log {
         Taken {
             stored,
             missing: missing.into_iter().take(MAX_IDS).collect(),
-            refused,
+            refused: refused.into_iter().collect(),
+            waiting: waiting.len(),
             added: before..self.graph.len(),
             full,
             // Attributes, keys and merges change nobody's rights.
             authority: decides.then(|| self.folded()),
             chain,
-            bytes,
+            cost: total,
         }
+    }
+
+    /// The parents of an event that are not here.
+    fn absent(&self, event: &Event) -> Vec<EventId> {
+        let parents = event.header().parents.iter();
+        let absent = parents.filter(|id| self.graph.find(id).is_none());
+        absent.copied().collect()
     }
 
     fn folded(&mut self) -> Authority {
@@ -223,7 +310,8 @@ impl Log {
     /// The disk has what was taken.
     pub fn keep(&mut self, taken: &mut Taken) {
         self.chain = taken.chain;
-        self.bytes = taken.bytes;
+        self.cost = taken.cost;
+        self.graph.stored();
         if let Some(authority) = taken.authority.take() {
             self.authority = Some(authority);
         }
@@ -247,57 +335,48 @@ impl Log {
             .map(|idx| self.graph.event(idx))
     }
 
-    /// The log from a position on, as much as goes into a message; `None` behind its end.
+    /// The ids from a position on, as many as go into a message; `None` behind the log's end.
     #[must_use]
-    pub fn part(&self, from: u64, bodies: bool) -> Option<Part> {
+    pub fn ids(&self, from: u64) -> Option<Vec<EventId>> {
         let from = usize::try_from(from)
             .ok()
             .filter(|from| *from <= self.graph.len())?;
-        let mut part = Part {
-            ids: Vec::new(),
-            events: Vec::new(),
-        };
-        let mut size = 0;
-        for event in self.events(from..self.graph.len()).take(MAX_IDS) {
-            if bodies {
-                size += event.bytes().len();
-                if size > MAX_BODIES
-                    || part.events.len() == mesh_ledger::mirror::message::MAX_EVENTS
-                {
-                    break;
-                }
-                part.events.push(event.bytes().to_vec());
-            }
-            part.ids.push(event.id());
-        }
-        Some(part)
+        let places = self.graph.indices().skip(from).take(MAX_IDS);
+        Some(places.map(|idx| self.graph.id(idx)).collect())
     }
 
-    /// Those of these events that are here.
+    /// Whether an event is here.
     #[must_use]
-    pub fn fetch(&self, ids: &[EventId]) -> Vec<Vec<u8>> {
-        ids.iter()
-            .filter_map(|id| self.graph.find(id))
-            .map(|idx| self.graph.event(idx).bytes().to_vec())
-            .collect()
+    pub fn has(&self, id: &EventId) -> bool {
+        self.graph.find(id).is_some()
+    }
+
+    /// Who wrote an event that is here.
+    #[must_use]
+    pub fn author(&self, id: &EventId) -> Option<DeviceId> {
+        self.graph.find(id).map(|idx| self.graph.author(idx))
     }
 
     /// The events that prove a removal: itself and its past. Of a longer past the newest, for who was a member until then
     /// has the rest.
     #[must_use]
-    pub fn proof(&self, removal: &EventId) -> Vec<Vec<u8>> {
+    pub fn proof(&self, removal: &EventId) -> Vec<EventId> {
         let Some(by) = self.graph.find(removal) else {
             return Vec::new();
         };
         let past = self.graph.past_of(&[by]);
-        let within: Vec<Idx> = self
-            .graph
-            .indices()
-            .filter(|idx| self.graph.within(*idx, &past))
+        let places = (0..=by.0).rev().map(Idx);
+        let within = places.filter(|idx| self.graph.within(*idx, &past));
+        let mut newest: Vec<EventId> = within
+            .take(MAX_PROOF)
+            .map(|idx| self.graph.id(idx))
             .collect();
-        within[within.len().saturating_sub(MAX_PROOF)..]
-            .iter()
-            .map(|idx| self.graph.event(*idx).bytes().to_vec())
-            .collect()
+        newest.reverse();
+        newest
     }
+}
+
+/// What an event costs: its bytes, and what is kept beside them.
+fn cost(bytes: &[u8]) -> u64 {
+    bytes.len() as u64 + EVENT_COST
 }

@@ -1,4 +1,8 @@
 //! Letters that wait in one network: joiners' redemptions for its members, members' replies for joiners.
+//!
+//! What they say is sealed for who holds the invite's secret, so a server cannot tell a reply from garbage. A redemption therefore
+//! waits until the device that admitted the joiner has replied, the joiner has come as a member, or its time is over. Each user has
+//! room for some replies, of which the newest stay, and takes no other user's.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +21,15 @@ pub struct Waiting {
     pub to: Option<DeviceId>,
     /// Milliseconds since 1970.
     pub at: u64,
+}
+
+/// Where a reply goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Room {
+    /// The very same waits already, under this number.
+    Same(u64),
+    /// In place of these older ones of the same user.
+    Instead(Vec<u64>),
 }
 
 /// The letters of one network, by number.
@@ -63,20 +76,22 @@ impl Mailbox {
         if body.is_empty() || body.len() > MAX_LETTER {
             return Err(Failure::NotPermitted);
         }
-        let (mut of_invite, mut of_joiner) = (0, 0);
-        for waiting in self.letters.values() {
+        let (mut all, mut of_invite, mut of_joiner) = (0, 0, 0);
+        let redemptions = self.letters.values().filter(|waiting| waiting.to.is_none());
+        for waiting in redemptions {
+            all += 1;
             if waiting.letter.invite != *invite {
                 continue;
             }
             of_invite += 1;
-            if waiting.to.is_none() && waiting.letter.from == *from {
+            if waiting.letter.from == *from {
                 of_joiner += 1;
                 if waiting.letter.body == body {
                     return Ok(Some(waiting.letter.id));
                 }
             }
         }
-        if self.letters.len() >= limits.letters
+        if all >= limits.letters
             || of_invite >= limits.letters_per_invite
             || of_joiner >= limits.letters_per_joiner
         {
@@ -100,22 +115,47 @@ impl Mailbox {
             .ok_or(Failure::NotFound)
     }
 
-    /// The older replies that a new one leaves no room for.
+    /// Where a reply goes; `own` tells which devices are of the user who replies.
+    ///
+    /// # Errors
+    /// [`Failure::Quota`] if too many others have replied already.
+    pub fn may_answer(
+        &self,
+        reply: &Waiting,
+        own: impl Fn(&DeviceId) -> bool,
+        limits: &Limits,
+    ) -> Result<Room, Failure> {
+        let (mut of_user, mut all, mut of_joiner) = (Vec::new(), 0, 0);
+        for (id, waiting) in &self.letters {
+            if waiting.to.is_none() {
+                continue;
+            }
+            all += 1;
+            if waiting.to != reply.to || waiting.letter.invite != reply.letter.invite {
+                continue;
+            }
+            of_joiner += 1;
+            if own(&waiting.letter.from) {
+                if waiting.letter.body == reply.letter.body {
+                    return Ok(Room::Same(*id));
+                }
+                of_user.push(*id);
+            }
+        }
+        of_user.truncate((of_user.len() + 1).saturating_sub(limits.letters_per_joiner));
+        let full = all >= limits.replies || of_joiner >= limits.replies_per_joiner;
+        if of_user.is_empty() && full {
+            return Err(Failure::Quota);
+        }
+        Ok(Room::Instead(of_user))
+    }
+
+    /// The redemptions that a joiner left.
     #[must_use]
-    pub fn answered(&self, reply: &Waiting, limits: &Limits) -> Vec<u64> {
-        let same = |waiting: &&Waiting| {
-            waiting.to.is_some()
-                && waiting.to == reply.to
-                && waiting.letter.invite == reply.letter.invite
-        };
-        let mut older: Vec<u64> = self
-            .letters
-            .values()
-            .filter(same)
-            .map(|waiting| waiting.letter.id)
-            .collect();
-        older.truncate((older.len() + 1).saturating_sub(limits.letters_per_joiner));
-        older
+    pub fn left_by(&self, joiner: &DeviceId) -> Vec<u64> {
+        let left = |waiting: &&Waiting| waiting.to.is_none() && waiting.letter.from == *joiner;
+        let letters = self.letters.values().filter(left);
+        letters.map(|waiting| waiting.letter.id).collect()
     }
 
     /// A letter was stored.
@@ -228,16 +268,34 @@ mod tests {
     }
 
     #[test]
-    fn of_many_replies_to_one_joiner_the_newest_stay() {
-        let limits = Limits::default();
+    fn of_many_replies_of_one_user_the_newest_stay_and_no_other_users_goes() {
+        let limits = Limits {
+            replies_per_joiner: 4,
+            ..Limits::default()
+        };
         let mailbox = Mailbox::new([
             waiting(1, 8, Some(5)),
             waiting(2, 8, Some(5)),
             waiting(3, 8, Some(6)),
             waiting(4, 5, None),
+            waiting(5, 7, Some(5)),
+            waiting(6, 9, Some(5)),
         ]);
-        assert_eq!(mailbox.answered(&waiting(0, 8, Some(5)), &limits), [1]);
-        assert_eq!(mailbox.answered(&waiting(0, 8, Some(6)), &limits), [0; 0]);
+        let answer = |from: u8, to: u8| {
+            let own = |device: &DeviceId| *device == DeviceId([from; 32]);
+            mailbox.may_answer(&waiting(0, from, Some(to)), own, &limits)
+        };
+        assert_eq!(answer(8, 5), Ok(Room::Instead(vec![1])));
+        assert_eq!(answer(8, 6), Ok(Room::Instead(Vec::new())));
+        // The joiner's room is full, for who has none of it.
+        assert_eq!(answer(4, 5), Err(Failure::Quota));
+        assert_eq!(answer(7, 5), Err(Failure::Quota));
+        let again = Waiting {
+            letter: waiting(2, 8, None).letter,
+            ..waiting(0, 8, Some(5))
+        };
+        let own = |device: &DeviceId| *device == DeviceId([8; 32]);
+        assert_eq!(mailbox.may_answer(&again, own, &limits), Ok(Room::Same(2)));
     }
 
     #[test]

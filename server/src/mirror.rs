@@ -1,8 +1,7 @@
-//! The mirror's door: connections over iroh, counted by source and by device, and a task for each stream.
+//! The mirror's door: connections over iroh, counted by source and by device (`connections`), and a task for each stream.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use iroh::endpoint::{
@@ -15,8 +14,8 @@ use mesh_ledger::ids::{DeviceId, ServerKey};
 use tokio::sync::Semaphore;
 use tracing::debug;
 
+use crate::connections::{Connections, Place};
 use crate::hosted::Networks;
-use crate::quota::source;
 use crate::{relay, session};
 
 const IDLE: Duration = Duration::from_secs(20);
@@ -28,8 +27,6 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const HANDSHAKES: usize = 1024;
 /// What one connection may have in flight each way.
 const WINDOW: u32 = 4 << 20;
-/// The connection's error code for one over a limit.
-const BUSY: VarInt = VarInt::from_u32(1);
 
 /// Opens the endpoint: on this address, and on the IPv6 one of the same port if it is any IPv4 address. The server's relay
 /// will listen on `relay`.
@@ -79,99 +76,6 @@ pub(crate) async fn bind(
     builder.bind().await.map_err(|error| error.to_string())
 }
 
-/// Who is connected.
-#[derive(Default)]
-pub(crate) struct Connections {
-    inner: Mutex<Counts>,
-}
-
-#[derive(Default)]
-struct Counts {
-    all: usize,
-    by_source: BTreeMap<IpAddr, usize>,
-    by_device: BTreeMap<DeviceId, Vec<Connection>>,
-}
-
-impl Connections {
-    /// How many there are.
-    pub(crate) fn count(&self) -> usize {
-        self.lock().all
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Counts> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A place among the connections, given back when it is dropped.
-struct Place {
-    connections: Arc<Connections>,
-    source: Option<IpAddr>,
-    connection: Option<Connection>,
-}
-
-impl Place {
-    fn take(
-        connections: &Arc<Connections>,
-        source: Option<IpAddr>,
-        networks: &Networks,
-    ) -> Option<Self> {
-        let limits = &networks.terms().limits;
-        let mut counts = connections.lock();
-        let here = source.and_then(|source| counts.by_source.get(&source));
-        if counts.all >= limits.connections
-            || here.is_some_and(|count| *count >= limits.connections_per_source)
-        {
-            return None;
-        }
-        counts.all += 1;
-        if let Some(source) = source {
-            *counts.by_source.entry(source).or_default() += 1;
-        }
-        Some(Self {
-            connections: connections.clone(),
-            source,
-            connection: None,
-        })
-    }
-
-    /// The connection is up. Of too many of one device the oldest goes: it is most likely dead.
-    fn settle(&mut self, connection: &Connection, device: DeviceId, most: usize) {
-        self.connection = Some(connection.clone());
-        let mut counts = self.connections.lock();
-        let own = counts.by_device.entry(device).or_default();
-        own.push(connection.clone());
-        if own.len() > most {
-            own.remove(0).close(BUSY, b"too many connections");
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut counts = self.connections.lock();
-        counts.all -= 1;
-        if let Some(source) = self.source
-            && let Some(count) = counts.by_source.get_mut(&source)
-        {
-            *count -= 1;
-            if *count == 0 {
-                counts.by_source.remove(&source);
-            }
-        }
-        if let Some(connection) = &self.connection {
-            let device = DeviceId(*connection.remote_id().as_bytes());
-            let id = connection.stable_id();
-            if let Some(own) = counts.by_device.get_mut(&device) {
-                own.retain(|other| other.stable_id() != id);
-                if own.is_empty() {
-                    counts.by_device.remove(&device);
-                }
-            }
-        }
-    }
-}
-
 /// Returns the name by which a caller knows this server, if it does. Others get no answer: see [`mesh_ledger::alpn`].
 fn recognise(endpoint: &Endpoint, incoming: &Incoming, now: u64) -> Option<Name> {
     let key = ServerKey(*endpoint.id().as_bytes());
@@ -206,7 +110,7 @@ pub(crate) async fn accept(
             continue;
         }
         let from = match incoming.remote_addr() {
-            IncomingAddr::Ip(address) => Some(source(address.ip())),
+            IncomingAddr::Ip(address) => Some(address.ip()),
             _ => None,
         };
         let Some(place) = Place::take(&connections, from, &networks) else {
@@ -241,13 +145,14 @@ async fn serve(connection: Connection, mut place: Place, networks: Arc<Networks>
     let device = DeviceId(*connection.remote_id().as_bytes());
     let most = networks.terms().limits.connections_per_device;
     place.settle(&connection, device, most);
+    let line = Arc::new(place.line(device));
     // QUIC itself holds a device to its number of streams.
     let mut streams = tokio::task::JoinSet::new();
     loop {
         tokio::select! {
             stream = connection.accept_bi() => {
                 let Ok((send, recv)) = stream else { break };
-                streams.spawn(session::serve(networks.clone(), device, send, recv, off));
+                streams.spawn(session::serve(networks.clone(), line.clone(), send, recv, off));
             }
             Some(_) = streams.join_next() => {}
         }

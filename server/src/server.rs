@@ -15,10 +15,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::warn;
 
+use crate::connections::Connections;
 use crate::echo::{self, Echoes};
 use crate::files::{self, FilesError};
 use crate::hosted::{Networks, Now, Terms};
-use crate::mirror::{self, Connections};
+use crate::mirror;
 use crate::quota::Limits;
 use crate::relay::{self, Doorman, Places};
 use crate::status::{self, NetworkReport, Report};

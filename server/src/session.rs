@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iroh::endpoint::{RecvStream, SendStream, VarInt};
-use mesh_ledger::ids::DeviceId;
+use mesh_ledger::ids::{DeviceId, EventId, NetworkId};
 use mesh_ledger::mirror::message::{BadFrame, MAX_EVENTS, MAX_OPEN};
-use mesh_ledger::mirror::{MAX_FRAME, Refusal, Request, Response};
+use mesh_ledger::mirror::{MAX_FRAME, Refusal, Request, Response, Role};
 use tokio::sync::{mpsc, watch};
 use tracing::debug;
 
-use crate::hosted::{Entry, Networks, Visitor};
+use crate::hosted::turns::What;
+use crate::hosted::{Entry, Hosted, Networks, Visitor};
+use crate::line::{Line, Space};
 use crate::wire::{self, WireError};
 
 /// How long a removed device may take to finish the frame it is being sent.
@@ -23,35 +25,53 @@ const CUT: VarInt = VarInt::from_u32(3);
 /// Serves a stream until it ends.
 pub(crate) async fn serve(
     networks: Arc<Networks>,
-    device: DeviceId,
+    line: Arc<Line>,
     mut send: SendStream,
     mut recv: RecvStream,
     off: bool,
 ) {
     let limits = &networks.terms().limits;
+    // It is short, and QUIC bounds how many streams a connection has.
+    let no_room = async |_| Some(());
     let opening = tokio::time::timeout(
         limits.opening,
-        wire::read(&mut recv, MAX_OPEN, limits.opening),
+        wire::read(&mut recv, MAX_OPEN, limits.opening, no_room),
     );
     let (network, role) = match opening.await {
-        Ok(Ok(Request::Open { network, role })) if !off => (network, role),
-        Ok(Ok(Request::Open { .. })) => return refuse(send, Refusal::Off, Vec::new()).await,
+        Ok(Ok((Request::Open { network, role }, ()))) if !off => (network, role),
+        Ok(Ok((Request::Open { .. }, ()))) => return refuse(&mut send, Refusal::Off).await,
         Ok(Err(WireError::Ended)) => return,
-        _ => return refuse(send, Refusal::Protocol, Vec::new()).await,
+        _ => return refuse(&mut send, Refusal::Protocol).await,
     };
-    let entry = blocking(&networks, move |networks| {
-        networks.enter(network, device, &role)
-    })
-    .await;
+    let hosted = networks.hosted(network);
+    let caller = (line.device, line.source);
+    let entry = if networks.is_hosted(&network) {
+        let device = match &role {
+            Role::Deputy(word, _) => &word.device,
+            Role::Member(_) | Role::Joiner(_) => &line.device,
+        };
+        let what = what(networks.is_live_in(device, &network));
+        blocking(&networks, &hosted, what, move |networks| {
+            networks.enter(network, caller, &role)
+        })
+        .await
+    } else {
+        Some(networks.enter(network, caller, &role))
+    };
+    drop(hosted);
     let (welcome, visitor) = match entry {
         Some(Entry::Welcome(entered)) => *entered,
+        Some(Entry::Refused(Refusal::Removed, proof)) => {
+            show(&networks, line.device, network, &mut send, proof).await;
+            return networks.forget(&network);
+        }
         refused => {
             networks.forget(&network);
-            let (refusal, proof) = match refused {
-                Some(Entry::Refused(refusal, proof)) => (refusal, proof),
-                _ => (Refusal::Busy, Vec::new()),
+            let refusal = match refused {
+                Some(Entry::Refused(refusal, _)) => refusal,
+                _ => Refusal::Busy,
             };
-            return refuse(send, refusal, proof).await;
+            return refuse(&mut send, refusal).await;
         }
     };
     let slow = limits.slow;
@@ -61,28 +81,33 @@ pub(crate) async fn serve(
     {
         return;
     }
+    let member = visitor.is_trusted();
     let (requests, incoming) = mpsc::channel(1);
+    let at = line.clone();
     let reader = tokio::spawn(async move {
         loop {
-            let request = wire::read(&mut recv, MAX_FRAME, slow).await;
+            let room = async |bytes| at.incoming(bytes, member).await;
+            let request = wire::read(&mut recv, MAX_FRAME, slow, room).await;
             let over = request.is_err();
             if requests.send(request).await.is_err() || over {
                 return;
             }
         }
     });
-    converse(&networks, visitor, send, incoming, slow).await;
+    converse(&networks, &line, visitor, send, incoming).await;
     networks.forget(&network);
     reader.abort();
 }
 
 async fn converse(
     networks: &Arc<Networks>,
+    line: &Line,
     visitor: Visitor,
     mut send: SendStream,
-    mut incoming: mpsc::Receiver<Result<Request, WireError>>,
-    slow: Duration,
+    mut incoming: mpsc::Receiver<Result<(Request, Space), WireError>>,
 ) {
+    let slow = networks.terms().limits.slow;
+    let (hosted, what) = (visitor.hosted(), what(visitor.is_trusted()));
     let (mut changes, mut removed) = (visitor.changes.clone(), visitor.removed.clone());
     changes.mark_changed();
     let mut visitor = Some(visitor);
@@ -91,7 +116,8 @@ async fn converse(
             biased;
             () = gone(&mut removed) => Next::Removed,
             request = incoming.recv() => match request {
-                Some(Ok(request)) => Next::Request(request),
+                Some(Ok((request, space))) => Next::Request(request, space),
+                Some(Err(WireError::Full)) => return refuse(&mut send, Refusal::Busy).await,
                 Some(Err(WireError::Frame(bad))) => Next::Bad(bad),
                 _ => return,
             },
@@ -102,36 +128,47 @@ async fn converse(
         };
         match next {
             Next::Removed => {
-                let proof = blocking(networks, move |networks| networks.removal(&present)).await;
-                return refuse(send, Refusal::Removed, proof.unwrap_or_default()).await;
+                let network = present.network();
+                let proof = blocking(networks, &hosted, What::News, move |networks| {
+                    networks.removal(&present)
+                });
+                let proof = proof.await.unwrap_or_default();
+                return show(networks, line.device, network, &mut send, proof).await;
             }
             Next::Bad(bad) => {
                 debug!("a device sent what is no frame: {bad}");
-                return refuse(send, Refusal::Protocol, Vec::new()).await;
+                return refuse(&mut send, Refusal::Protocol).await;
             }
-            Next::Request(request) => {
-                let answered = blocking(networks, move |networks| {
+            Next::Request(request, space) => {
+                let Some(_answer) = line.answer().await else {
+                    return;
+                };
+                let answered = blocking(networks, &hosted, what, move |networks| {
                     let response = networks.answer(&mut present, request);
                     (response, present)
                 });
                 let Some((response, present)) = answered.await else {
-                    return;
+                    return refuse(&mut send, Refusal::Busy).await;
                 };
+                drop(space);
                 visitor = Some(present);
                 if let Response::Refused(refusal) = response {
-                    return refuse(send, refusal, Vec::new()).await;
+                    return refuse(&mut send, refusal).await;
                 }
                 if !write(&mut send, &response, slow, &mut removed).await {
                     return;
                 }
             }
             Next::News => {
-                let told = blocking(networks, move |networks| {
+                let Some(_answer) = line.answer().await else {
+                    return;
+                };
+                let told = blocking(networks, &hosted, What::News, move |networks| {
                     let news = networks.news(&mut present);
                     (news, present)
                 });
                 let Some((news, present)) = told.await else {
-                    return;
+                    return refuse(&mut send, Refusal::Busy).await;
                 };
                 visitor = Some(present);
                 if let Some(news) = news {
@@ -149,8 +186,12 @@ async fn converse(
 enum Next {
     Removed,
     Bad(BadFrame),
-    Request(Request),
+    Request(Request, Space),
     News,
+}
+
+fn what(member: bool) -> What {
+    if member { What::Member } else { What::Other }
 }
 
 /// Waits until the device is removed.
@@ -180,13 +221,39 @@ async fn write(
     written.is_ok()
 }
 
-/// Says no, with what proves it, and waits for a moment until it has arrived.
-async fn refuse(mut send: SendStream, refusal: Refusal, proof: Vec<Vec<u8>>) {
+/// Says no, and waits for a moment until it has arrived.
+async fn refuse(send: &mut SendStream, refusal: Refusal) {
     let told = async {
-        wire::write(&mut send, &Response::Refused(refusal), REFUSAL).await?;
-        for events in proof.chunks(MAX_EVENTS / 2) {
-            let events = Response::Events(events.to_vec());
-            wire::write(&mut send, &events, REFUSAL).await?;
+        wire::write(send, &Response::Refused(refusal), REFUSAL).await?;
+        // It fails on a stream that is reset already.
+        let _ = send.finish();
+        let _ = send.stopped().await;
+        Ok::<_, WireError>(())
+    };
+    // A device that does not listen is not told.
+    let _ = tokio::time::timeout(REFUSAL, told).await;
+}
+
+/// Tells a device that it was removed, with the events that prove it, page by page. A device is shown one proof at a time.
+async fn show(
+    networks: &Arc<Networks>,
+    device: DeviceId,
+    network: NetworkId,
+    send: &mut SendStream,
+    proof: Vec<EventId>,
+) {
+    let Some(_showing) = networks.showing(device) else {
+        return refuse(send, Refusal::Busy).await;
+    };
+    let told = async {
+        wire::write(send, &Response::Refused(Refusal::Removed), REFUSAL).await?;
+        for ids in proof.chunks(MAX_EVENTS / 2) {
+            let (networks, ids) = (networks.clone(), ids.to_vec());
+            let read = move || networks.bodies(&network, &ids);
+            let read = tokio::task::spawn_blocking(read).await;
+            // What is left out, a member's proof has.
+            let Ok(Ok(events)) = read else { break };
+            wire::write(send, &Response::Events(events), REFUSAL).await?;
         }
         // It fails on a stream that is reset already.
         let _ = send.finish();
@@ -197,13 +264,19 @@ async fn refuse(mut send: SendStream, refusal: Refusal, proof: Vec<Vec<u8>>) {
     let _ = tokio::time::timeout(REFUSAL, told).await;
 }
 
-/// Does what blocks where it may; `None` if it panicked.
+/// Does what blocks where it may, when the network's turn has come; `None` if too many wait for it, or if it panicked.
 async fn blocking<T: Send + 'static>(
     networks: &Arc<Networks>,
+    hosted: &Hosted,
+    what: What,
     work: impl FnOnce(&Networks) -> T + Send + 'static,
 ) -> Option<T> {
+    let turn = hosted.turn(what).await?;
     let networks = networks.clone();
-    tokio::task::spawn_blocking(move || work(&networks))
-        .await
-        .ok()
+    let work = move || {
+        let done = work(&networks);
+        drop(turn);
+        done
+    };
+    tokio::task::spawn_blocking(work).await.ok()
 }

@@ -5,12 +5,13 @@
 //! talks to whom; the events are sealed.
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mesh_ledger::event::Event;
+use mesh_ledger::event::{Event, id_of};
 use mesh_ledger::ids::{DeviceId, EventId, InviteKey, NetworkId};
 use mesh_ledger::mirror::letter::Letter;
+use mesh_ledger::store as ledger;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use crate::log::Turnover;
@@ -32,6 +33,8 @@ const TABLES: &str = "
         recipient BLOB, invite BLOB NOT NULL, body BLOB NOT NULL, at INTEGER NOT NULL) STRICT;
     CREATE INDEX letter_network ON letter (network);
 ";
+/// What finds an event by its id. Databases of earlier releases get it when they are opened; those releases do without it.
+const BY_ID: &str = "CREATE INDEX IF NOT EXISTS event_id ON event (network, id)";
 
 /// The database cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +105,7 @@ impl Store {
                 ))
                 .map_err(error)?;
         }
+        connection.execute_batch(BY_ID).map_err(error)?;
         let reader = Connection::open(path).map_err(error)?;
         reader.busy_timeout(BUSY).map_err(error)?;
         Ok(Self {
@@ -157,31 +161,69 @@ impl Store {
         })
     }
 
-    /// A network's events, by position.
+    /// A network's events from a position on: at most `most`, and no more bytes than that, but one at least. None behind the end.
     ///
     /// # Errors
-    /// If they cannot be read, or one is missing.
-    pub fn events(&self, network: &NetworkId) -> Result<Vec<(EventId, Vec<u8>)>, StoreError> {
+    /// If they cannot be read, one is missing, or one is not what was stored.
+    pub fn page(
+        &self,
+        network: &NetworkId,
+        from: u64,
+        most: usize,
+        bytes: usize,
+    ) -> Result<Vec<(EventId, Vec<u8>)>, StoreError> {
         let rows: Vec<(i64, [u8; 32], Vec<u8>)> = self.read(|connection| {
             let mut rows = connection.prepare_cached(
                 "SELECT event.position, event.id, event.bytes FROM event
-                 JOIN network ON network.number = event.network
-                 WHERE network.id = ?1 ORDER BY event.position",
+                 WHERE event.network = (SELECT number FROM network WHERE id = ?1) AND event.position >= ?2
+                 ORDER BY event.position LIMIT ?3",
             )?;
-            let rows = rows.query_map(params![network.0.as_slice()], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            let limit = i64::try_from(most).unwrap_or(i64::MAX);
+            let rows = rows.query_map(params![network.0.as_slice(), signed(from), limit], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get::<_, Vec<u8>>(2)?))
             })?;
-            rows.collect()
+            let (mut page, mut size) = (Vec::new(), 0);
+            for row in rows {
+                let row = row?;
+                size += row.2.len();
+                if size > bytes && !page.is_empty() {
+                    break;
+                }
+                page.push(row);
+            }
+            Ok(page)
         })?;
-        let whole = rows.iter().zip(0i64..).all(|(row, due)| row.0 == due);
-        if !whole {
-            let what = format!("network {} has a gap", network.short());
+        for (row, due) in rows.iter().zip(signed(from)..) {
+            let what = if row.0 != due {
+                "has a gap"
+            } else if id_of(&row.2).0 != row.1 {
+                "has a row that was not stored so"
+            } else {
+                continue;
+            };
+            let what = format!("network {} {what} at position {due}", network.short());
             return Err(StoreError::Damaged(self.place.clone(), what));
         }
-        Ok(rows
-            .into_iter()
-            .map(|(_, id, bytes)| (EventId(id), bytes))
-            .collect())
+        let events = rows.into_iter();
+        Ok(events.map(|(_, id, bytes)| (EventId(id), bytes)).collect())
+    }
+
+    /// One event of a network, if it is here.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn event(&self, network: &NetworkId, id: &EventId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT bytes FROM event
+                     WHERE network = (SELECT number FROM network WHERE id = ?1) AND id = ?2",
+                )?
+                .query_row(params![network.0.as_slice(), id.0.as_slice()], |row| {
+                    row.get(0)
+                })
+                .optional()
+        })
     }
 
     /// A network's letters.
@@ -281,11 +323,7 @@ impl Store {
         needless: &[u64],
     ) -> Result<u64, StoreError> {
         self.write(|transaction| {
-            for letter in needless {
-                transaction
-                    .prepare_cached("DELETE FROM letter WHERE id = ?1")?
-                    .execute(params![signed(*letter)])?;
-            }
+            remove_letters(transaction, needless)?;
             transaction
                 .prepare_cached(
                     "INSERT INTO letter (network, sender, recipient, invite, body, at)
@@ -301,6 +339,14 @@ impl Store {
                 ])?;
             Ok(transaction.last_insert_rowid().unsigned_abs())
         })
+    }
+
+    /// Removes letters.
+    ///
+    /// # Errors
+    /// If they are still there.
+    pub fn remove_letters(&self, letters: &[u64]) -> Result<(), StoreError> {
+        self.write(|transaction| remove_letters(transaction, letters))
     }
 
     /// Removes letters stored before this time.
@@ -344,6 +390,38 @@ impl Store {
     fn error(&self, error: rusqlite::Error) -> StoreError {
         StoreError::Sqlite(self.place.clone(), error)
     }
+}
+
+/// The bodies of one network's events.
+pub struct Bodies {
+    store: Arc<Store>,
+    network: NetworkId,
+}
+
+impl Bodies {
+    /// Those of this network.
+    #[must_use]
+    pub fn new(store: Arc<Store>, network: NetworkId) -> Self {
+        Self { store, network }
+    }
+}
+
+impl ledger::ReadBack for Bodies {
+    fn read_back(&self, id: &EventId) -> Result<Option<Vec<u8>>, ledger::StoreError> {
+        let read = self.store.event(&self.network, id);
+        read.map_err(|error| ledger::StoreError::Other {
+            place: self.store.place.clone(),
+            what: error.to_string(),
+        })
+    }
+}
+
+fn remove_letters(transaction: &Transaction<'_>, letters: &[u64]) -> Sql<()> {
+    let mut remove = transaction.prepare_cached("DELETE FROM letter WHERE id = ?1")?;
+    for letter in letters {
+        remove.execute(params![signed(*letter)])?;
+    }
+    Ok(())
 }
 
 fn schema(connection: &Connection) -> Sql<Option<i64>> {

@@ -14,17 +14,22 @@ pub(crate) enum WireError {
     /// What came is no frame.
     #[error(transparent)]
     Frame(#[from] BadFrame),
+    /// There is no room for it.
+    #[error("there is no room for the frame")]
+    Full,
     /// The other side is too slow.
     #[error("the other side is too slow")]
     Slow,
 }
 
-/// The next request of at most `limit` bytes. Its beginning may take any time, the rest of it `slow`.
-pub(crate) async fn read(
+/// The next request of at most `limit` bytes, with the room that `room` has for it. Its beginning may take any time, the rest of
+/// it `slow`.
+pub(crate) async fn read<S>(
     recv: &mut RecvStream,
     limit: usize,
     slow: Duration,
-) -> Result<Request, WireError> {
+    room: impl AsyncFnOnce(usize) -> Option<S>,
+) -> Result<(Request, S), WireError> {
     let mut prefix = [0; 4];
     recv.read_exact(&mut prefix[..1])
         .await
@@ -33,11 +38,13 @@ pub(crate) async fn read(
         recv.read_exact(&mut prefix[1..])
             .await
             .map_err(|_| WireError::Ended)?;
-        let mut body = vec![0; body_length(prefix, limit)?];
+        let length = body_length(prefix, limit)?;
+        let space = room(length).await.ok_or(WireError::Full)?;
+        let mut body = vec![0; length];
         recv.read_exact(&mut body)
             .await
             .map_err(|_| WireError::Ended)?;
-        Ok(Request::decode(&body)?)
+        Ok((Request::decode(&body)?, space))
     };
     tokio::time::timeout(slow, rest)
         .await

@@ -1,12 +1,13 @@
 //! Letters left and answered.
 
+use mesh_ledger::ids::DeviceId;
 use mesh_ledger::mirror::Response;
 use mesh_ledger::mirror::letter::Letter;
 use mesh_ledger::mirror::message::{Failure, Standing};
 use tracing::warn;
 
 use super::{Inner, Networks, Visitor, is_live};
-use crate::mailbox::Waiting;
+use crate::mailbox::{Room, Waiting};
 use crate::rights;
 
 impl Networks {
@@ -59,8 +60,9 @@ impl Networks {
             return Err(Failure::NotPermitted);
         }
         let answered = inner.mailbox.may_reply(letter, &body)?;
+        let joiner = answered.from;
         let waiting = Waiting {
-            to: Some(answered.from),
+            to: Some(joiner),
             letter: Letter {
                 id: 0,
                 from: visitor.device,
@@ -69,9 +71,37 @@ impl Networks {
             },
             at: self.now(),
         };
-        let mut needless = inner.mailbox.answered(&waiting, limits);
-        needless.push(letter);
+        let authority = inner.log.authority();
+        let user = |device: &DeviceId| Some(authority?.devices.get(device)?.user);
+        let own = |device: &DeviceId| {
+            *device == visitor.device
+                || user(device).is_some_and(|other| Some(other) == user(&visitor.device))
+        };
+        let mut needless = match inner.mailbox.may_answer(&waiting, own, limits)? {
+            Room::Same(id) => return Ok(Response::Left(id)),
+            Room::Instead(needless) => needless,
+        };
+        // Only a member can open the letter, so the server cannot tell a reply from garbage. The one who let the joiner in
+        // answered it; whatever else comes leaves it where it is.
+        let admission = authority.and_then(|authority| authority.devices.get(&joiner));
+        let admitted_by = admission.and_then(|device| inner.log.author(&device.event));
+        if admitted_by == Some(visitor.device) {
+            needless.push(letter);
+        }
         self.store_letter(inner, visitor, waiting, &needless)
+    }
+
+    /// A joiner opens as a member: it has its answer, and nobody needs to answer its letters any more.
+    pub(super) fn has_its_answer(&self, inner: &mut Inner, device: &DeviceId) {
+        let answered = inner.mailbox.left_by(device);
+        if answered.is_empty() {
+            return;
+        }
+        match self.store.remove_letters(&answered) {
+            Ok(()) => answered.iter().for_each(|id| inner.mailbox.remove(*id)),
+            // They end by themselves.
+            Err(error) => warn!("cannot remove letters that were answered: {error}"),
+        }
     }
 
     fn store_letter(

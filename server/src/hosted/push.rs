@@ -1,20 +1,29 @@
 //! Pushes: what is taken, stored, charged and announced, and who has to go because of it.
 
-use std::sync::atomic::Ordering;
-
 use mesh_ledger::mirror::Response;
 use mesh_ledger::mirror::message::{Failure, Pushed};
 use tracing::{info, warn};
 
 use super::{Hosted, Inner, Networks, Visitor, lock};
-use crate::log::Turnover;
-use crate::quota::Payer;
+use crate::log::{EVENT_COST, Turnover};
+use crate::quota::{Payer, Source, sources};
 use crate::rights::{self, Right};
 
 /// How much more an event costs that the gate refused.
 const REFUSED_COST: u64 = 4;
 /// So many own events a session remembers until it is told of them.
 const MAX_OWN: usize = 4096;
+
+/// Who brings events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bearer {
+    /// A live device of the network.
+    Live,
+    /// One with the right to bring the network, which was not here.
+    Opener,
+    /// Anybody else.
+    Stranger,
+}
 
 impl Networks {
     pub(super) fn push(
@@ -24,15 +33,26 @@ impl Networks {
         events: &[Vec<u8>],
     ) -> Result<Response, Failure> {
         let (hosted, limits) = (visitor.hosted.clone(), &self.terms.limits);
-        let payer = self.payer(inner, visitor)?;
+        let bearer = self.bearer(inner, visitor)?;
+        let payers = self.payers(visitor, bearer);
         let steady = self.steady();
-        if lock(&self.quotas).wait(payer, steady, limits) > 0 {
-            return Err(Failure::Quota);
+        {
+            let mut quotas = lock(&self.quotas);
+            if payers.iter().any(|p| quotas.wait(*p, steady, limits) > 0) {
+                return Err(Failure::Quota);
+            }
         }
-        let mut taken = inner.log.take(events, limits);
+        let mut taken = match bearer {
+            Bearer::Live | Bearer::Opener => inner.log.take(events, limits),
+            Bearer::Stranger => inner.log.take_from_stranger(events, limits),
+        };
+        if inner.log.is_broken() {
+            // What it was judged by may be wrong.
+            return Err(Failure::Disk);
+        }
         if !taken.added.is_empty() {
             let opens = taken.added.start == 0;
-            if opens && self.hosted.load(Ordering::Relaxed) >= limits.networks {
+            if opens && lock(&self.hosted).len() as u64 >= limits.networks {
                 inner.log.undo(&taken);
                 return Err(Failure::Quota);
             }
@@ -47,24 +67,40 @@ impl Networks {
             let own: Vec<_> = inner
                 .log
                 .events(taken.added.clone())
-                .map(|e| e.id())
+                .map(|event| (event.id(), event.author(), event.bytes().len()))
                 .collect();
             inner.log.keep(&mut taken);
+            if bearer == Bearer::Stranger {
+                // Their authors are members, who pay for what they write whoever brings it.
+                let mut quotas = lock(&self.quotas);
+                for (_, author, size) in &own {
+                    let cost = (1, *size as u64 + EVENT_COST);
+                    quotas.charge(Payer::Device(*author), cost, steady, limits);
+                }
+            }
             if visitor.own.len() + own.len() <= MAX_OWN {
-                visitor.own.extend(own);
+                visitor.own.extend(own.into_iter().map(|(id, ..)| id));
             }
             if opens {
-                self.hosted.fetch_add(1, Ordering::Relaxed);
+                lock(&self.hosted).insert(hosted.network);
+                visitor.opener = true;
                 info!(network = hosted.network.short(), "hosted");
             }
             self.turn_over(&hosted, inner, &turnover);
             hosted.changed();
         }
         let bytes = events.iter().map(|event| event.len() as u64).sum::<u64>();
-        let count = taken.added.len() as u64 + REFUSED_COST * taken.refused.len() as u64;
+        let added = taken.added.len() as u64;
+        let count = added + taken.waiting as u64 + REFUSED_COST * taken.refused.len() as u64;
         // What was there before costs nothing: members push the same to make sure.
-        let cost = (count, if count == 0 { 0 } else { bytes });
-        let wait = lock(&self.quotas).charge(payer, cost, steady, limits);
+        let bytes = if count == 0 { 0 } else { bytes };
+        let cost = (count, bytes + EVENT_COST * added);
+        let mut quotas = lock(&self.quotas);
+        let waits = payers
+            .iter()
+            .map(|payer| quotas.charge(*payer, cost, steady, limits));
+        let wait = waits.max().unwrap_or(0);
+        drop(quotas);
         if taken.full && taken.stored.is_empty() {
             return Err(Failure::Quota);
         }
@@ -77,18 +113,36 @@ impl Networks {
         }))
     }
 
-    fn payer(&self, inner: &Inner, visitor: &Visitor) -> Result<Payer, Failure> {
+    fn bearer(&self, inner: &Inner, visitor: &Visitor) -> Result<Bearer, Failure> {
         if visitor.invite.is_some() {
             return Err(Failure::NotPermitted);
         }
         match rights::right(inner.log.authority(), &visitor.device) {
-            Right::Live => Ok(Payer::Device(visitor.device)),
+            Right::Live => Ok(Bearer::Live),
             // Who opened the network need not be of it.
-            Right::Unknown if visitor.may_open => Ok(Payer::Device(visitor.device)),
-            Right::Unknown => Ok(Payer::Strangers(visitor.network())),
+            Right::Unknown if visitor.opener => Ok(Bearer::Opener),
+            Right::Unknown => Ok(Bearer::Stranger),
             Right::Removed(_) => Err(Failure::NotPermitted),
-            Right::NotHosted if visitor.may_open => Ok(Payer::Device(visitor.device)),
+            Right::NotHosted if visitor.may_open => Ok(Bearer::Opener),
             Right::NotHosted => Err(Failure::NotHosting),
+        }
+    }
+
+    /// To whom a push is charged. Keys are free to make, so who has no rights pays by where it comes from.
+    fn payers(&self, visitor: &Visitor, bearer: Bearer) -> Vec<Payer> {
+        let from = |payer: fn(Source) -> Payer| match visitor.source {
+            Some(address) => sources(address).into_iter().map(payer).collect(),
+            None => vec![Payer::Relayed],
+        };
+        match bearer {
+            Bearer::Live => vec![Payer::Device(visitor.device)],
+            Bearer::Opener if self.terms.open => {
+                let mut payers: Vec<Payer> = from(Payer::Founders);
+                payers.push(Payer::Device(visitor.device));
+                payers
+            }
+            Bearer::Opener => vec![Payer::Device(visitor.device)],
+            Bearer::Stranger => from(Payer::Strangers),
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mesh_ledger::ids::ServerKey;
 use mesh_ledger::keys::DeviceSecret;
-use mesh_ledger::mirror::message::Failure;
+use mesh_ledger::mirror::message::{Failure, Standing};
 use mesh_ledger::mirror::{Refusal, Request, Response, Role};
 
 use crate::client::{Device, Host, all, bytes, host, merges};
@@ -198,4 +198,73 @@ async fn what_a_removed_device_signs_is_kept_as_a_void_parent_but_not_taken_from
     let pushed = stream.push(vec![bytes(&world, late)]).await;
     assert_eq!(pushed.stored, [late]);
     assert!(!server.server.networks().is_live(&bob.device_id()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_brings_nothing_of_a_kicked_key_and_a_new_member_its_admission() {
+    let server = Host::start().await;
+    let (mut world, mut side) = World::new("alice");
+    let owner = world.owner.clone();
+    let bob = world.newcomer(&mut side, &owner, "bob");
+    let (_alice, mut stream) = host(&server, &world).await;
+    let mut at_bob = side.clone();
+    let kick = world.kick(&mut side, &owner, &bob);
+    stream.push(vec![bytes(&world, kick)]).await;
+    let junk = merges(&mut world, &mut at_bob, &bob, 256);
+    let stranger = Device::connect(&DeviceSecret::from_seed(&[9; 32]), server.place()).await;
+    let (mut bad, welcome) = stranger
+        .welcome(world.network, Role::Member(server.token()))
+        .await;
+    assert_eq!(welcome.standing, Standing::Unknown);
+    let pushed = bad.push(junk).await;
+    assert!(pushed.stored.is_empty());
+    assert_eq!(
+        pushed.tip.unwrap().tip.count,
+        welcome.tip.unwrap().tip.count
+    );
+    // What misses a parent costs as well, so that nobody sends it without end.
+    let orphans = merges(&mut world, &mut at_bob, &bob, 256);
+    let refused = loop {
+        match bad.ask(Request::Push(orphans.clone())).await {
+            Response::Pushed(pushed) => assert!(pushed.stored.is_empty()),
+            other => break other,
+        }
+    };
+    assert_eq!(refused, Response::Failed(Failure::Quota));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_let_in_while_the_server_was_off_brings_the_admission() {
+    let server = Host::start().await;
+    let (mut world, mut side) = World::new("alice");
+    let owner = world.owner.clone();
+    host(&server, &world).await;
+    let carol = world.newcomer(&mut side, &owner, "carol");
+    let device = Device::connect(&carol.device, server.place()).await;
+    let (mut stream, welcome) = device.welcome(world.network, Role::Member(None)).await;
+    assert_eq!(welcome.standing, Standing::Unknown);
+    let pushed = stream.push(all(&world)).await;
+    assert_eq!(pushed.stored.len(), world.graph.len());
+    let (_, welcome) = device.welcome(world.network, Role::Member(None)).await;
+    assert_eq!(welcome.standing, Standing::Live);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_all_places_are_taken_the_oldest_without_rights_goes_and_no_member_does() {
+    let server = Host::with(|options| options.limits.connections = 3).await;
+    let (world, _) = World::new("alice");
+    let (alice, mut stream) = host(&server, &world).await;
+    let connect = async |n| {
+        let secret = DeviceSecret::from_seed(&[n; 32]);
+        Device::connect(&secret, server.place()).await
+    };
+    let (one, two) = (connect(1).await, connect(2).await);
+    let three = connect(3).await;
+    one.connection.closed().await;
+    assert!(two.connection.close_reason().is_none());
+    let _four = connect(4).await;
+    two.connection.closed().await;
+    assert!(three.connection.close_reason().is_none());
+    assert!(alice.connection.close_reason().is_none());
+    assert_eq!(stream.whole().await, all(&world));
 }

@@ -85,13 +85,21 @@ async fn a_joiner_leaves_a_letter_a_member_answers_it_and_both_survive_a_restart
     let Response::Left(reply_id) = answered else {
         panic!("{answered:?}");
     };
-    let twice = alice.ask(reply).await;
-    assert_eq!(twice, Response::Failed(Failure::NotFound));
+    // The same again is the same reply. Nobody is let in yet, so the letter still waits for who can answer it.
+    assert_eq!(alice.ask(reply.clone()).await, Response::Left(reply_id));
 
     // The joiner, who was away, finds the reply, even when the invite was used up by its own admission.
     world.admit(&mut side, &owner, &joiner, Some(&ticket));
     let heads: Vec<_> = side.0.iter().map(|id| bytes(&world, *id)).collect();
     assert_eq!(alice.push(heads).await.stored.len(), 1);
+    let last = Request::Reply {
+        letter,
+        body: b"be welcome".to_vec(),
+    };
+    assert!(matches!(alice.ask(last).await, Response::Left(_)));
+    // Who let the joiner in has answered, so the letter is done with.
+    let done = alice.ask(reply).await;
+    assert_eq!(done, Response::Failed(Failure::NotFound));
     let at_joiner = Device::connect(&joiner.device, server.place()).await;
     let role = visit(&server, &world, &ticket.key, &id, NOW);
     let (mut stream, _) = at_joiner.welcome(world.network, role).await;
@@ -102,7 +110,8 @@ async fn a_joiner_leaves_a_letter_a_member_answers_it_and_both_survive_a_restart
         (letters[0].id, letters[0].body.as_slice()),
         (reply_id, &b"come in"[..])
     );
-    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[1].body, b"be welcome");
+    assert_eq!(letters.len(), 2);
     let (_, welcome) = at_joiner.welcome(world.network, Role::Member(None)).await;
     assert_eq!(welcome.standing, Standing::Live);
     // Another holder of the used ticket finds nothing.
@@ -160,4 +169,50 @@ async fn an_invite_that_is_closed_takes_no_more_letters_from_who_is_there_alread
     alice.push(vec![bytes(&world, close)]).await;
     let refused = stream.ask(Request::Leave(b"let me in".to_vec())).await;
     assert_eq!(refused, Response::Failed(Failure::NotPermitted));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_members_garbage_uses_no_letter_up_and_pushes_no_reply_out() {
+    let server = Host::start().await;
+    let (mut world, mut side) = World::new("alice");
+    let owner = world.owner.clone();
+    let mallory = world.newcomer(&mut side, &owner, "mallory");
+    let ticket = world.invite(&mut side, &owner, 1);
+    let (_alice, mut alice) = host(&server, &world).await;
+    let joiner = Person::new("joiner");
+    let id = joiner.device_id();
+    let at_joiner = Device::connect(&joiner.device, server.place()).await;
+    let role = visit(&server, &world, &ticket.key, &id, NOW);
+    let (mut stream, _) = at_joiner.welcome(world.network, role).await;
+    let Response::Left(letter) = stream.ask(Request::Leave(b"let me in".to_vec())).await else {
+        panic!("not left");
+    };
+    let device = Device::connect(&mallory.device, server.place()).await;
+    let (mut bad, _) = device.welcome(world.network, Role::Member(None)).await;
+    let reply = |body: Vec<u8>| Request::Reply { letter, body };
+    for n in 0..20 {
+        let left = bad.ask(reply(vec![n; 100])).await;
+        assert!(matches!(left, Response::Left(_)), "{left:?}");
+    }
+    // Alice lets the joiner in, and answers between two more of them.
+    world.admit(&mut side, &owner, &joiner, Some(&ticket));
+    let heads: Vec<_> = side.0.iter().map(|id| bytes(&world, *id)).collect();
+    assert_eq!(alice.push(heads).await.stored.len(), 1);
+    assert!(matches!(
+        bad.ask(reply(vec![30; 100])).await,
+        Response::Left(_)
+    ));
+    assert!(matches!(
+        alice.ask(reply(b"come in".to_vec())).await,
+        Response::Left(_)
+    ));
+    let done = bad.ask(reply(vec![31; 100])).await;
+    assert_eq!(done, Response::Failed(Failure::NotFound));
+    let mut waiting = Vec::new();
+    while !waiting.contains(&b"come in".to_vec()) {
+        let Response::Letters(letters) = stream.told().await else {
+            panic!("no letters");
+        };
+        waiting.extend(letters.into_iter().map(|letter| letter.body));
+    }
 }
