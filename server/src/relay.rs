@@ -19,7 +19,7 @@ use iroh_relay::server::{
     Access, AccessControl, CertConfig, ClientRateLimit, ClientRequest, ConnectionId, QuicConfig,
     RelayConfig, Server, ServerConfig, TlsConfig,
 };
-use mesh_ledger::ids::{DeviceId, ServerKey};
+use mesh_ledger::ids::{DeviceId, InviteKey, NetworkId, ServerKey};
 use mesh_ledger::mirror::Pass;
 use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -33,12 +33,17 @@ const BURST: NonZeroU32 = NonZeroU32::new(1 << 17).unwrap();
 /// After how long a client is thrown out once more: one that was being let in the first time is caught then.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// How many joiners and how many founders there are at most at a time.
+/// How many joiners and how many founders there are at most at a time; of the joiners how many of one network, and how many with
+/// one ticket.
 const MAX_JOINERS: usize = 64;
+const MAX_JOINERS_OF_NETWORK: usize = 16;
+const MAX_JOINERS_OF_TICKET: usize = 8;
 const MAX_FOUNDERS: usize = 16;
 /// How many keys speak for devices at most at a time, and for one device.
 const MAX_DEPUTIES: usize = 4096;
 const MAX_DEPUTIES_OF_ONE: usize = 4;
+/// How many connections one key has at most.
+const MAX_OF_KEY: usize = 16;
 /// How many passes are looked at at a time; each may make the server read a network from its disk.
 const MAX_PASSES: usize = 4;
 /// How often it is looked which guests have stayed long enough.
@@ -62,6 +67,8 @@ pub(crate) struct Doorman {
     mirror: ServerKey,
     clients: AtomicUsize,
     guests: Mutex<HashMap<ConnectionId, Guest>>,
+    /// How many connections each key has.
+    keys: Mutex<HashMap<EndpointId, usize>>,
     passes: Semaphore,
 }
 
@@ -76,7 +83,8 @@ struct Guest {
 /// What a guest is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Is {
-    Joiner,
+    /// It holds this ticket.
+    Joiner(NetworkId, InviteKey),
     /// It speaks for this live device.
     Deputy(DeviceId),
     /// It speaks for this device, which may have a network hosted, and is no live device of one yet.
@@ -97,6 +105,7 @@ impl Doorman {
             mirror,
             clients: AtomicUsize::new(0),
             guests: Mutex::default(),
+            keys: Mutex::default(),
             passes: Semaphore::new(MAX_PASSES),
         }
     }
@@ -114,6 +123,22 @@ impl Doorman {
 
     fn guests(&self) -> MutexGuard<'_, HashMap<ConnectionId, Guest>> {
         self.guests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keys(&self) -> MutexGuard<'_, HashMap<EndpointId, usize>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a connection of a key, if it may have one more.
+    fn count(&self, key: EndpointId) -> bool {
+        let mut keys = self.keys();
+        let own = keys.get(&key).copied().unwrap_or_default();
+        if own >= MAX_OF_KEY {
+            return false;
+        }
+        keys.insert(key, own + 1);
+        self.clients.fetch_add(1, Ordering::Relaxed);
+        true
     }
 
     /// Lets a guest in, if there is room.
@@ -141,24 +166,16 @@ impl Doorman {
                 let Ok(_permit) = self.passes.try_acquire() else {
                     return false;
                 };
+                let is = Is::Joiner(network, visit.invite);
                 let invited = move || networks.is_invited(&device, &network, &visit);
                 match tokio::task::spawn_blocking(invited).await {
-                    Ok(true) => Is::Joiner,
+                    Ok(true) => is,
                     _ => return false,
                 }
             }
         };
         let mut guests = self.guests();
-        let many = |of: &dyn Fn(&Is) -> bool| guests.values().filter(|guest| of(&guest.is)).count();
-        let same = many(&|other| *other == is);
-        let room = match is {
-            Is::Joiner => same < MAX_JOINERS,
-            Is::Founder(_) => many(&|other| matches!(other, Is::Founder(_))) < MAX_FOUNDERS,
-            Is::Deputy(_) => {
-                many(&|other| matches!(other, Is::Deputy(_))) < MAX_DEPUTIES
-                    && same < MAX_DEPUTIES_OF_ONE
-            }
-        };
+        let room = has_room(guests.values().map(|guest| guest.is), is);
         if room {
             let guest = Guest {
                 key: request.endpoint_id(),
@@ -178,7 +195,8 @@ impl Doorman {
         };
         let mut guests = self.guests();
         guests.retain(|_, guest| {
-            guest.is != Is::Joiner || !networks.is_live(&DeviceId(*guest.key.as_bytes()))
+            let joins = matches!(guest.is, Is::Joiner(..));
+            !joins || !networks.is_live(&DeviceId(*guest.key.as_bytes()))
         });
         for guest in guests.values_mut() {
             if let Is::Founder(device) = guest.is
@@ -188,11 +206,34 @@ impl Doorman {
             }
         }
         let over = guests.iter().filter(|(_, guest)| match guest.is {
-            Is::Joiner | Is::Founder(_) => guest.since.elapsed() >= stay,
+            Is::Joiner(..) | Is::Founder(_) => guest.since.elapsed() >= stay,
             Is::Deputy(device) => !networks.is_live(&device),
         });
         over.map(|(connection, guest)| (*connection, guest.key))
             .collect()
+    }
+}
+
+/// Whether there is room for one more beside these guests.
+fn has_room(guests: impl Iterator<Item = Is>, is: Is) -> bool {
+    let (mut same, mut alike, mut near) = (0, 0, 0);
+    for other in guests {
+        same += usize::from(other == is);
+        match (other, is) {
+            (Is::Joiner(theirs, _), Is::Joiner(network, _)) => {
+                alike += 1;
+                near += usize::from(theirs == network);
+            }
+            (Is::Deputy(_), Is::Deputy(_)) | (Is::Founder(_), Is::Founder(_)) => alike += 1,
+            _ => {}
+        }
+    }
+    match is {
+        Is::Joiner(..) => {
+            alike < MAX_JOINERS && near < MAX_JOINERS_OF_NETWORK && same < MAX_JOINERS_OF_TICKET
+        }
+        Is::Founder(_) => alike < MAX_FOUNDERS,
+        Is::Deputy(_) => alike < MAX_DEPUTIES && same < MAX_DEPUTIES_OF_ONE,
     }
 }
 
@@ -211,8 +252,14 @@ impl AccessControl for Door {
             || self.0.networks.get().is_some_and(live)
             || self.0.invite(device, request).await
         {
-            self.0.clients.fetch_add(1, Ordering::Relaxed);
-            Access::Allow
+            if self.0.count(request.endpoint_id()) {
+                return Access::Allow;
+            }
+            self.0.guests().remove(&request.connection_id());
+            let reason = "this device has too many connections to the relay".to_owned();
+            Access::Deny {
+                reason: Some(reason),
+            }
         } else {
             let reason = "only devices of networks hosted here may use this relay".to_owned();
             Access::Deny {
@@ -225,6 +272,13 @@ impl AccessControl for Door {
         if *device.as_bytes() != self.0.mirror.0 {
             self.0.clients.fetch_sub(1, Ordering::Relaxed);
             self.0.guests().remove(&connection);
+            let mut keys = self.0.keys();
+            if let Some(count) = keys.get_mut(&device) {
+                *count -= 1;
+                if *count == 0 {
+                    keys.remove(&device);
+                }
+            }
         }
     }
 }
@@ -402,4 +456,35 @@ pub(crate) fn certificate(seed: &[u8; 32], host: &str) -> Result<Certificate, St
         .with_single_cert(vec![der.clone()], PrivateKeyDer::Pkcs8(secret))
         .map_err(|e| failed(&e))?;
     Ok(Certificate { der, tls })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_ticket_and_one_network_leave_room_for_other_joiners() {
+        let joiner =
+            |network: u8, ticket: u8| Is::Joiner(NetworkId([network; 32]), InviteKey([ticket; 32]));
+        let mut guests = Vec::new();
+        let mut come = |is: Is| {
+            let room = has_room(guests.iter().copied(), is);
+            guests.extend(room.then_some(is));
+            room
+        };
+        let of_ticket = (0..100).filter(|_| come(joiner(1, 1))).count();
+        assert_eq!(of_ticket, MAX_JOINERS_OF_TICKET);
+        let of_network = (2..100).filter(|ticket| come(joiner(1, *ticket))).count();
+        assert_eq!(of_ticket + of_network, MAX_JOINERS_OF_NETWORK);
+        assert!(come(joiner(2, 1)));
+        let others = (3..100).filter(|network| come(joiner(*network, 1))).count();
+        assert_eq!(MAX_JOINERS_OF_NETWORK + 1 + others, MAX_JOINERS);
+        // Others have places of their own.
+        let device = |n: u8| DeviceId([n; 32]);
+        assert!(come(Is::Deputy(device(1))));
+        let founders = (0..100).filter(|n| come(Is::Founder(device(*n)))).count();
+        assert_eq!(founders, MAX_FOUNDERS);
+        let deputies = (0..100).filter(|_| come(Is::Deputy(device(1)))).count();
+        assert_eq!(1 + deputies, MAX_DEPUTIES_OF_ONE);
+    }
 }

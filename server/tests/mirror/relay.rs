@@ -397,3 +397,22 @@ async fn who_has_the_operators_permit_brings_a_network_through_the_relay_alone()
     let (_, welcome) = device.welcome(world.network, role).await;
     assert_eq!(welcome.standing, Standing::Live);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_key_has_so_many_connections_to_the_relay() {
+    let server = Host::start().await;
+    let (mut world, mut side) = World::new("alice");
+    let owner = world.owner.clone();
+    let bob = world.newcomer(&mut side, &owner, "bob");
+    let (alice, _stream) = host(&server, &world).await;
+    let mut open = Vec::new();
+    let denied = loop {
+        match relay(&server, &alice, &bob.device).await {
+            Ok(client) => open.push(client),
+            Err(denied) => break denied,
+        }
+    };
+    assert!(denied.contains("too many connections"), "{denied}");
+    assert_eq!(open.len(), 16);
+    relay(&server, &alice, &owner.device).await.unwrap();
+}
