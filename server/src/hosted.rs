@@ -86,6 +86,8 @@ pub struct Hosted {
     changes: watch::Sender<u64>,
     sessions: Mutex<BTreeMap<u64, Present>>,
     used: AtomicU64,
+    /// How many of its events memory knows.
+    held: AtomicU64,
 }
 
 struct Inner {
@@ -241,7 +243,7 @@ impl Networks {
     /// Whether a device holds a ticket of a network here: what it shows may be anything.
     #[must_use]
     pub fn is_invited(&self, device: &DeviceId, network: &NetworkId, visit: &Visit) -> bool {
-        if !self.is_proven(*network, device, visit) {
+        if !self.is_hosted(network) || !self.is_proven(*network, device, visit) {
             return false;
         }
         let invited = |inner: &mut Inner| self.invited(inner, device, visit).is_some();
@@ -491,6 +493,7 @@ impl Networks {
             idle.push((hosted.used.load(Ordering::Relaxed), hosted.network, count));
         }
         drop(all);
+        self.make_room();
         // The ones used last stay.
         idle.sort_unstable_by(|one, other| other.cmp(one));
         let mut kept = 0;
@@ -502,6 +505,35 @@ impl Networks {
             let surplus = count == 0 || kept > limits.idle_events;
             if surplus && loaded.get(&network).is_some_and(unused) {
                 loaded.remove(&network);
+            }
+        }
+    }
+
+    /// How many events memory knows, of all networks.
+    #[must_use]
+    pub fn events_held(&self) -> u64 {
+        let loaded = lock(&self.loaded);
+        let held = loaded.values().map(|one| one.held.load(Ordering::Relaxed));
+        held.sum()
+    }
+
+    /// Unloads the networks that were used least recently, sessions or not, while memory knows too many events.
+    fn make_room(&self) {
+        let mut held = self.events_held();
+        let most = self.terms.limits.held_events;
+        if held <= most {
+            return;
+        }
+        let mut all: Vec<Arc<Hosted>> = lock(&self.loaded).values().cloned().collect();
+        all.sort_by_key(|hosted| hosted.used.load(Ordering::Relaxed));
+        for hosted in all {
+            // One that is at work is in use.
+            if let Some(mut place) = hosted.try_lock() {
+                held -= hosted.held.load(Ordering::Relaxed).min(held);
+                hosted.unload(&mut place);
+            }
+            if held <= most {
+                return;
             }
         }
     }
@@ -611,6 +643,7 @@ impl Hosted {
             changes: watch::Sender::new(0),
             sessions: Mutex::new(BTreeMap::new()),
             used: AtomicU64::new(0),
+            held: AtomicU64::new(0),
         }
     }
 
@@ -639,18 +672,30 @@ impl Hosted {
         networks: &Networks,
         work: impl FnOnce(&mut Inner) -> T,
     ) -> Result<T, Failure> {
+        self.used.store(networks.steady(), Ordering::Relaxed);
         let mut place = self.lock();
+        let is_new = place.is_none();
         let inner = match &mut *place {
             Some(inner) => inner,
             none => none.insert(networks.load(self.network)?),
         };
         let done = work(inner);
+        self.held.store(inner.log.count(), Ordering::Relaxed);
         if inner.log.is_broken() {
             // What was found out may be wrong. It is read anew, and until the disk gives it back nobody is answered.
-            *place = None;
+            self.unload(&mut place);
             return Err(Failure::Disk);
         }
+        if is_new && inner.log.count() > 0 {
+            networks.make_room();
+        }
         Ok(done)
+    }
+
+    /// Lets go of what memory knows. Sessions go on; the next that asks has it read again.
+    fn unload(&self, place: &mut Option<Inner>) {
+        *place = None;
+        self.held.store(0, Ordering::Relaxed);
     }
 
     /// Waits until a request about the network may be at work; none if too many wait.

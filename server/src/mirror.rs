@@ -104,7 +104,10 @@ pub(crate) async fn accept(
             incoming.ignore();
             continue;
         };
-        if handshakes.available_permits() < HANDSHAKES / 2 && !incoming.remote_addr_validated() {
+        let is_full = connections.count() >= networks.terms().limits.connections;
+        let is_many = handshakes.available_permits() < HANDSHAKES / 2;
+        // Nobody gives a place up for an address that may be made up.
+        if (is_many || is_full) && !incoming.remote_addr_validated() {
             // It comes again with what proves that it reads what is sent to its address.
             let _ = incoming.retry();
             continue;

@@ -47,11 +47,13 @@ pub struct Limits {
     pub letter_age: u64,
     /// How many events of networks nobody is connected to stay in memory.
     pub idle_events: usize,
+    /// How many events memory knows at a time, of all networks; it takes some hundred bytes for each.
+    pub held_events: u64,
     /// How long a frame may take to be read by the other side, or to arrive whole.
     pub slow: Duration,
     /// How long the first frame of a stream may take.
     pub opening: Duration,
-    /// How long who has but a ticket may be connected to the relay.
+    /// How long who has but a ticket may be connected to the relay, and how long a session without rights may ask for nothing.
     pub guest: Duration,
 }
 
@@ -76,6 +78,7 @@ impl Default for Limits {
             replies_per_joiner: 32,
             letter_age: 24 * HOUR,
             idle_events: 200_000,
+            held_events: 4_000_000,
             slow: Duration::from_secs(20),
             opening: Duration::from_secs(10),
             guest: Duration::from_secs(120),

@@ -107,7 +107,11 @@ async fn converse(
     mut incoming: mpsc::Receiver<Result<(Request, Space), WireError>>,
 ) {
     let slow = networks.terms().limits.slow;
-    let (hosted, what) = (visitor.hosted(), what(visitor.is_trusted()));
+    let (hosted, member) = (visitor.hosted(), visitor.is_trusted());
+    let what = what(member);
+    // A device without rights that asks for nothing has no business here for long.
+    let stay = networks.terms().limits.guest;
+    let mut idle = std::pin::pin!(tokio::time::sleep(stay));
     let (mut changes, mut removed) = (visitor.changes.clone(), visitor.removed.clone());
     changes.mark_changed();
     let mut visitor = Some(visitor);
@@ -122,6 +126,7 @@ async fn converse(
                 _ => return,
             },
             _ = changes.changed() => Next::News,
+            () = &mut idle, if !member => return,
         };
         let Some(mut present) = visitor.take() else {
             return;
@@ -140,6 +145,7 @@ async fn converse(
                 return refuse(&mut send, Refusal::Protocol).await;
             }
             Next::Request(request, space) => {
+                idle.as_mut().reset(tokio::time::Instant::now() + stay);
                 let Some(_answer) = line.answer().await else {
                     return;
                 };

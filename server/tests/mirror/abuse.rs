@@ -268,3 +268,38 @@ async fn when_all_places_are_taken_the_oldest_without_rights_goes_and_no_member_
     assert!(alice.connection.close_reason().is_none());
     assert_eq!(stream.whole().await, all(&world));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_might_have_brought_a_network_is_a_stranger_once_another_did() {
+    let server = Host::with(|options| options.open_hosting = true).await;
+    let (mut world, mut side) = World::new("alice");
+    let owner = world.owner.clone();
+    let bob = world.newcomer(&mut side, &owner, "bob");
+    let base = all(&world);
+    let mut at_bob = side.clone();
+    let kick = world.kick(&mut side, &owner, &bob);
+    let stranger = Device::connect(&DeviceSecret::from_seed(&[9; 32]), server.place()).await;
+    let (mut early, welcome) = stranger.welcome(world.network, Role::Member(None)).await;
+    assert_eq!(welcome.standing, Standing::NotHosted { may_open: true });
+    let alice = Device::connect(&owner.device, server.place()).await;
+    let (mut stream, _) = alice.welcome(world.network, Role::Member(None)).await;
+    let count = base.len() + 1;
+    stream
+        .push([base, vec![bytes(&world, kick)]].concat())
+        .await;
+    let junk = merges(&mut world, &mut at_bob, &bob, 100);
+    let pushed = early.push(junk).await;
+    assert!(pushed.stored.is_empty());
+    assert_eq!(pushed.tip.unwrap().tip.count, count as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_without_rights_that_asks_for_nothing_ends_and_a_members_stays() {
+    let server = Host::with(|options| options.limits.guest = Duration::from_millis(300)).await;
+    let (world, _) = World::new("alice");
+    let (_alice, mut stream) = host(&server, &world).await;
+    let stranger = Device::connect(&DeviceSecret::from_seed(&[9; 32]), server.place()).await;
+    let (mut idle, _) = stranger.welcome(world.network, Role::Member(None)).await;
+    assert_eq!(idle.hear().await, None);
+    assert_eq!(stream.whole().await, all(&world));
+}

@@ -10,6 +10,7 @@ mod disk;
 mod echo;
 mod letters;
 mod log;
+mod memory;
 mod process;
 mod relay;
 mod serving;

@@ -15,7 +15,7 @@ use crate::world::{Side, World};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_mesh-server");
 
-struct Process {
+pub(crate) struct Process {
     child: Child,
     address: ServerAddress,
 }
@@ -34,15 +34,21 @@ impl Process {
         Self { child, address }
     }
 
-    fn run(data: &Path) -> Self {
-        let mut command = Command::new(BINARY);
+    pub(crate) fn run(data: &Path) -> Self {
+        // Another build, to compare with.
+        let binary = std::env::var_os("MESH_SERVER").unwrap_or_else(|| BINARY.into());
+        let mut command = Command::new(binary);
         command
             .args(["run", "--listen", "127.0.0.1:0", "--data"])
             .arg(data);
         Self::start(command)
     }
 
-    async fn owner(&self, world: &World) -> (Device, crate::client::Stream) {
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) async fn owner(&self, world: &World) -> (Device, crate::client::Stream) {
         let place = (
             (self.address.ip().unwrap(), self.address.port).into(),
             self.address.key,

@@ -242,3 +242,25 @@ async fn an_open_server_hosts_for_everybody_and_one_without_mirror_for_nobody() 
     let refusal = device.refusal(world.network, Role::Member(None)).await;
     assert_eq!(refusal, Refusal::Off);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_knows_so_many_events_and_every_session_goes_on() {
+    let server = Host::with(|options| options.limits.held_events = 120).await;
+    let mut hosted = Vec::new();
+    for n in 0..5 {
+        let (mut world, mut side) = World::new(&format!("owner{n}"));
+        let owner = world.owner.clone();
+        merges(&mut world, &mut side, &owner, 50);
+        let (device, stream) = host(&server, &world).await;
+        hosted.push((world, device, stream));
+    }
+    let networks = server.server.networks().clone();
+    for _ in 0..2 {
+        for (world, _, stream) in &mut hosted {
+            assert_eq!(stream.whole().await, all(world));
+        }
+    }
+    networks.sweep();
+    assert!(networks.events_held() <= 120, "{}", networks.events_held());
+    assert!(networks.events_held() > 0);
+}
