@@ -725,6 +725,15 @@ impl Visitor {
         self.standing == Standing::Live || self.may_open
     }
 
+    /// What it is told by itself, if it is told anything: a stranger is not.
+    pub(crate) fn hears(&self) -> Option<What> {
+        match self.standing {
+            Standing::Live => Some(What::News),
+            Standing::Joiner { .. } => Some(What::Letters),
+            Standing::Unknown | Standing::NotHosted { .. } => None,
+        }
+    }
+
     fn told(&mut self, end: u64) {
         self.known = end;
         self.own.clear();

@@ -108,7 +108,7 @@ async fn converse(
 ) {
     let slow = networks.terms().limits.slow;
     let (hosted, member) = (visitor.hosted(), visitor.is_trusted());
-    let what = what(member);
+    let (what, hears) = (what(member), visitor.hears());
     // A device without rights that asks for nothing has no business here for long.
     let stay = networks.terms().limits.guest;
     let mut idle = std::pin::pin!(tokio::time::sleep(stay));
@@ -125,7 +125,7 @@ async fn converse(
                 Some(Err(WireError::Frame(bad))) => Next::Bad(bad),
                 _ => return,
             },
-            _ = changes.changed() => Next::News,
+            _ = changes.changed(), if hears.is_some() => Next::News,
             () = &mut idle, if !member => return,
         };
         let Some(mut present) = visitor.take() else {
@@ -169,7 +169,8 @@ async fn converse(
                 let Some(_answer) = line.answer().await else {
                     return;
                 };
-                let told = blocking(networks, &hosted, What::News, move |networks| {
+                let what = hears.unwrap_or(what);
+                let told = blocking(networks, &hosted, what, move |networks| {
                     let news = networks.news(&mut present);
                     (news, present)
                 });

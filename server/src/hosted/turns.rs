@@ -22,8 +22,10 @@ pub(crate) enum What {
     Member,
     /// A request of any other.
     Other,
-    /// What a session is told by itself: it waits in the session, however many there are.
+    /// What a member's session is told by itself: it waits in the session, however many there are.
     News,
+    /// The same for a joiner's.
+    Letters,
 }
 
 /// See the module.
@@ -55,10 +57,10 @@ impl Turns {
         let _waiting = match what {
             What::Member => Some(Waiting::among(members, MEMBERS)?),
             What::Other => Some(Waiting::among(others, OTHERS)?),
-            What::News => None,
+            What::News | What::Letters => None,
         };
         let other = match what {
-            What::Other => Some(self.others.clone().acquire_owned().await.ok()?),
+            What::Other | What::Letters => Some(self.others.clone().acquire_owned().await.ok()?),
             What::Member | What::News => None,
         };
         Some(Turn {

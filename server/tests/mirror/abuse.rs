@@ -1,5 +1,7 @@
 //! What the server survives.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mesh_ledger::ids::ServerKey;
@@ -7,7 +9,7 @@ use mesh_ledger::keys::DeviceSecret;
 use mesh_ledger::mirror::message::{Failure, Standing};
 use mesh_ledger::mirror::{Refusal, Request, Response, Role};
 
-use crate::client::{Device, Host, all, bytes, host, merges};
+use crate::client::{Device, Host, NOW, PATIENCE, all, bytes, host, merges};
 use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -302,4 +304,101 @@ async fn a_session_without_rights_that_asks_for_nothing_ends_and_a_members_stays
     let (mut idle, _) = stranger.welcome(world.network, Role::Member(None)).await;
     assert_eq!(idle.hear().await, None);
     assert_eq!(stream.whole().await, all(&world));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_is_proven_page_by_page_and_to_one_stream_of_a_device_at_a_time() {
+    let server = Host::start().await;
+    let (mut world, mut side) = World::new("alice");
+    let owner = world.owner.clone();
+    let bob = world.newcomer(&mut side, &owner, "bob");
+    let (_alice, mut stream) = host(&server, &world).await;
+    let mut written = merges(&mut world, &mut side, &owner, 1000);
+    let kick = world.kick(&mut side, &owner, &bob);
+    written.push(bytes(&world, kick));
+    for events in written.chunks(256) {
+        stream.push(events.to_vec()).await;
+    }
+    // A small window: the first proof is still on its way when the second is asked for.
+    let device = Device::with_window(&bob.device, server.place(), Some(16 << 10)).await;
+    let (mut first, refused) = device.open(world.network, Role::Member(None)).await;
+    assert_eq!(refused, Response::Refused(Refusal::Removed));
+    let second = device.refusal(world.network, Role::Member(None)).await;
+    assert_eq!(second, Refusal::Busy);
+    let mut proof = Vec::new();
+    while let Some(Response::Events(events)) = first.hear().await {
+        proof.extend(events);
+    }
+    assert_eq!(proof, all(&world));
+    // That one is over, so it can be asked for again.
+    let (_, again) = device.open(world.network, Role::Member(None)).await;
+    assert_eq!(again, Response::Refused(Refusal::Removed));
+}
+
+/// So many threads that block the server of the next test has.
+const THREADS: usize = 3;
+
+#[test]
+fn a_network_that_stands_still_holds_up_no_other() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(THREADS)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        // The server's clock stops for the next who asks, which is a push under its network's lock.
+        let (stop, stopped) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicBool::new(false)),
+        );
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let wait = std::sync::Mutex::new(wait);
+        let (armed, reached) = (stop.clone(), stopped.clone());
+        let server = Host::with(|options| {
+            options.now = Arc::new(move || {
+                if armed.swap(false, Ordering::SeqCst) {
+                    reached.store(true, Ordering::SeqCst);
+                    let _ = wait.lock().unwrap().recv_timeout(2 * PATIENCE);
+                }
+                NOW
+            });
+        })
+        .await;
+        let (mut slow, mut side) = World::new("alice");
+        let owner = slow.owner.clone();
+        let (device, mut pusher) = host(&server, &slow).await;
+        let mut streams = Vec::new();
+        for _ in 0..2 * THREADS {
+            let (stream, _) = device.welcome(slow.network, Role::Member(None)).await;
+            streams.push(stream);
+        }
+        let (other, _) = World::new("carol");
+        let (_carol, mut carol) = host(&server, &other).await;
+        stop.store(true, Ordering::SeqCst);
+        let new = merges(&mut slow, &mut side, &owner, 1);
+        pusher.say(&Request::Push(new)).await;
+        while !stopped.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+        let pull = Request::Pull {
+            from: 0,
+            bodies: true,
+        };
+        for stream in &mut streams {
+            stream.say(&pull).await;
+        }
+        assert_eq!(carol.whole().await, all(&other));
+        go.send(()).unwrap();
+        for stream in &mut streams {
+            let page = loop {
+                match stream.hear().await.unwrap() {
+                    Response::Page(page) => break page,
+                    Response::News(_) => {}
+                    other => panic!("{other:?}"),
+                }
+            };
+            assert_eq!(page.events.len(), slow.graph.len());
+        }
+        assert!(matches!(pusher.hear().await, Some(Response::Pushed(_))));
+    });
 }
