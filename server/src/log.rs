@@ -351,12 +351,6 @@ impl Log {
         self.graph.find(id).is_some()
     }
 
-    /// Who wrote an event that is here.
-    #[must_use]
-    pub fn author(&self, id: &EventId) -> Option<DeviceId> {
-        self.graph.find(id).map(|idx| self.graph.author(idx))
-    }
-
     /// The events that prove a removal: itself and its past. Of a longer past the newest, for who was a member until then
     /// has the rest.
     #[must_use]

@@ -1,8 +1,8 @@
 //! Letters that wait in one network: joiners' redemptions for its members, members' replies for joiners.
 //!
 //! What they say is sealed for who holds the invite's secret, so a server cannot tell a reply from garbage. A redemption therefore
-//! waits until the device that admitted the joiner has replied, the joiner has come as a member, or its time is over. Each user has
-//! room for some replies, of which the newest stay, and takes no other user's.
+//! waits until the joiner has come as a member, which it does when it has its answer, or until its time is over. Each user has room
+//! for some replies, of which the newest stay, and takes no other user's.
 
 use std::collections::BTreeMap;
 

@@ -52,7 +52,8 @@ pub enum Request {
     Push(Vec<Vec<u8>>),
     /// A joiner's redemption, sealed for the members: a [`Response::Left`].
     Leave(Vec<u8>),
-    /// A member's reply to a letter, sealed for the joiner: a [`Response::Left`]. The letter is then done with.
+    /// A member's reply to a letter, sealed for the joiner: a [`Response::Left`]. The letter is done with once the joiner comes
+    /// as a member.
     Reply {
         /// Which letter.
         letter: u64,

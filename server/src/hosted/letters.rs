@@ -77,18 +77,12 @@ impl Networks {
             *device == visitor.device
                 || user(device).is_some_and(|other| Some(other) == user(&visitor.device))
         };
-        let mut needless = match inner.mailbox.may_answer(&waiting, own, limits)? {
-            Room::Same(id) => return Ok(Response::Left(id)),
-            Room::Instead(needless) => needless,
-        };
-        // Only a member can open the letter, so the server cannot tell a reply from garbage. The one who let the joiner in
-        // answered it; whatever else comes leaves it where it is.
-        let admission = authority.and_then(|authority| authority.devices.get(&joiner));
-        let admitted_by = admission.and_then(|device| inner.log.author(&device.event));
-        if admitted_by == Some(visitor.device) {
-            needless.push(letter);
+        // Only who holds the invite's secret can open a reply, so the server cannot tell one from garbage. The letter stays
+        // until the joiner shows that it has its answer.
+        match inner.mailbox.may_answer(&waiting, own, limits)? {
+            Room::Same(id) => Ok(Response::Left(id)),
+            Room::Instead(older) => self.store_letter(inner, visitor, waiting, &older),
         }
-        self.store_letter(inner, visitor, waiting, &needless)
     }
 
     /// A joiner opens as a member: it has its answer, and nobody needs to answer its letters any more.
