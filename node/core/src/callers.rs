@@ -16,6 +16,9 @@ use crate::desired::peer_id;
 use crate::link::{Hello, Role};
 use crate::peer::PeerId;
 
+/// Of how many invites the names are taken at a time.
+const MAX_INVITES: usize = 512;
+
 /// As what somebody dials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller {
@@ -83,11 +86,7 @@ impl Callers {
             .filter(|(device, _)| peer_id(device) != *me)
             .map(|(device, live)| Subject::Device(*device, live.box_key));
         let epochs = last_epochs(ledger).map(Subject::Epoch);
-        let invites = state
-            .invites
-            .values()
-            .filter(|invite| invite.closed.is_none() && invite.expires > now)
-            .map(|invite| Subject::Invite(invite.contact));
+        let invites = invites(ledger, now).map(Subject::Invite);
         let mut old = std::mem::take(&mut self.relations);
         let before = old.len();
         let mut derived = 0;
@@ -149,6 +148,21 @@ impl Callers {
         }
         names
     }
+}
+
+/// The contact secrets of invites, those that can be used first. The others are taken too, so that their tickets are told
+/// at once why they are worth nothing.
+fn invites<S: Store>(ledger: &Ledger<S>, now: u64) -> impl Iterator<Item = [u8; 32]> {
+    let invites = ledger.state().invites.values();
+    let mut invites: Vec<(bool, u64, [u8; 32])> = invites
+        .map(|invite| {
+            let usable = invite.closed.is_none() && invite.expires > now;
+            (usable, invite.expires, invite.contact)
+        })
+        .collect();
+    invites.sort_unstable_by(|a, b| b.cmp(a));
+    let contacts = invites.into_iter().map(|(_, _, contact)| contact);
+    contacts.take(MAX_INVITES)
 }
 
 /// The last epochs whose keys are here.
