@@ -98,9 +98,9 @@ impl Sharing {
         topic.first_chunk::<TOPIC>().copied().filter(|_| live)
     }
 
-    /// The code's number while it can be used.
+    /// The code's number until its time is over. Callers with a burnt one are told that it is.
     pub(crate) fn mailbox(&self, now: u64) -> Option<u16> {
-        self.topic(now).map(|_| self.keeper.code().mailbox())
+        (now < self.keeper.expires()).then(|| self.keeper.code().mailbox())
     }
 
     fn end(&mut self, error: &Error) {
