@@ -8,6 +8,7 @@
     reason = "a tool for people"
 )]
 
+mod advisories;
 mod bench;
 mod crowd;
 mod demo;

@@ -31,6 +31,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         "lints",
         cargo("clippy", &["--all-targets", "--", "-D", "warnings"]),
     )?;
+    crate::advisories::check()?;
     // All targets, so that the programs are there which the namespace tests run, and so that the tests below find each
     // crate compiled with the features it will have then.
     stage("build", cargo("build", &["--all-targets"]))?;
