@@ -10,7 +10,7 @@ use std::str::FromStr;
 use clap::{Parser, Subcommand, ValueEnum};
 use mesh_server::{Door, Options, RELAY_RATE, Server, printed, status};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 /// Threads for what waits for the disk.
@@ -104,6 +104,7 @@ enum Switch {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    let kept = keep_memory();
     let filter = EnvFilter::try_from_env("MESH_LOG")
         .unwrap_or_else(|_| EnvFilter::new("warn,mesh_server=info"));
     tracing_subscriber::fmt()
@@ -111,6 +112,9 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
+    if let Err(error) = kept {
+        warn!("this process' memory may end in a core dump: {error}");
+    }
     let done = match cli.command {
         Command::Run(run) => serve(run),
         Command::Status { place, json } => show_status(&place, json),
@@ -125,6 +129,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Keeps this process' memory out of core dumps, and from other processes of its user: it holds the server's key.
+fn keep_memory() -> std::io::Result<()> {
+    use nix::sys::resource::{Resource, setrlimit};
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    nix::sys::prctl::set_dumpable(false)?;
+    Ok(())
 }
 
 fn serve(run: Run) -> Result<(), String> {

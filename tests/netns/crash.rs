@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use mesh_tests::lab::{Host, Lab};
+use mesh_tests::lab::{Host, Lab, Server};
 
 use crate::world::{create, find, log};
 
@@ -56,6 +56,26 @@ fn no_acknowledged_event_is_lost_when_the_daemon_is_killed_at_any_moment() {
         "{MOMENTS} kills, {} acknowledged events",
         acknowledged.len()
     );
+}
+
+#[test]
+fn the_memory_of_daemon_and_server_is_in_no_core_dump() {
+    let lab = Lab::new("core dumps");
+    let lan = lab.lan("lan", [192, 168, 7]);
+    let alice = lab.host("alice");
+    lan.plug(&alice, 1);
+    let daemon = alice.meshd();
+    let host = lab.host("server");
+    lan.plug(&host, 9);
+    let mut server = Server::start(host, [192, 168, 7, 9].into(), &[]);
+    for pid in [daemon.pid(), server.process().pid()] {
+        let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let core = limits
+            .lines()
+            .find(|line| line.starts_with("Max core file size"));
+        let words: Vec<&str> = core.unwrap().split_whitespace().collect();
+        assert_eq!(words[4..6], ["0", "0"], "{words:?}");
+    }
 }
 
 /// Shares and unshares ports until the daemon is gone, and returns the events that were acknowledged.

@@ -77,6 +77,10 @@ struct At {
 }
 
 fn main() -> ExitCode {
+    // It holds keys. Where the system does not know this, it runs all the same.
+    if let Err(error) = mesh_os::process::keep_memory() {
+        eprintln!("this process' memory may end in a core dump: {error}");
+    }
     let result = match Arguments::parse().what {
         What::Run { at, resolved_bus } => run(at.root.as_deref(), resolved_bus),
         What::Start(at) => start(at.root.as_deref()),
@@ -224,12 +228,15 @@ async fn serve(dirs: Dirs, taste: Taste, machine: machine::Options) -> Result<()
     let _ = writeln!(std::io::stdout(), "{}", supervise::READY);
     notify_ready();
     // On this thread: as a task that moves between the workers, it would leave memory in the heap of each.
-    node.run().await;
+    let ended = node.run().await;
     drop(end);
     let _ = serving.await;
     let _ = std::fs::remove_file(dirs.socket());
     info!("stopped");
-    Ok(())
+    ended.map_err(|text| Failure {
+        text,
+        code: supervise::AGAIN,
+    })
 }
 
 async fn stop_on_signals(events: tokio::sync::mpsc::Sender<Event>) {

@@ -8,6 +8,7 @@ pub mod dirs;
 pub mod firewall;
 pub mod link;
 pub mod machine;
+pub mod process;
 pub mod resolver;
 pub mod socket;
 pub mod tun;
