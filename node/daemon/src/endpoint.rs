@@ -7,6 +7,7 @@
 mod answer;
 mod deaf;
 mod deputy;
+mod failed;
 mod pin;
 mod relays;
 mod servers;
@@ -36,6 +37,7 @@ use tracing::{info, warn};
 
 pub(crate) use deaf::Ear;
 pub(crate) use deputy::Deputy;
+use failed::Health;
 use pin::Pin;
 pub(crate) use relays::RelayServer;
 use relays::{Names, Relay, Relays};
@@ -86,6 +88,7 @@ pub(crate) struct Endpoint {
     beside: Beside,
     /// Callers that are answered.
     expected: Arc<ArcSwap<Expected>>,
+    health: Health,
 }
 
 impl Endpoint {
@@ -117,6 +120,7 @@ impl Endpoint {
             relays_used: Arc::default(),
             beside: Beside::default(),
             expected: Arc::default(),
+            health: Health::default(),
         })
     }
 
@@ -258,7 +262,7 @@ impl Endpoint {
         let failed = |error: &dyn std::fmt::Display| error.to_string();
         let connecting = self.iroh.connect_with_opts(address, first, options).await;
         let connecting = connecting.map_err(|error| failed(&error))?;
-        connecting.await.map_err(|error| failed(&error))
+        connecting.await.map_err(|error| self.health.told(error))
     }
 
     /// The interfaces changed.

@@ -2,6 +2,7 @@
 //!
 //! Whatever waits (dialling, redeeming, an echo, a slow peer) waits in a task of its own and comes back as an [`Event`].
 
+mod accept;
 mod beacons;
 mod callers;
 mod calls;
@@ -35,7 +36,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use iroh::endpoint::IncomingAddr;
 use mesh_control::call::Call;
 use mesh_control::error::Error;
 use mesh_control::reply::Reply;
@@ -81,8 +81,6 @@ pub(crate) type SharedTunnel = Arc<ArcSwapOption<Tunnel>>;
 
 /// How many events may wait for the node. Links wait when it is full.
 const QUEUE: usize = 1024;
-/// How many strangers may be in the middle of saying hello.
-const GREETINGS: Limits = Limits { all: 256, each: 32 };
 /// How many unknown devices may introduce themselves at once.
 const INTRODUCTIONS: Limits = Limits { all: 8, each: 2 };
 /// How often they may in an hour, by where they come from, and all of them.
@@ -146,6 +144,8 @@ pub(crate) enum Event {
     ),
     /// The machine's interfaces or addresses changed.
     Machine,
+    /// Nobody can reach this device any more, or it nobody, until the daemon starts anew.
+    Failed(String),
     /// Stop.
     Stop,
 }
@@ -331,7 +331,10 @@ impl Node {
     }
 
     /// Brings up what is to be up, and then lives until told to stop. Everything done to the machine is undone at the end.
-    pub(crate) async fn run(mut self) {
+    ///
+    /// # Errors
+    /// What failed, if it ends for that. A daemon that starts anew is well again.
+    pub(crate) async fn run(mut self) -> Result<(), String> {
         self.spawn_acceptor();
         self.start_discovery();
         self.spawn_machine_watch();
@@ -348,7 +351,7 @@ impl Node {
         }
         let mut wake = steady();
         let mut timer = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
-        loop {
+        let ended = loop {
             // To set it is to wake a worker, which keeps the timers.
             let next = self.next_wake();
             if next != wake {
@@ -358,7 +361,8 @@ impl Node {
             }
             tokio::select! {
                 event = self.incoming.recv() => match event {
-                    Some(Event::Stop) | None => break,
+                    Some(Event::Stop) | None => break Ok(()),
+                    Some(Event::Failed(why)) => break Err(why),
                     Some(event) => self.take(event).await,
                 },
                 () = &mut timer => {}
@@ -369,7 +373,7 @@ impl Node {
                 self.next_watch = now + WATCH_EVERY;
                 self.publish_watched();
             }
-        }
+        };
         let all: Vec<NetworkId> = self.nets.keys().copied().collect();
         for id in all {
             if let Err(error) = self.take_down(id).await {
@@ -377,6 +381,7 @@ impl Node {
             }
         }
         self.endpoint.close().await;
+        ended
     }
 
     async fn take(&mut self, event: Event) {
@@ -416,7 +421,7 @@ impl Node {
                 drop(respond.send(self.answer_wg(&network, &request)));
             }
             Event::Machine => self.machine_changed().await,
-            Event::Stop => {}
+            Event::Stop | Event::Failed(_) => {}
         }
     }
 
@@ -623,33 +628,6 @@ impl Node {
         }
     }
 
-    fn spawn_acceptor(&self) {
-        let (endpoint, events) = (self.endpoint.clone(), self.events.clone());
-        tokio::spawn(async move {
-            let greetings = Visitors::new(GREETINGS);
-            while let Some(knock) = endpoint.accept().await {
-                let (endpoint, events) = (endpoint.clone(), events.clone());
-                greetings.receive(origin(&knock.from()), async move {
-                    let greeted = async {
-                        let caller = knock.caller;
-                        let connection = endpoint.answer(knock).await?;
-                        let greeted = Wire::greeted(connection, &caller).await;
-                        greeted.map_err(|error| error.to_string())
-                    };
-                    match tokio::time::timeout(Duration::from_secs(10), greeted).await {
-                        Ok(Ok((wire, hello))) => {
-                            drop(events.send(Event::Incoming(wire, hello)).await)
-                        }
-                        Ok(Err(error)) => {
-                            tracing::debug!("an incoming connection came to nothing: {error}")
-                        }
-                        Err(_) => {}
-                    }
-                });
-            }
-        });
-    }
-
     /// Looks for others on the LAN, now.
     fn look_on_lan(&mut self) {
         if let Some(discovery) = &mut self.discovery {
@@ -689,15 +667,5 @@ impl Node {
                 }
             }
         });
-    }
-}
-
-/// Where somebody who connects comes from.
-fn origin(from: &IncomingAddr) -> Origin {
-    match from {
-        IncomingAddr::Ip(address) => (*address).into(),
-        IncomingAddr::Relay { endpoint_id, .. } => Origin::Device(PeerId(*endpoint_id.as_bytes())),
-        // There is no other way in; what comes by one is one origin.
-        _ => Origin::Device(PeerId([0; 32])),
     }
 }

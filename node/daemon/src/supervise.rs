@@ -2,9 +2,9 @@
 //! daemon, and starts it again when it dies.
 
 use std::fs::OpenOptions;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -16,6 +16,10 @@ use nix::unistd::Pid;
 /// The daemon prints this line on its standard output once its socket answers.
 pub(crate) const READY: &str = "ready";
 
+/// The exit code of a daemon that is well when it starts anew, as `EX_TEMPFAIL` of sysexits.h. Its service manager starts it.
+pub(crate) const AGAIN: u8 = 75;
+/// The exit code of a Rust program whose main thread panicked.
+const PANICKED: i32 = 101;
 const START_WITHIN: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -115,12 +119,13 @@ pub(crate) fn supervise(root: Option<&Path>) -> Result<(), std::io::Error> {
         let mut child = command.spawn()?;
         let (status, told) = wait(&mut child, &signals)?;
         // It ended of itself, was told to, or cannot run here at all.
-        if told || status.code().is_some() {
+        if told || !starts_again(status) {
             return Ok(());
         }
-        eprintln!(
-            "meshd ended by signal {}; starting it again in {} ms",
-            status.signal().unwrap_or(0),
+        // A log that cannot be written is no reason to leave the daemon dead.
+        let _ = writeln!(
+            std::io::stderr(),
+            "meshd ended, {status}; starting it again in {} ms",
             pause.as_millis()
         );
         if began.elapsed() > WELL {
@@ -130,6 +135,14 @@ pub(crate) fn supervise(root: Option<&Path>) -> Result<(), std::io::Error> {
             return Ok(());
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Whether a daemon that ended so may be well when it is started again.
+fn starts_again(status: ExitStatus) -> bool {
+    match status.code() {
+        Some(code) => code == PANICKED || code == i32::from(AGAIN),
+        None => true,
     }
 }
 
@@ -157,4 +170,30 @@ fn wait_for_stop(signals: &SigSet, pause: Duration) -> Result<bool, std::io::Err
     let fd = SignalFd::new(&stops)?;
     let timeout = PollTimeout::try_from(pause).unwrap_or(PollTimeout::MAX);
     Ok(poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)], timeout)? > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_fell_is_started_again_and_one_that_ended_or_cannot_run_is_not() {
+        let exits = |code: i32| starts_again(ExitStatus::from_raw(code << 8));
+        for (code, again) in [
+            (0, false),
+            (1, false),
+            (2, false),
+            (4, false),
+            (75, true),
+            (101, true),
+        ] {
+            assert_eq!(exits(code), again, "{code}");
+        }
+        // SIGABRT, SIGKILL, SIGSEGV.
+        for signal in [6, 9, 11] {
+            assert!(starts_again(ExitStatus::from_raw(signal)), "{signal}");
+        }
+    }
 }

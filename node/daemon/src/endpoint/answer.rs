@@ -65,6 +65,6 @@ impl Endpoint {
             .build();
         let accepting = knock.incoming.accept_with(Arc::new(config));
         let accepting = accepting.map_err(|error| error.to_string())?;
-        accepting.await.map_err(|error| error.to_string())
+        accepting.await.map_err(|error| self.health.told(error))
     }
 }
