@@ -20,7 +20,7 @@ use crate::ids::{
 use crate::verdict::Reason;
 
 pub(crate) use cast::sort_by_rank;
-pub(crate) use proof::Proof;
+pub(crate) use proof::{Proof, mutual};
 pub(crate) use removals::{Removal, Scope};
 pub(crate) use succession::{Ballot, past_of_cut};
 pub(crate) use terms::{Began, Settled, Terms};

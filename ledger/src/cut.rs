@@ -9,7 +9,7 @@
 //! A past is named by its heads, of which an event has room for [`MAX_CUT`]. Where there are more, those are taken that
 //! hold what the cut is read for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::authority::cast::Cast;
 use crate::event::Act;
@@ -69,16 +69,20 @@ pub fn cut(graph: &Graph, user: &UserId, since: Option<&Since>) -> Result<Cut, N
         Some(since) => first_undone(graph, since, is_theirs)?,
         None => Vec::new(),
     };
-    let kept = |idx: &Idx| {
-        !undone
+    let undone = Undone::new(graph, &undone);
+    let kept = |idx: &Idx| !undone.holds(graph, *idx);
+    // What is kept is a past, so of each lane it is a prefix. A device may fork without end; where it has more lanes than a cut
+    // has heads, the branch that others follow stands for it.
+    let tails = graph.authors().flat_map(|device| {
+        let all = graph.lanes_of(device);
+        let lanes = if all.len() > MAX_CUT { &[] } else { all };
+        let branch = (lanes.len() < all.len()).then(|| graph.branch_of(device));
+        let lanes = lanes
             .iter()
-            .any(|first| first == idx || graph.precedes(*first, *idx))
-    };
-    // What is kept is a past, so of each lane it is a prefix.
-    let tails = graph
-        .lanes()
-        .iter()
-        .filter_map(|lane| lane[..lane.partition_point(&kept)].last().copied());
+            .map(|lane| graph.lanes()[*lane as usize].as_slice());
+        let lanes = lanes.chain(branch);
+        lanes.filter_map(|lane| lane[..lane.partition_point(&kept)].last().copied())
+    });
     let heads = heads(graph, tails.collect());
     if heads.is_empty() {
         return Err(NoCut::Genesis);
@@ -135,6 +139,31 @@ fn first_undone(
         return Err(NoCut::NoneSoLate);
     }
     Ok(firsts)
+}
+
+/// The first undone event of each lane that has one, and what knows of them.
+struct Undone(BTreeMap<u32, u32>);
+
+impl Undone {
+    fn new(graph: &Graph, firsts: &[Idx]) -> Self {
+        let place = |idx: &Idx| (graph.lane(*idx) as u32, graph.position(*idx) as u32);
+        Self(firsts.iter().map(place).collect())
+    }
+
+    /// Whether an event is one that is undone, or has one in its past. Costs what the event knows, or what is undone if that
+    /// is less, and not the one times the other.
+    fn holds(&self, graph: &Graph, idx: Idx) -> bool {
+        let is_undone = |lane: u32, count: u32| self.0.get(&lane).is_some_and(|at| count > *at);
+        let (lane, position) = (graph.lane(idx) as u32, graph.position(idx) as u32);
+        if is_undone(lane, position + 1) {
+            return true;
+        }
+        if self.0.len() <= MAX_CUT {
+            let mut lanes = self.0.iter();
+            return lanes.any(|(lane, at)| graph.known(idx, *lane) > *at);
+        }
+        graph.knows_any(idx, is_undone)
+    }
 }
 
 /// Those that are in no other's past.

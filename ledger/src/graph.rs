@@ -4,17 +4,21 @@
 //! forks opens a lane per branch). So every lane is a true chain, and a ∈ past(b) ⇔ watermark(b)[lane of a] > position
 //! of a, for devices that write two events of one seq too. Lane numbers are local; answers are not.
 
+mod forks;
 mod marks;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
+use forks::{Fork, Undo};
 use marks::{Known, Marks, Root};
+use smallvec::SmallVec;
 
-use crate::authority::Proof;
+use crate::authority::{Proof, mutual};
 use crate::event::act::Kind;
 use crate::event::{Act, Event, Header};
-use crate::ids::{DeviceId, EpochId, EventId, NetworkId};
+use crate::ids::{DeviceId, EpochId, EventId, NetworkId, UserId};
 pub use crate::index::{FindError, Idx};
 use crate::index::{Index, ReadBack};
 use crate::store::StoreError;
@@ -53,6 +57,9 @@ pub enum Misfit {
     Full,
 }
 
+/// The most insertions that are taken back without finding heads and branches anew.
+const MOST_UNDO: usize = 1 << 16;
+
 /// What stays of each event in memory beside its id and lamport.
 struct Node {
     time: u64,
@@ -61,10 +68,19 @@ struct Node {
     seq: u32,
     /// How many events of each lane lie in the strict past; of its own lane, that is its position.
     others: Root,
+    /// Of each device that forked, the greatest seq in the strict past that does not stand in its first lane.
+    forks: u32,
+    forks_height: u8,
     /// How many nodes the watermarks of earlier events have.
     marks: u32,
     kind: Kind,
     sealed: bool,
+}
+
+impl Node {
+    fn forks(&self) -> Root {
+        Root::of(self.forks, self.forks_height)
+    }
 }
 
 /// The DAG.
@@ -78,9 +94,20 @@ pub struct Graph {
     authors: Vec<DeviceId>,
     lanes_of: BTreeMap<DeviceId, Vec<u32>>,
     heads: BTreeSet<Idx>,
+    /// Those of them that honest devices follow: all but those of further branches.
+    tips: BTreeSet<Idx>,
     forked: BTreeSet<DeviceId>,
+    forks: BTreeMap<DeviceId, Fork>,
+    /// Of the last insertions, the oldest first.
+    undo: Vec<Undo>,
+    /// How often the graph changed.
+    changes: u64,
     /// Whether the signatures inside an act hold. It follows from the event and its past, so it is found once.
     proofs: BTreeMap<Idx, OnceLock<Proof>>,
+    /// Whose a device said it is, by acts that both of them signed: of two in a row, the first is enough.
+    mutual: BTreeMap<(DeviceId, UserId), SmallVec<[Idx; 2]>>,
+    /// How many signatures of user keys under removals were checked.
+    checks: Cell<u64>,
 }
 
 impl Graph {
@@ -108,6 +135,7 @@ impl Graph {
     /// The events of it that are stored now: all. Their bodies need not stay in memory.
     pub fn stored(&mut self) {
         self.index.stored();
+        self.undo.clear();
     }
 
     /// The store has an event's body again.
@@ -248,6 +276,61 @@ impl Graph {
         self.heads.iter().copied()
     }
 
+    /// The heads that a new event follows: of a device that forked, at most the end of its smaller branch.
+    pub fn tips(&self) -> impl Iterator<Item = Idx> + '_ {
+        self.tips.iter().copied()
+    }
+
+    /// A device's last event; of a forked one, that of its smaller branch: where two of its events part, the branch with the
+    /// smaller id.
+    #[must_use]
+    pub fn tip_of(&self, device: &DeviceId) -> Option<Idx> {
+        if let Some(fork) = self.forks.get(device) {
+            return fork.tip();
+        }
+        let lane = self.lanes_of(device).first()?;
+        self.lanes[*lane as usize].last().copied()
+    }
+
+    /// A device's events, a chain; of a forked one, its smaller branch.
+    pub(crate) fn branch_of(&self, device: &DeviceId) -> &[Idx] {
+        match (self.forks.get(device), self.lanes_of(device)) {
+            (Some(fork), _) => fork.path(),
+            (None, [lane, ..]) => &self.lanes[*lane as usize],
+            (None, []) => &[],
+        }
+    }
+
+    /// A number that is another after every change.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// How many signatures of user keys under removals were checked in all: what a member's acts cost others beside the
+    /// signatures of the events themselves.
+    #[must_use]
+    pub fn checks(&self) -> u64 {
+        self.checks.get()
+    }
+
+    /// One more was checked.
+    pub(crate) fn count_check(&self) {
+        self.checks.set(self.checks.get() + 1);
+    }
+
+    /// The users whose a device said it is, with the acts that both signed and whose signatures hold.
+    pub(crate) fn mutual(&self, device: &DeviceId) -> impl Iterator<Item = (UserId, &[Idx])> {
+        let all = (*device, UserId([0; 32]))..=(*device, UserId([0xff; 32]));
+        let pairs = self.mutual.range(all);
+        pairs.map(|((_, user), acts)| (*user, acts.as_slice()))
+    }
+
+    /// The acts by which a device said that it is this user's.
+    pub(crate) fn mutual_of(&self, device: &DeviceId, user: &UserId) -> &[Idx] {
+        let acts = self.mutual.get(&(*device, *user));
+        acts.map(SmallVec::as_slice).unwrap_or_default()
+    }
+
     /// The devices that wrote two events of one seq.
     #[must_use]
     pub fn forked(&self) -> &BTreeSet<DeviceId> {
@@ -328,20 +411,33 @@ impl Graph {
         };
         let (author, sealed) = (header.author, !event.sealed().is_empty());
         let (time, seq) = (header.time, header.seq);
-        let own = self.lanes_of.get(&author).map(Vec::as_slice);
-        let extends = own.unwrap_or_default().iter().copied().find(|lane| {
-            let known = parents.iter().map(|parent| self.count_with(*parent, *lane));
-            known.max().unwrap_or(0) as usize == self.lanes[*lane as usize].len()
+        // A lane that is not the first goes on only behind its last event itself: of those there may be very many, and a
+        // lane too many does no harm.
+        let all_of = |lane: u32| {
+            let known = parents.iter().map(|parent| self.count_with(*parent, lane));
+            known.max().unwrap_or(0) as usize == self.lanes[lane as usize].len()
+        };
+        let first = self.lanes_of(&author).first().copied();
+        let follows = self.own_parent(&author, first, &parents);
+        let extends = first.filter(|first| all_of(*first)).or_else(|| {
+            let own = parents.iter().map(|parent| &self.nodes[parent.at()]);
+            let mut own = own.filter(|node| self.authors[node.lane as usize] == author);
+            let is_last =
+                |node: &&Node| node.position as usize + 1 == self.lanes[node.lane as usize].len();
+            own.find(is_last).map(|node| node.lane)
         });
+        let before = self.tip_of(&author);
         let lane = extends.unwrap_or_else(|| {
             let lane = self.lanes.len() as u32;
             self.lanes.push(Vec::new());
             self.authors.push(author);
-            let lanes = self.lanes_of.entry(author).or_default();
-            if !lanes.is_empty() {
-                self.forked.insert(author);
+            self.lanes_of.entry(author).or_default().push(lane);
+            if let Some(first) = first
+                && self.forked.insert(author)
+            {
+                let fork = Fork::new(self.forks.len() as u32, &self.lanes[first as usize]);
+                self.forks.insert(author, fork);
             }
-            lanes.push(lane);
             lane
         });
         let known = |parent: &Idx| {
@@ -356,6 +452,7 @@ impl Graph {
         };
         let others = parents.iter().map(known).collect::<Vec<_>>();
         let others = self.marks.past(&others);
+        let forks = self.known_of_forks(&parents);
         let kind = event.act().variant();
         if self.nodes.is_empty() {
             self.network = Some(event.network());
@@ -364,6 +461,7 @@ impl Graph {
             Act::Remove(act) => act.by_user.is_some(),
             act => act.variant().certifies(),
         };
+        let said = mutual(event.act());
         let idx = self.index.push(event);
         if signs {
             self.proofs.insert(idx, OnceLock::new());
@@ -371,39 +469,135 @@ impl Graph {
         let chain = &mut self.lanes[lane as usize];
         let position = chain.len() as u32;
         chain.push(idx);
+        let mut undo = Undo {
+            idx,
+            heads: SmallVec::new(),
+            tips: SmallVec::new(),
+            displaced: None,
+        };
         for parent in &parents {
-            self.heads.remove(parent);
+            if self.heads.remove(parent) {
+                undo.heads.push(*parent);
+            }
+            if self.tips.remove(parent) {
+                undo.tips.push(*parent);
+            }
         }
         self.heads.insert(idx);
+        let ids = &self.index;
+        let fork = self.forks.get_mut(&author);
+        undo.displaced = fork.and_then(|fork| fork.take(idx, follows, |idx| ids.id(idx)));
+        if undo.displaced.is_some() || !self.forked.contains(&author) {
+            if let Some(before) = before
+                && self.tips.remove(&before)
+            {
+                undo.tips.push(before);
+            }
+            self.tips.insert(idx);
+        }
+        if self.undo.len() == MOST_UNDO {
+            self.undo.clear();
+        }
+        self.undo.push(undo);
+        self.changes += 1;
         self.nodes.push(Node {
             time,
             lane,
             position,
             seq,
             others,
+            forks: forks.node(),
+            forks_height: forks.height(),
             marks,
             kind,
             sealed,
         });
+        if let Some((user, device)) = said {
+            self.note_mutual(idx, device, user);
+        }
         Ok(idx)
+    }
+
+    fn note_mutual(&mut self, idx: Idx, device: DeviceId, user: UserId) {
+        if self.proof(idx) != Proof::Holds {
+            return;
+        }
+        let last = self.mutual_of(&device, &user).last();
+        if last.is_none_or(|last| !self.precedes(*last, idx)) {
+            self.mutual.entry((device, user)).or_default().push(idx);
+        }
+    }
+
+    fn forget_mutual(&mut self, idx: Idx) {
+        let Some((user, device)) = mutual(self.event(idx).act()) else {
+            return;
+        };
+        if let Some(acts) = self.mutual.get_mut(&(device, user)) {
+            if acts.last() == Some(&idx) {
+                acts.pop();
+            }
+            if acts.is_empty() {
+                self.mutual.remove(&(device, user));
+            }
+        }
+    }
+
+    /// Which of its device's events an event follows: of those among its parents, the one with the greatest seq; else the last
+    /// one of the device's first lane that it knows. Honest devices name their own last event.
+    fn own_parent(&self, author: &DeviceId, first: Option<u32>, parents: &[Idx]) -> Option<Idx> {
+        let own = parents.iter().copied();
+        let own = own.filter(|parent| self.author(*parent) == *author);
+        own.min_by_key(|idx| (std::cmp::Reverse(self.seq(*idx)), self.id(*idx)))
+            .or_else(|| {
+                let first = first?;
+                let known = parents.iter().map(|parent| self.count_with(*parent, first));
+                let last = known.max()?.checked_sub(1)?;
+                self.lanes[first as usize].get(last as usize).copied()
+            })
+    }
+
+    /// What an event with these parents knows of further branches.
+    fn known_of_forks(&mut self, parents: &[Idx]) -> Root {
+        if self.forks.is_empty() {
+            return Root::EMPTY;
+        }
+        let known = parents.iter().map(|parent| {
+            let node = &self.nodes[parent.at()];
+            let author = self.authors[node.lane as usize];
+            let fork = self.forks.get(&author);
+            let further = fork.filter(|_| self.lanes_of[&author].first() != Some(&node.lane));
+            Known {
+                root: node.forks(),
+                lane: further.map_or(0, |fork| fork.number),
+                count: further.map_or(0, |_| node.seq),
+            }
+        });
+        let known: Vec<Known> = known.collect();
+        self.marks.past(&known)
     }
 
     /// Takes away what was inserted after the first `len` events, so that a trial leaves no trace.
     pub fn truncate(&mut self, len: usize) {
+        let mut rebuild = false;
         while self.nodes.len() > len {
             let idx = Idx(self.nodes.len() as u32 - 1);
-            let parents = self.parents(&self.event(idx)).unwrap_or_default();
+            self.changes += 1;
+            if self.kind(idx).certifies() {
+                self.forget_mutual(idx);
+            }
+            let author = self.author(idx);
+            let undo = self.undo.pop_if(|undo| undo.idx == idx);
+            rebuild |= undo.is_none();
             self.heads.remove(&idx);
-            // What nobody else follows is a head again.
-            let again: Vec<Idx> = parents
-                .iter()
-                .copied()
-                .filter(|parent| {
-                    let mut others = self.heads.iter().chain(&parents);
-                    !others.any(|other| self.precedes(*parent, *other))
-                })
-                .collect();
-            self.heads.extend(again);
+            self.tips.remove(&idx);
+            if let Some(undo) = undo {
+                self.heads.extend(undo.heads);
+                self.tips.extend(undo.tips);
+                if let (Some(fork), Some(displaced)) = (self.forks.get_mut(&author), undo.displaced)
+                {
+                    fork.give_back(&displaced);
+                }
+            }
             self.index.pop();
             self.proofs.remove(&idx);
             let Some(node) = self.nodes.pop() else { return };
@@ -418,8 +612,8 @@ impl Graph {
                     };
                     if let Some(lanes) = self.lanes_of.get_mut(&author) {
                         lanes.pop();
-                        if lanes.len() < 2 {
-                            self.forked.remove(&author);
+                        if lanes.len() < 2 && self.forked.remove(&author) {
+                            self.forks.remove(&author);
                         }
                         if lanes.is_empty() {
                             self.lanes_of.remove(&author);
@@ -428,9 +622,43 @@ impl Graph {
                 }
             }
         }
+        if rebuild {
+            self.rebuild();
+        }
         if self.nodes.is_empty() {
             self.network = None;
         }
+    }
+
+    /// Finds heads and branches anew, where nothing tells any more how they were before.
+    fn rebuild(&mut self) {
+        let (mut heads, mut followed) = (BTreeSet::new(), Vec::new());
+        for idx in self.indices() {
+            let parents = self.parents(&self.event(idx)).unwrap_or_default();
+            for parent in &parents {
+                heads.remove(parent);
+            }
+            heads.insert(idx);
+            if self.forked.contains(&self.author(idx)) {
+                followed.push((idx, parents));
+            }
+        }
+        self.heads = heads;
+        for fork in self.forks.values_mut() {
+            *fork = Fork::new(fork.number, &[]);
+        }
+        for (idx, parents) in followed {
+            let author = self.author(idx);
+            let first = self.lanes_of(&author).first().copied();
+            let follows = self.own_parent(&author, first, &parents);
+            let ids = &self.index;
+            if let Some(fork) = self.forks.get_mut(&author) {
+                fork.take(idx, follows, |idx| ids.id(idx));
+            }
+        }
+        let ends = |idx: &Idx| self.tip_of(&self.author(*idx)) == Some(*idx);
+        self.tips = self.heads.iter().copied().filter(ends).collect();
+        self.undo.clear();
     }
 
     /// Whether `a` lies in the strict past of `b`.
@@ -488,16 +716,35 @@ impl Graph {
         }
     }
 
+    /// Whether something holds of a lane and how many of its events lie in the strict past of an event, other lanes than its own
+    /// that it knows of at all.
+    pub(crate) fn knows_any(&self, idx: Idx, holds: impl Fn(u32, u32) -> bool) -> bool {
+        self.marks.any(self.nodes[idx.at()].others, &holds)
+    }
+
+    /// All devices that wrote something.
+    pub(crate) fn authors(&self) -> impl Iterator<Item = &DeviceId> {
+        self.lanes_of.keys()
+    }
+
     /// 1 + the greatest seq of a device's events among some heads and their past.
     #[must_use]
     pub fn next_seq(&self, device: &DeviceId, heads: &[Idx]) -> u32 {
-        let lanes = self.lanes_of(device).iter();
-        let last = lanes.filter_map(|lane| {
-            let count = heads.iter().map(|head| self.count_with(*head, *lane)).max();
-            let last = count?.checked_sub(1)?;
-            self.lanes.get(*lane as usize)?.get(last as usize).copied()
+        let Some(first) = self.lanes_of(device).first().copied() else {
+            return 1;
+        };
+        let known = heads.iter().map(|head| self.count_with(*head, first));
+        let last = known.max().and_then(|count| count.checked_sub(1));
+        let last = last.and_then(|last| self.lanes[first as usize].get(last as usize));
+        let further = self.forks.get(device).into_iter().flat_map(|fork| {
+            heads.iter().map(|head| {
+                let own = self.author(*head) == *device;
+                let known = self.marks.count(self.nodes[head.at()].forks(), fork.number);
+                known.max(if own { self.seq(*head) } else { 0 })
+            })
         });
-        1 + last.map(|idx| self.seq(idx)).max().unwrap_or(0)
+        let last = last.map(|idx| self.seq(*idx)).into_iter();
+        1 + last.chain(further).max().unwrap_or(0)
     }
 
     /// How many events of a lane there are up to and with one event.

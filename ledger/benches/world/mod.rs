@@ -19,6 +19,8 @@ pub(crate) struct World {
     pub(crate) network: NetworkId,
     /// The loud ones, then the quiet.
     pub(crate) devices: Vec<DeviceSecret>,
+    /// Whose they are.
+    pub(crate) users: Vec<UserSecret>,
     /// The founder's.
     pub(crate) box_secret: BoxSecret,
     pub(crate) key: EpochKey,
@@ -116,6 +118,7 @@ impl World {
         Self {
             network,
             devices,
+            users,
             box_secret,
             key,
             events,

@@ -7,8 +7,11 @@ use crate::event::act::{
     succession_message,
 };
 use crate::graph::{Graph, Idx};
-use crate::ids::{DeviceId, NetworkId, UserId};
+use crate::ids::{DeviceId, EventId, NetworkId, UserId};
 use crate::keys::{Domain, certified};
+
+/// The most users of one device whose signature a removal is tried with.
+pub(crate) const MOST_USERS: usize = 16;
 
 /// What the signatures inside an act prove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +77,11 @@ impl Proof {
                 (Target::Device(device), Some(signature)) => {
                     let message = own_device_message(&network, device, act.cut.as_deref());
                     consenting(graph, idx, device)
-                        .find(|user| user.verifies(Domain::OwnDevice, &message, signature))
+                        .into_iter()
+                        .find(|user| {
+                            graph.count_check();
+                            user.verifies(Domain::OwnDevice, &message, signature)
+                        })
                         .map_or(Self::Fails("the user's signature"), Self::OwnDevice)
                 }
                 (_, Some(_)) => Self::Fails("the user's signature"),
@@ -129,20 +136,31 @@ fn redeemed(
     }
 }
 
-/// The users whose a device called itself, with its own signature, before an event.
-fn consenting<'a>(
-    graph: &'a Graph,
-    before: Idx,
-    device: &'a DeviceId,
-) -> impl Iterator<Item = UserId> + 'a {
-    graph
-        .indices()
-        .take(before.0 as usize)
-        .filter(|idx| graph.kind(*idx).certifies())
-        .filter_map(move |idx| Some((idx, mutual(graph.event(idx).act())?)))
-        .filter(move |(idx, (_, named))| named == device && graph.precedes(*idx, before))
-        .filter(move |(idx, _)| graph.proof(*idx) == Proof::Holds)
-        .map(|(_, (user, _))| user)
+/// The users whose a device called itself, with its own signature, before an event: those first to whom the event's own
+/// device belongs too, then those that it named first. No more than [`MOST_USERS`], for each costs a signature check in
+/// each removal: a device that names more belongs to somebody who wants others to check them.
+fn consenting(graph: &Graph, before: Idx, device: &DeviceId) -> Vec<UserId> {
+    let author = graph.author(before);
+    let mut users: Vec<((bool, u32, EventId), UserId)> = graph
+        .mutual(device)
+        .filter_map(|(user, acts)| {
+            let first = acts
+                .iter()
+                .filter(|act| graph.precedes(**act, before))
+                .map(|act| graph.rank(*act))
+                .min()?;
+            Some(((false, first.0, first.1), user))
+        })
+        .collect();
+    if users.len() > MOST_USERS {
+        for ((others, ..), user) in &mut users {
+            let acts = graph.mutual_of(&author, user).iter();
+            *others = !acts.into_iter().any(|act| graph.precedes(*act, before));
+        }
+        users.select_nth_unstable(MOST_USERS);
+        users.truncate(MOST_USERS);
+    }
+    users.into_iter().map(|(_, user)| user).collect()
 }
 
 /// Whose device an act says which is, if it is one that both of them sign.

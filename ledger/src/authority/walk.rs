@@ -190,13 +190,29 @@ impl<'a> Walk<'a> {
         let device = self.cast.author(idx);
         let mut speakers = Vec::new();
         let mut reason = None;
+        // A device may be admitted any number of times. One admission is enough; and what does not know of a removal follows
+        // nothing that does.
+        let mut reached: Vec<(U, Idx)> = Vec::new();
+        let called = self.cast.users_of(device).len();
         for (user, admission) in self.roll.admissions(device).iter().rev() {
-            if speakers.contains(user) || !self.graph.precedes(*admission, idx) {
+            if speakers.len() == called {
+                break;
+            }
+            let last = reached.iter().find(|(other, _)| other == user);
+            if last.is_some_and(|(_, later)| self.graph.precedes(*admission, *later))
+                || speakers.contains(user)
+                || !self.graph.precedes(*admission, idx)
+            {
                 continue;
             }
             match self.reached(*user, device, *admission, idx) {
                 None => speakers.push(*user),
-                Some(why) => reason = reason.or(Some(why)),
+                Some(why) => {
+                    reason = reason.or(Some(why));
+                    if last.is_none() {
+                        reached.push((*user, *admission));
+                    }
+                }
             }
         }
         if !speakers.is_empty() {

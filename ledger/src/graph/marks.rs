@@ -22,6 +22,19 @@ impl Root {
         node: NOTHING,
         height: 0,
     };
+
+    /// What [`Self::node`] and [`Self::height`] said: kept apart they take less room.
+    pub(super) fn of(node: u32, height: u8) -> Self {
+        Self { node, height }
+    }
+
+    pub(super) fn node(self) -> u32 {
+        self.node
+    }
+
+    pub(super) fn height(self) -> u8 {
+        self.height
+    }
 }
 
 /// What one parent knows: a tree, and so many of a lane, which is no news if it is none.
@@ -174,6 +187,30 @@ impl Marks {
                 list[lane] = list[lane].max(*below);
             }
         }
+    }
+
+    /// Whether something holds of a lane and its count, of those that a tree counts.
+    pub(super) fn any(&self, root: Root, holds: &impl Fn(u32, u32) -> bool) -> bool {
+        self.any_below(root.node, root.height, 0, holds)
+    }
+
+    fn any_below(
+        &self,
+        node: u32,
+        level: u8,
+        first: u32,
+        holds: &impl Fn(u32, u32) -> bool,
+    ) -> bool {
+        let below = self.nodes[node as usize].iter().zip(0_u32..);
+        let mut below = below.filter(|(below, _)| **below != NOTHING);
+        below.any(|(below, at)| {
+            let lane = first + (at << (BITS * u32::from(level)));
+            if level == 0 {
+                holds(lane, *below)
+            } else {
+                self.any_below(*below, level - 1, lane, holds)
+            }
+        })
     }
 
     fn append(&mut self, node: [u32; FAN]) -> u32 {

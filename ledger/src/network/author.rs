@@ -1,7 +1,5 @@
 //! Events of our own: right parents, tried on the fold before they are stored.
 
-use std::collections::BTreeMap;
-
 use super::{Ledger, carries_keys};
 use crate::event::{Act, Attributes, Event, Header, MAX_LAMPORT, MAX_PARENTS};
 use crate::gate::{Passage, Refusal};
@@ -188,73 +186,15 @@ fn must_cover(act: &Act) -> bool {
 }
 
 /// What the next event of `device` follows: its own previous one, then at most one head per other device, the greatest
-/// (lamport, id) first. Says too whether that is every head.
+/// (lamport, id) first. Of a forked device that is the end of its smaller branch or nothing: what hangs on another branch
+/// stays a head until somebody cites it. Says too whether that is every head but those.
 pub(super) fn parents(graph: &Graph, device: &DeviceId) -> (Vec<Idx>, bool) {
-    let mut tips: BTreeMap<DeviceId, Vec<Idx>> = BTreeMap::new();
-    for head in graph.heads() {
-        tips.entry(graph.author(head)).or_default().push(head);
-    }
-    tips.remove(device);
-    let own = own_tip(graph, device);
-    let mut heads: Vec<Idx> = tips
-        .into_iter()
-        .filter_map(|(device, tips)| smaller_branch(graph, &device, &tips))
-        .collect();
+    let own = graph.tip_of(device);
+    let mut heads: Vec<Idx> = graph.tips().filter(|tip| Some(*tip) != own).collect();
     heads.sort_by_key(|idx| std::cmp::Reverse(graph.rank(*idx)));
     let room = MAX_PARENTS - usize::from(own.is_some());
     let all = heads.len() <= room;
     heads.truncate(room);
     heads.extend(own);
     (heads, all)
-}
-
-/// A device's last event; of a forked one, that of its smaller branch.
-fn own_tip(graph: &Graph, device: &DeviceId) -> Option<Idx> {
-    // Each lane is a chain, so only its last event can be one that nothing of the device follows.
-    let lanes = graph.lanes_of(device);
-    let last = |lane: &u32| graph.lanes()[*lane as usize].last().copied();
-    let lanes: Vec<Idx> = lanes.iter().filter_map(last).collect();
-    let tips: Vec<Idx> = lanes
-        .iter()
-        .filter(|tip| !lanes.iter().any(|other| graph.precedes(**tip, *other)))
-        .copied()
-        .collect();
-    smaller_branch(graph, device, &tips)
-}
-
-/// Of several last events of one device, the one whose branch has the smaller event where they part: honest devices
-/// follow that branch alone.
-fn smaller_branch(graph: &Graph, device: &DeviceId, tips: &[Idx]) -> Option<Idx> {
-    let [first, rest @ ..] = tips else {
-        return None;
-    };
-    if rest.is_empty() {
-        return Some(*first);
-    }
-    let chain = |tip: Idx| {
-        let past = graph.past_of(&[tip]);
-        let mut chain: BTreeMap<u32, EventId> = BTreeMap::new();
-        for idx in graph
-            .by_author(device)
-            .filter(|idx| graph.within(*idx, &past))
-        {
-            let id = graph.id(idx);
-            let least = chain.entry(graph.seq(idx)).or_insert(id);
-            *least = id.min(*least);
-        }
-        chain
-    };
-    let mut best = *first;
-    let mut best_chain = chain(best);
-    for tip in rest {
-        let other = chain(*tip);
-        let parting = best_chain
-            .iter()
-            .find_map(|(seq, id)| other.get(seq).filter(|other| *other != id).map(|o| o < id));
-        if parting == Some(true) {
-            best = *tip;
-            best_chain = other;
-        }
-    }
-    Some(best)
 }

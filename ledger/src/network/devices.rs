@@ -104,9 +104,15 @@ impl<S: Store> Ledger<S> {
         let since = since.and_then(|since| graph.find(since));
         let before =
             |idx: &Idx| since.is_none_or(|since| *idx != since && !graph.precedes(since, *idx));
-        let kept: Vec<Idx> = graph.by_author(device).filter(before).collect();
-        let last = |idx: &&Idx| !kept.iter().any(|other| graph.precedes(**idx, *other));
-        let mut heads: Vec<Idx> = kept.iter().filter(last).copied().collect();
+        // What is kept is a past, so of each lane it is a prefix; and of a past the last events are few, but for forks.
+        let lanes = graph.lanes_of(device).iter();
+        let lanes = lanes.map(|lane| graph.lanes()[*lane as usize].as_slice());
+        let ends = lanes.filter_map(|lane| lane[..lane.partition_point(&before)].last());
+        let mut heads: Vec<Idx> = ends.copied().collect();
+        if heads.len() <= MAX_CUT {
+            let all = heads.clone();
+            heads.retain(|idx| !all.iter().any(|other| graph.precedes(*idx, *other)));
+        }
         // Of a device that forked more often than a cut has room for, the least is left standing that can be.
         heads.sort_by_key(|idx| graph.rank(*idx));
         heads.truncate(MAX_CUT);
