@@ -6,6 +6,8 @@
 //! sealed, and that epoch's id fixes the plaintext; so the nonce is constant and nothing is ever encrypted twice under
 //! one key and nonce to different ends.
 
+mod learner;
+
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
@@ -16,8 +18,10 @@ use zeroize::Zeroizing;
 
 use crate::event::act::{EpochKeys, EpochRotate, KeyBox, MAX_BOXES, MAX_FOLLOWS, SealedKey};
 use crate::event::{Act, Event, MAX_EVENT, MAX_PARENTS};
+use crate::graph::Idx;
 use crate::ids::{BoxKey, EpochId, NetworkId};
 use crate::keys::{BoxSecret, EpochKey};
+pub(crate) use learner::Learner;
 
 /// The epoch keys one replica holds.
 #[derive(Debug, Clone, Default)]
@@ -88,56 +92,20 @@ impl KeyRing {
         accepted.iter().rev().find_map(|epoch| self.get(epoch))
     }
 
-    /// Takes what keys these events hold for us: from boxes for `mine`, and former ones sealed under a key that is here,
-    /// repeated until nothing new comes. Returns the new keys.
+    /// Takes what keys these events hold for us: from boxes for `mine`, and former ones sealed under a key that is here, or
+    /// that comes with them. Returns the new keys.
     pub fn learn(
         &mut self,
         events: impl Iterator<Item = Event>,
         mine: Option<&BoxSecret>,
     ) -> Vec<EpochKey> {
-        let carries_keys =
-            |event: &Event| matches!(event.act(), Act::EpochRotate(_) | Act::EpochKeys(_));
-        let events: Vec<Event> = events.filter(carries_keys).collect();
-        let mut learnt = Vec::new();
-        for event in &events {
-            let (epoch, ephemeral, boxes) = match event.act() {
-                Act::EpochRotate(act) => (act.epoch, act.ephemeral, &act.boxes),
-                Act::EpochKeys(act) => (act.epoch, act.ephemeral, &act.boxes),
-                _ => continue,
-            };
-            if self.get(&epoch).is_some() {
-                continue;
-            }
-            let key =
-                mine.and_then(|mine| open_box(&event.network(), &epoch, &ephemeral, boxes, mine));
-            if let Some(key) = key {
-                self.insert(key.clone());
-                learnt.push(key);
-            }
+        let events: Vec<Event> = events.collect();
+        let mut learner = Learner::default();
+        let (mut learnt, read) = (Vec::new(), |at: Idx| events[at.0 as usize].clone());
+        for at in (0..events.len() as u32).map(Idx) {
+            learnt.extend(learner.take(self, at, mine, read));
         }
-        loop {
-            let before = learnt.len();
-            for event in &events {
-                let Act::EpochRotate(act) = event.act() else {
-                    continue;
-                };
-                let Some(new) = self.get(&act.epoch).cloned() else {
-                    continue;
-                };
-                for (former, sealed) in &act.follows {
-                    if self.get(former).is_some() {
-                        continue;
-                    }
-                    if let Some(key) = open_former(&new, former, sealed) {
-                        self.insert(key.clone());
-                        learnt.push(key);
-                    }
-                }
-            }
-            if learnt.len() == before {
-                return learnt;
-            }
-        }
+        learnt
     }
 }
 

@@ -14,6 +14,7 @@ pub mod redeem;
 mod trial;
 mod verify;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
@@ -26,7 +27,7 @@ pub use trial::Consequences;
 pub use verify::{Fault, Verification, verify_rows, verify_store};
 
 use crate::authority::Authority;
-use crate::epoch::{HandedKey, KeyRing};
+use crate::epoch::{HandedKey, KeyRing, Learner};
 use crate::event::act::{Genesis, Policy};
 use crate::event::attributes::{Founding, Joining, Opened, Subnet};
 use crate::event::{Act, Attributes, BadEvent, Event, Header};
@@ -67,12 +68,14 @@ pub struct Ledger<S> {
     /// How many events were looked at for that, and with how many keys.
     sifted: usize,
     tried: usize,
-    /// Events that carry epoch keys.
-    carriers: Vec<Idx>,
+    /// What events that carry epoch keys wait for.
+    learner: Learner,
     /// How many events were looked through for carriers.
     noted: usize,
     increment: Increment,
     rates: BTreeMap<DeviceId, Rate>,
+    /// [`Self::heads_digest`] after so many changes of the graph: every beacon asks, and a member can make very many heads.
+    digest: Cell<Option<(u64, [u8; 16])>>,
 }
 
 /// What founding a network takes. The seeds and keys are fresh random bytes.
@@ -415,12 +418,19 @@ impl<S: Store> Ledger<S> {
     /// Sixteen bytes that differ if the heads differ: what beacons compare.
     #[must_use]
     pub fn heads_digest(&self) -> [u8; 16] {
+        let changes = self.graph.changes();
+        if let Some((of, digest)) = self.digest.get()
+            && of == changes
+        {
+            return digest;
+        }
         let mut hasher = blake3::Hasher::new();
         for head in self.heads() {
             hasher.update(&head.0);
         }
         let mut digest = [0; 16];
         digest.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        self.digest.set(Some((changes, digest)));
         digest
     }
 
@@ -527,8 +537,10 @@ impl<S: Store> Ledger<S> {
             return Ok(false);
         };
         self.store.add_epoch_keys(std::slice::from_ref(&key))?;
+        let epoch = key.id();
         self.keys.insert(key);
-        let learnt = self.learn();
+        let read = |idx| self.graph.event(idx);
+        let learnt = self.learner.came(&mut self.keys, epoch, read);
         self.store.add_epoch_keys(&learnt)?;
         self.refold();
         Ok(true)
@@ -584,23 +596,26 @@ impl<S: Store> Ledger<S> {
             sealed: BTreeSet::new(),
             sifted: 0,
             tried: 0,
-            carriers: Vec::new(),
+            learner: Learner::default(),
             noted: 0,
             increment: Increment::new(),
             rates: BTreeMap::new(),
+            digest: Cell::new(None),
         }
     }
 
-    /// Takes what keys the events hold for this device.
+    /// Takes what keys the events hold for this device that came since the last call.
     fn learn(&mut self) -> Vec<EpochKey> {
+        let mut learnt = Vec::new();
         for idx in self.graph.indices().skip(self.noted) {
             if self.graph.kind(idx).carries_keys() {
-                self.carriers.push(idx);
+                let mine = Some(&self.box_secret);
+                let read = |idx| self.graph.event(idx);
+                learnt.extend(self.learner.take(&mut self.keys, idx, mine, read));
             }
         }
         self.noted = self.graph.len();
-        let events = self.carriers.iter().map(|idx| self.graph.event(*idx));
-        self.keys.learn(events, Some(&self.box_secret))
+        learnt
     }
 
     /// Folds what new events, or keys, can change.
@@ -634,7 +649,7 @@ impl<S: Store> Ledger<S> {
         self.open_offers();
         let goes = |idx: &Idx| idx.0 as usize >= len;
         self.sealed.retain(|(_, idx)| !goes(idx));
-        while self.carriers.pop_if(|last| goes(last)).is_some() {}
+        self.learner.truncate(len);
         self.noted = self.noted.min(len);
         self.sifted = self.sifted.min(len);
         self.graph.truncate(len);
