@@ -104,6 +104,10 @@ pub struct Graph {
     changes: u64,
     /// Whether the signatures inside an act hold. It follows from the event and its past, so it is found once.
     proofs: BTreeMap<Idx, OnceLock<Proof>>,
+    /// Those that were found before, of events that are not here yet.
+    recalled: BTreeMap<EventId, Proof>,
+    /// Events of which none was.
+    unkept: Vec<Idx>,
     /// Whose a device said it is, by acts that both of them signed: of two in a row, the first is enough.
     mutual: BTreeMap<(DeviceId, UserId), SmallVec<[Idx; 2]>>,
     /// How many signatures of user keys under removals were checked.
@@ -129,7 +133,34 @@ impl Graph {
 
     /// An empty one for a part of these events, which are stored.
     pub(crate) fn part(&self) -> Self {
-        Self::stored_in(self.index.reader())
+        let found = self.proofs.iter();
+        let found = found.filter_map(|(idx, proof)| Some((self.id(*idx), *proof.get()?)));
+        Self {
+            recalled: found.collect(),
+            ..Self::stored_in(self.index.reader())
+        }
+    }
+
+    /// Takes what was found of the signatures inside acts before, as [`Self::unkept_proofs`] said it.
+    pub(crate) fn recall(&mut self, proofs: Vec<(EventId, Vec<u8>)>) {
+        let proofs = proofs.into_iter();
+        let proofs = proofs.filter_map(|(id, bytes)| Some((id, Proof::decode(&id, &bytes)?)));
+        self.recalled = proofs.collect();
+    }
+
+    /// What was found since [`Self::proofs_kept`], if it is so many or more.
+    pub(crate) fn unkept_proofs(&self, at_least: usize) -> Vec<(EventId, Vec<u8>)> {
+        if self.unkept.len() < at_least {
+            return Vec::new();
+        }
+        let proofs = self.unkept.iter().map(|idx| (self.id(*idx), *idx));
+        let proofs = proofs.filter_map(|(id, idx)| Some((id, self.proof(idx).encode(&id)?)));
+        proofs.collect()
+    }
+
+    /// What was found is kept.
+    pub(crate) fn proofs_kept(&mut self) {
+        self.unkept.clear();
     }
 
     /// The events of it that are stored now: all. Their bodies need not stay in memory.
@@ -464,7 +495,12 @@ impl Graph {
         let said = mutual(event.act());
         let idx = self.index.push(event);
         if signs {
-            self.proofs.insert(idx, OnceLock::new());
+            let proof = self.recalled.remove(&self.index.id(idx));
+            if proof.is_none() {
+                self.unkept.push(idx);
+            }
+            let proof = proof.map_or_else(OnceLock::new, OnceLock::from);
+            self.proofs.insert(idx, proof);
         }
         let chain = &mut self.lanes[lane as usize];
         let position = chain.len() as u32;
@@ -600,6 +636,7 @@ impl Graph {
             }
             self.index.pop();
             self.proofs.remove(&idx);
+            self.unkept.pop_if(|last| *last == idx);
             let Some(node) = self.nodes.pop() else { return };
             self.marks.truncate(node.marks as usize);
             // An event extends its lane at the end, and the last event opened the last lane if it opened one.

@@ -52,6 +52,9 @@ use crate::wire::Index;
 /// The most keys that are asked for at once.
 pub const MAX_MISSING: usize = 64;
 
+/// So many verdicts on signatures inside acts are found out anew when a ledger opens; more are kept.
+const MOST_UNKEPT: usize = 64;
+
 /// One network's ledger.
 pub struct Ledger<S> {
     store: S,
@@ -272,6 +275,10 @@ impl<S: Store> Ledger<S> {
         for key in ledger.store.offer_keys()? {
             ledger.offer_keys.insert(key);
         }
+        // Without them all is found out anew.
+        ledger
+            .graph
+            .recall(ledger.store.proofs().unwrap_or_default());
         loop {
             let mut ready = Vec::with_capacity(rows.rows.len());
             for row in rows.rows {
@@ -308,7 +315,9 @@ impl<S: Store> Ledger<S> {
             let Some(next) = rows.next else { break };
             rows = ledger.store.page(Some(&next))?;
         }
+        ledger.graph.recall(Vec::new());
         ledger.whole()?;
+        ledger.keep_proofs();
         Ok(ledger)
     }
 
@@ -616,6 +625,15 @@ impl<S: Store> Ledger<S> {
         }
         self.noted = self.graph.len();
         learnt
+    }
+
+    /// Keeps what was found of the signatures inside acts, once it is worth a write.
+    fn keep_proofs(&mut self) {
+        let proofs = self.graph.unkept_proofs(MOST_UNKEPT);
+        // What is not kept is found out again.
+        if !proofs.is_empty() && self.store.add_proofs(&proofs).is_ok() {
+            self.graph.proofs_kept();
+        }
     }
 
     /// Folds what new events, or keys, can change.

@@ -48,6 +48,18 @@ pub trait Store {
     /// [`StoreError`] if that is not durable.
     fn refile(&mut self, wrong: &EventId, event: &Event) -> Result<(), StoreError>;
 
+    /// What was found of the signatures inside acts, by event: verdicts that can be found again, and need not be.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    fn proofs(&self) -> Result<Vec<(EventId, Vec<u8>)>, StoreError>;
+
+    /// Adds such verdicts.
+    ///
+    /// # Errors
+    /// [`StoreError`] if they could not be written.
+    fn add_proofs(&mut self, proofs: &[(EventId, Vec<u8>)]) -> Result<(), StoreError>;
+
     /// The epoch keys.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! The signatures inside an act: certificates, redemptions, successions. They hold or they do not, whoever else does what;
 //! so each is checked once and kept beside the event.
 
+mod kept;
+
 use crate::event::Act;
 use crate::event::act::{
     Admit, InviteKind, Redemption, Target, own_device_message, redemption_message,

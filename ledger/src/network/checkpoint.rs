@@ -17,7 +17,8 @@ pub struct Unsealed {
 }
 
 impl<S: Store> Ledger<S> {
-    /// What no accepted checkpoint covers. Looks at those events alone.
+    /// What no accepted checkpoint covers and the next one would: not what hangs on a device's larger branch alone, for that
+    /// none ever covers. Looks at those events alone.
     #[must_use]
     pub fn unsealed(&self) -> Unsealed {
         let time = |idx: Idx| self.graph.time(idx);
@@ -26,8 +27,17 @@ impl<S: Store> Ledger<S> {
             let kind = self.graph.kind(*idx);
             !matches!(kind, Kind::Checkpoint | Kind::Merge)
         };
+        // But for forks, all of it is behind what the next event follows.
+        let tips: Vec<Idx> = self.graph.tips().collect();
+        let forked = !self.graph.forked().is_empty();
+        let covered = forked.then(|| self.graph.past_of(&tips));
+        let covered = |idx: &Idx| {
+            let covered = covered.as_ref();
+            covered.is_none_or(|past| self.graph.within(*idx, past))
+        };
+        let unsealed = self.increment.unsealed().filter(waits).filter(covered);
         Unsealed {
-            events: self.increment.unsealed().filter(waits).count() as u64,
+            events: unsealed.count() as u64,
             since: self
                 .increment
                 .checkpoints()

@@ -175,6 +175,7 @@ impl<S: Store> Ledger<S> {
         self.store.add_epoch_keys(&keys)?;
         self.store.append(events)?;
         self.graph.stored();
+        self.keep_proofs();
         Ok(())
     }
 }

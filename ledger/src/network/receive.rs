@@ -171,6 +171,7 @@ impl<S: Store> Ledger<S> {
         self.refold();
         self.graph.stored();
         self.whole()?;
+        self.keep_proofs();
         Ok(receipt)
     }
 

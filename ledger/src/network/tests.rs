@@ -4,6 +4,7 @@
 mod authoring;
 mod carrying;
 mod checkpoint;
+mod cost;
 mod delivery;
 mod devices;
 mod joining;

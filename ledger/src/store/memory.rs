@@ -15,6 +15,7 @@ pub struct MemoryStore {
     network: Option<NetworkId>,
     order: BTreeSet<(u32, EventId)>,
     bytes: Bytes,
+    proofs: BTreeMap<EventId, Vec<u8>>,
     keys: Vec<EpochKey>,
     offer_keys: Vec<EpochKey>,
     failing: bool,
@@ -49,6 +50,7 @@ impl Clone for MemoryStore {
             network: self.network,
             order: self.order.clone(),
             bytes: Bytes(Arc::new(self.bytes.get().clone().into())),
+            proofs: self.proofs.clone(),
             keys: self.keys.clone(),
             offer_keys: self.offer_keys.clone(),
             failing: self.failing,
@@ -156,6 +158,17 @@ impl Store for MemoryStore {
         self.order.retain(|(_, id)| id != wrong);
         self.bytes.get().remove(wrong);
         self.append(std::slice::from_ref(event))
+    }
+
+    fn proofs(&self) -> Result<Vec<(EventId, Vec<u8>)>, StoreError> {
+        let proofs = self.proofs.iter();
+        Ok(proofs.map(|(id, proof)| (*id, proof.clone())).collect())
+    }
+
+    fn add_proofs(&mut self, proofs: &[(EventId, Vec<u8>)]) -> Result<(), StoreError> {
+        self.writable()?;
+        self.proofs.extend(proofs.iter().cloned());
+        Ok(())
     }
 
     fn epoch_keys(&self) -> Result<Vec<EpochKey>, StoreError> {

@@ -1,6 +1,7 @@
 //! A network's events in one SQLite database, readable by root alone.
 //!
-//! `event(id, lamport, bytes)`, indexed by (lamport, id); `epoch_key(epoch, key)` and `offer_key(id, key)`; `meta(key,
+//! `event(id, lamport, bytes)`, indexed by (lamport, id); `proof(id, verdict)`;
+//! `epoch_key(epoch, key)` and `offer_key(id, key)`; `meta(key,
 //! value)` with the schema's version and the network. Write-ahead log, `synchronous=FULL`: what a call acknowledged is on
 //! the disk. No secret but these keys is stored here.
 
@@ -18,6 +19,9 @@ use crate::keys::EpochKey;
 
 /// The format of the tables.
 const SCHEMA: u32 = 1;
+/// A table that came later, which no release needs to find: what it holds is found out anew.
+const PROOFS: &str =
+    "CREATE TABLE IF NOT EXISTS proof (id BLOB PRIMARY KEY, verdict BLOB NOT NULL) STRICT";
 /// How long another process's lock is waited for.
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -234,6 +238,30 @@ impl Store for SqliteStore {
                 params![wrong.0.as_slice()],
             )?;
             insert(transaction, std::slice::from_ref(event))
+        })
+    }
+
+    fn proofs(&self) -> Result<Vec<(EventId, Vec<u8>)>, StoreError> {
+        let read = || {
+            let connection = self.connection.get();
+            let mut statement = connection.prepare("SELECT id, verdict FROM proof")?;
+            let rows = statement.query_map([], |row| {
+                Ok((EventId(row.get::<_, [u8; 32]>(0)?), row.get(1)?))
+            })?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(|error| self.error(&error))
+    }
+
+    fn add_proofs(&mut self, proofs: &[(EventId, Vec<u8>)]) -> Result<(), StoreError> {
+        self.in_transaction(|transaction| {
+            transaction.execute(PROOFS, [])?;
+            let mut insert = transaction
+                .prepare_cached("INSERT OR REPLACE INTO proof (id, verdict) VALUES (?1, ?2)")?;
+            for (id, proof) in proofs {
+                insert.execute(params![id.0.as_slice(), proof])?;
+            }
+            Ok(())
         })
     }
 
