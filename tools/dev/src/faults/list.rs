@@ -353,4 +353,53 @@ pub(super) const FAULTS: &[Fault] = &[
         from: "if self.since(place.0)? != offered.since {",
         to: "if false {",
     },
+    // What one member's events cost others.
+    Fault {
+        what: "a removal is tried with every user whom a device names",
+        file: "authority/proof.rs",
+        from: "    if users.len() > MOST_USERS {\n",
+        to: "    if false {\n",
+    },
+    Fault {
+        what: "what was found of signatures is found again at each opening",
+        file: "network.rs",
+        from: "            .recall(ledger.store.proofs().unwrap_or_default());\n",
+        to: "            .recall(Vec::new());\n",
+    },
+    Fault {
+        what: "the branch of a forked device that is followed is the one that came last",
+        file: "graph/forks.rs",
+        from: "if self.path.get(at).is_some_and(|next| id(*next) < id(idx)) {",
+        to: "if self.path.get(at).is_some_and(|next| id(*next) == id(idx)) {",
+    },
+    Fault {
+        what: "what an event knows of a device's further branches is forgotten",
+        file: "graph.rs",
+        from: "let forks = self.known_of_forks(&parents);",
+        to: "let forks = Root::EMPTY;",
+    },
+    Fault {
+        what: "an event taken back leaves a forked device's smaller branch short",
+        file: "graph/forks.rs",
+        from: "        self.path.extend_from_slice(displaced);\n",
+        to: "",
+    },
+    Fault {
+        what: "every branch of a forked device is followed, one after the other",
+        file: "network/author.rs",
+        from: "graph.tips().filter(|tip| Some(*tip) != own)",
+        to: "graph.heads().filter(|tip| Some(*tip) != own)",
+    },
+    Fault {
+        what: "boxes that never open are tried without end",
+        file: "epoch/learner.rs",
+        from: "if *failed < MOST_FAILED {",
+        to: "if true {",
+    },
+    Fault {
+        what: "a checkpoint is due for branches that none covers",
+        file: "network/checkpoint.rs",
+        from: "covered.is_none_or(|past| self.graph.within(*idx, past))",
+        to: "covered.is_none_or(|_| true)",
+    },
 ];
