@@ -128,7 +128,18 @@ impl Index {
             entry.remove();
         }
         if let Some(segment) = self.segments.get_mut(&(lamport / SEGMENT)) {
-            segment.events.retain(|other| *other != idx);
+            // Its entry is gone, so it is compared as what it was. A segment may hold all events of a member who forks.
+            let entries = &self.entries;
+            let rank = |other: &Idx| match entries.get(other.at()) {
+                Some((other, at)) => (*at, *other),
+                None => (lamport, id),
+            };
+            let at = segment
+                .events
+                .partition_point(|other| rank(other) < (lamport, id));
+            if segment.events.get(at) == Some(&idx) {
+                segment.events.remove(at);
+            }
             segment.digest = OnceLock::new();
             if segment.events.is_empty() {
                 self.segments.remove(&(lamport / SEGMENT));
@@ -194,6 +205,12 @@ impl Index {
     /// The events whose bodies the store did not give back.
     pub(crate) fn lost(&self) -> BTreeSet<EventId> {
         self.bodies.lost()
+    }
+
+    /// How many events were read back from the store in all.
+    #[must_use]
+    pub fn reads(&self) -> u64 {
+        self.bodies.reads()
     }
 
     /// The store has an event's body again.

@@ -489,6 +489,12 @@ impl<S: Store> Ledger<S> {
         &self.keys
     }
 
+    /// How many boxes of epoch keys were tried since the ledger was opened: each costs a key agreement.
+    #[must_use]
+    pub fn boxes_tried(&self) -> u64 {
+        self.learner.tried()
+    }
+
     /// The key this device seals under: of the newest accepted epoch whose key is here.
     #[must_use]
     pub fn newest_key(&self) -> Option<&EpochKey> {

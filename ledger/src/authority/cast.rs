@@ -7,7 +7,7 @@ use super::proof::{Proof, mutual};
 use crate::event::Act;
 use crate::event::act::{Kind, Target};
 use crate::graph::{Graph, Idx};
-use crate::ids::{DeviceId, UserId};
+use crate::ids::{DeviceId, EventId, UserId};
 
 /// A user's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,6 +66,8 @@ pub(crate) struct Cast {
     pub(crate) successions: Vec<Idx>,
     pub(crate) checkpoints: Vec<Idx>,
     pub(crate) closings: Vec<Idx>,
+    /// Which invite each of those closes: they are looked at whenever P1 runs, and a member may write any number in vain.
+    closed: Vec<EventId>,
     pub(crate) rotations: Vec<Idx>,
 }
 
@@ -151,8 +153,9 @@ impl Cast {
                 }
                 touch.terms = true;
             }
-            Act::InviteClose(_) => {
+            Act::InviteClose(act) => {
                 self.closings.push(idx);
+                self.closed.push(act.invite);
                 touch.closings = true;
             }
             Act::Checkpoint(_) => {
@@ -183,7 +186,10 @@ impl Cast {
         for list in [&mut self.grants, &mut self.removals, &mut self.successions] {
             touch.terms |= last(list);
         }
-        touch.closings |= last(&mut self.closings);
+        if last(&mut self.closings) {
+            self.closed.pop();
+            touch.closings = true;
+        }
         touch.seals |= last(&mut self.checkpoints);
         last(&mut self.rotations);
         last(&mut self.invites[author.0 as usize]);
@@ -408,6 +414,12 @@ impl Cast {
         let mut goings: Vec<Idx> = goings.copied().collect();
         sort_by_rank(graph, &mut goings);
         goings
+    }
+
+    /// The closings of invites, and which each closes.
+    pub(crate) fn closed(&self) -> impl Iterator<Item = (Idx, EventId)> + '_ {
+        let closings = self.closings.iter().copied();
+        closings.zip(self.closed.iter().copied())
     }
 
     /// The acts of power of all of a user's devices, by (lamport, id).

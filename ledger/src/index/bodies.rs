@@ -1,7 +1,7 @@
 //! Where the bodies of events are: in memory as long as no store has them, and then in the store. What the fold reads again and
 //! again, the acts that say something, stays beside that, as far as there is room; of the rest, what was read last.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -39,6 +39,8 @@ pub(super) struct Bodies {
     /// What the store has lost.
     lost: RefCell<BTreeSet<EventId>>,
     failure: OnceCell<StoreError>,
+    /// How many events were read back in all.
+    reads: Cell<u64>,
 }
 
 #[derive(Default)]
@@ -141,6 +143,10 @@ impl Bodies {
             .ok()
     }
 
+    pub(super) fn reads(&self) -> u64 {
+        self.reads.get()
+    }
+
     pub(super) fn lost(&self) -> BTreeSet<EventId> {
         self.lost.borrow().clone()
     }
@@ -154,6 +160,7 @@ impl Bodies {
         if let Some(event) = self.held(idx) {
             return Ok(event);
         }
+        self.reads.set(self.reads.get() + 1);
         let read = self.read(id);
         match &read {
             Ok(event) => self.recent.borrow_mut().keep(idx, event.clone()),

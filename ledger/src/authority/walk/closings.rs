@@ -20,12 +20,8 @@ pub(crate) struct Closings {
 impl Closings {
     pub(crate) fn of(graph: &Graph, cast: &Cast, terms: &Terms<'_>) -> Self {
         let mut all = Self::default();
-        for idx in cast.closings.iter().copied() {
-            let event = graph.event(idx);
-            let Act::InviteClose(act) = event.act() else {
-                continue;
-            };
-            match closes(graph, terms, idx, act.invite) {
+        for (idx, invite) in cast.closed() {
+            match closes(graph, terms, idx, invite) {
                 Ok(invite) => all.by_invite.entry(invite).or_default().push(idx),
                 Err(reason) => {
                     all.void.insert(idx, reason);

@@ -350,6 +350,31 @@ fn a_box_is_tried_once_and_those_of_a_device_whose_boxes_never_open_not_without_
         });
         let event = raw(ledger.graph(), &bob.device, &act, &[last], 0);
         last = take(ledger, &event);
-        assert_eq!(ledger.learner.tried(), u64::from(n + 1).min(64));
+        assert_eq!(ledger.boxes_tried(), u64::from(n + 1).min(64));
     }
+}
+
+#[test]
+fn closings_that_are_void_are_not_read_again_at_each_act_of_power() {
+    let (mut alice, bob) = network();
+    let (_, ticket) = alice.invite(9, 1);
+    let invite = alice.ledger().heads()[0];
+    let ledger = alice.ledger();
+    let mut last = invite;
+    for n in 0..200 {
+        let act = Act::InviteClose(InviteClose { invite });
+        let event = raw(ledger.graph(), &bob.device, &act, &[last], n);
+        last = take(ledger, &event);
+    }
+    assert_eq!(ticket.network(), ledger.network());
+    ledger.graph.forget_bodies();
+    let before = ledger.index().reads();
+    let user = bob.user.public();
+    let device = alice.device.clone();
+    let ledger = alice.ledger.as_mut().unwrap();
+    ledger
+        .author(&device, Act::Grant(Grant { user }), None, NOW)
+        .unwrap();
+    let read = ledger.index().reads() - before;
+    assert!(read < 20, "{read}");
 }
