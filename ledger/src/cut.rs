@@ -18,6 +18,9 @@ use crate::event::act::{Kind, MAX_CUT};
 use crate::graph::{Graph, Idx};
 use crate::ids::{EventId, UserId};
 
+/// The most lanes of one device of which each is looked at for what is kept of it.
+const MOST_LANES: usize = 256;
+
 /// From where on a member's acts are undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Since {
@@ -71,11 +74,11 @@ pub fn cut(graph: &Graph, user: &UserId, since: Option<&Since>) -> Result<Cut, N
     };
     let undone = Undone::new(graph, &undone);
     let kept = |idx: &Idx| !undone.holds(graph, *idx);
-    // What is kept is a past, so of each lane it is a prefix. A device may fork without end; where it has more lanes than a cut
-    // has heads, the branch that others follow stands for it.
+    // What is kept is a past, so of each lane it is a prefix. A device may fork without end; where it has very many
+    // lanes, the branch that others follow stands for it.
     let tails = graph.authors().flat_map(|device| {
         let all = graph.lanes_of(device);
-        let lanes = if all.len() > MAX_CUT { &[] } else { all };
+        let lanes = if all.len() > MOST_LANES { &[] } else { all };
         let branch = (lanes.len() < all.len()).then(|| graph.branch_of(device));
         let lanes = lanes
             .iter()
