@@ -22,7 +22,7 @@ use crate::verdict::Reason;
 pub(crate) use cast::sort_by_rank;
 pub(crate) use proof::{Proof, mutual};
 pub(crate) use removals::{Removal, Scope};
-pub(crate) use succession::{Ballot, past_of_cut};
+pub(crate) use succession::{Ballot, Electors, past_of_cut};
 pub(crate) use terms::{Began, Settled, Terms};
 
 /// The seniority of a term of office: the smaller, the more senior.

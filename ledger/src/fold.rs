@@ -9,10 +9,13 @@
 //! which they came nor a clock has a say. [`fold()`] starts from nothing; [`Increment`](crate::increment::Increment) keeps
 //! what it has and does again only what new events can change, with the same answers.
 
+use std::collections::BTreeSet;
+
 use crate::authority::cast::Cast;
 use crate::authority::walk::{Closings, Roll, Unknown, Walk};
-use crate::authority::{Authority, Terms};
+use crate::authority::{Authority, Electors, Terms};
 use crate::graph::{Graph, Idx};
+use crate::ids::UserId;
 use crate::order::{Covers, Seals, order};
 use crate::seal::Openings;
 use crate::state::{Book, Build, State, View};
@@ -57,9 +60,20 @@ pub fn authority(graph: &Graph) -> Authority {
     folded(graph, None).authority
 }
 
+/// The members by a part of the events, for who may speak on rival successions that this part does not hold. Contests within
+/// it are decided by all that were ever admitted: else each would ask for folds of parts in turn.
+pub(crate) fn members_before(part: &Graph) -> BTreeSet<UserId> {
+    let fold = folded_by(part, None, Electors::Admitted);
+    fold.authority.members.into_keys().collect()
+}
+
 fn folded(graph: &Graph, attributes: Option<Openings<'_>>) -> Fold {
+    folded_by(graph, attributes, Electors::Members)
+}
+
+fn folded_by(graph: &Graph, attributes: Option<Openings<'_>>, electors: Electors) -> Fold {
     let cast = Cast::of(graph);
-    let terms = Terms::settle(graph, &cast, &mut Vec::new());
+    let terms = Terms::settle(graph, &cast, &mut Vec::new(), electors);
     let seals = Seals::of(graph, &cast, &terms, &mut Covers::new());
     let closings = Closings::of(graph, &cast, &terms);
     let (mut roll, mut book) = (Roll::default(), Book::default());

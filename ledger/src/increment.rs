@@ -70,7 +70,7 @@ use std::collections::BTreeSet;
 
 use crate::authority::cast::{Cast, Touch};
 use crate::authority::walk::{Closings, Roll, Unknown, Walk};
-use crate::authority::{Authority, Ballot, Settled, Terms};
+use crate::authority::{Authority, Ballot, Electors, Settled, Terms};
 use crate::fold::Fold;
 use crate::graph::{Graph, Idx};
 use crate::ids::{DeviceId, UserId};
@@ -220,7 +220,7 @@ impl Increment {
         let settled = std::mem::take(&mut self.settled);
         let (terms, mut terms_changed) = if touch.terms {
             self.ballots.retain(|ballot| !ballot.reaches(len));
-            let terms = Terms::settle(graph, &self.cast, &mut self.ballots);
+            let terms = Terms::settle(graph, &self.cast, &mut self.ballots, Electors::Members);
             let changed = changes.terms(&settled, &terms);
             (terms, changed)
         } else {

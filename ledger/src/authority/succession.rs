@@ -1,4 +1,21 @@
 //! The line of owners: genesis, then each `owner.set` that the recovery key of the term before signed.
+//!
+//! # Rivals
+//!
+//! Two successions of one term that know nothing of each other are rivals. Neither time nor id may decide between them: a
+//! former owner, and each copy of the words, can always write an older one, or try until the id is small. What others have
+//! seen decides:
+//!
+//! 1. The number of users that have seen the one and not the other. *Electors* are those that are members by the common past
+//!    of all rivals, but for the former owner and the successors. Void admissions and removed users make no elector.
+//! 2. The number of the others, the former owner and the successors, that have seen the one alone. One that signed events on
+//!    both sides has seen both.
+//! 3. A successor that is a member by the common past, and not the former owner.
+//! 4. The smaller id.
+//!
+//! Daemons of members sign an event as soon as they see a succession, so after seconds the first step decides. An owner that
+//! planned to come back, kept its own daemon from that, and has a member for an accomplice, reaches the last step if nobody
+//! else was there since the handover.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,6 +26,7 @@ use crate::event::act::{OwnerSet, succession_message};
 use crate::graph::{Graph, Idx, Past};
 use crate::ids::{EventId, RecoveryKey, UserId};
 use crate::keys::Domain;
+use crate::store::PAGE;
 use crate::verdict::Reason;
 
 /// One owner's term.
@@ -31,10 +49,27 @@ pub(crate) struct Ballot {
     rivals: Vec<Vec<Idx>>,
     holder: UserId,
     electors: BTreeSet<U>,
+    /// The former owner and the successors, as far as they are members by the common past.
+    concerned: BTreeSet<U>,
     /// How many events were counted.
     counted: usize,
     support: Vec<BTreeSet<U>>,
+    /// The same of those concerned.
+    own: Vec<BTreeSet<U>>,
 }
+
+/// Users that may speak on rivals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Electors {
+    /// Those that are members by the common past.
+    Members,
+    /// Those that some event of the common past admits, whether it counts or not.
+    Admitted,
+}
+
+/// The most contests of one line for which members are asked for: each takes a fold. An owner makes more only by signing
+/// rivals against itself.
+const MAX_CONTESTS: usize = 16;
 
 /// The line of owners, at least one if there is a genesis, and the reasons of the successions that do not count. `ballots`
 /// are those of an earlier count, and then those of this one.
@@ -42,6 +77,7 @@ pub(crate) fn line(
     graph: &Graph,
     cast: &Cast,
     ballots: &mut Vec<Ballot>,
+    electors: Electors,
 ) -> (Vec<OwnerTerm>, BTreeMap<Idx, Reason>) {
     let mut earlier = std::mem::take(ballots);
     let mut reasons = BTreeMap::new();
@@ -85,7 +121,7 @@ pub(crate) fn line(
                 })
             })
             .collect();
-        let Some(won) = choose(graph, cast, term, &signed, &mut earlier, ballots) else {
+        let Some(won) = choose(graph, cast, term, &signed, (&mut earlier, ballots), electors) else {
             break;
         };
         let Some(act) = won.first().and_then(|idx| succession(graph, *idx)) else {
@@ -135,15 +171,14 @@ pub(crate) fn past_of_cut(graph: &Graph, event: Idx, heads: &[EventId]) -> Optio
 }
 
 /// Of the successions that the right key signed, those that count: all that say the same. One in the past of another beats
-/// it. Between rivals neither time nor id may decide first, for who lost the office can always write an older one; what
-/// others have seen does.
+/// it. Rivals are decided as the module says.
 fn choose(
     graph: &Graph,
     cast: &Cast,
     term: &OwnerTerm,
     signed: &[Idx],
-    earlier: &mut Vec<Ballot>,
-    ballots: &mut Vec<Ballot>,
+    (earlier, ballots): (&mut Vec<Ballot>, &mut Vec<Ballot>),
+    electors: Electors,
 ) -> Option<Vec<Idx>> {
     let mut groups: Vec<Vec<Idx>> = Vec::new();
     for idx in signed {
@@ -176,43 +211,73 @@ fn choose(
     let same = |ballot: &Ballot| ballot.rivals == groups && ballot.holder == term.holder;
     let mut ballot = match earlier.iter().position(same) {
         Some(at) => earlier.swap_remove(at),
-        None => Ballot::new(graph, cast, term, groups.clone()),
+        None if ballots.len() < MAX_CONTESTS => {
+            Ballot::new(graph, cast, term, groups.clone(), electors)
+        }
+        None => Ballot::new(graph, cast, term, groups.clone(), Electors::Admitted),
     };
     ballot.count(graph, cast);
-    let support: Vec<usize> = ballot.support.iter().map(BTreeSet::len).collect();
-    ballots.push(ballot);
     let best = (0..groups.len()).min_by_key(|n| {
-        let id = graph.id(groups[*n][0]);
-        (std::cmp::Reverse(support[*n]), id)
+        let first = groups[*n][0];
+        let successor = succession(graph, first).map(|act| act.successor);
+        let back = successor.is_none_or(|user| !ballot.may_succeed(cast, &user));
+        (std::cmp::Reverse(ballot.standing(*n)), back, graph.id(first))
     })?;
+    ballots.push(ballot);
     Some(groups.swap_remove(best))
 }
 
 impl Ballot {
-    fn new(graph: &Graph, cast: &Cast, term: &OwnerTerm, rivals: Vec<Vec<Idx>>) -> Self {
-        let concerned: BTreeSet<UserId> = rivals
+    fn new(
+        graph: &Graph,
+        cast: &Cast,
+        term: &OwnerTerm,
+        rivals: Vec<Vec<Idx>>,
+        electors: Electors,
+    ) -> Self {
+        let parties: BTreeSet<UserId> = rivals
             .iter()
             .filter_map(|group| succession(graph, group[0]).map(|act| act.successor))
             .chain([term.holder])
             .collect();
-        let electors = cast
-            .users()
-            .filter(|user| !concerned.contains(&cast.user_id(*user)))
-            .filter(|user| {
-                cast.admissions(*user).iter().any(|admission| {
-                    rivals
-                        .iter()
-                        .all(|group| group.iter().any(|idx| graph.precedes(*admission, *idx)))
-                })
-            })
-            .collect();
+        let common = |event: Idx| {
+            let mut groups = rivals.iter();
+            groups.all(|group| group.iter().any(|idx| graph.precedes(event, *idx)))
+        };
+        let entitled: BTreeSet<U> = match electors {
+            Electors::Members => {
+                let members = crate::fold::members_before(&part(graph, common));
+                members.iter().filter_map(|id| cast.user(id)).collect()
+            }
+            Electors::Admitted => cast
+                .users()
+                .filter(|user| cast.admissions(*user).iter().any(|event| common(*event)))
+                .collect(),
+        };
+        let (concerned, electors) = entitled
+            .into_iter()
+            .partition(|user| parties.contains(&cast.user_id(*user)));
         Self {
             support: vec![BTreeSet::new(); rivals.len()],
+            own: vec![BTreeSet::new(); rivals.len()],
             rivals,
             holder: term.holder,
             electors,
+            concerned,
             counted: 0,
         }
+    }
+
+    /// How many stand behind a rival: electors, then those concerned that have seen it alone.
+    fn standing(&self, n: usize) -> (usize, usize) {
+        let alone = |user: &&U| self.own.iter().filter(|own| own.contains(user)).count() == 1;
+        (self.support[n].len(), self.own[n].iter().filter(alone).count())
+    }
+
+    /// Whether a successor is a member by the common past, and not the former owner.
+    fn may_succeed(&self, cast: &Cast, user: &UserId) -> bool {
+        let known = cast.user(user);
+        *user != self.holder && known.is_some_and(|user| self.concerned.contains(&user))
     }
 
     /// Whether it counted events at this place or behind it.
@@ -220,8 +285,7 @@ impl Ballot {
         self.counted > len
     }
 
-    /// For each of the rivals, who has seen it and none of the others: users admitted in the common past of all, but for
-    /// those whom it concerns.
+    /// For each of the rivals, the users that have seen it and none of the others.
     fn count(&mut self, graph: &Graph, cast: &Cast) {
         for idx in graph.indices().take(cast.len()).skip(self.counted) {
             let mut known = (0..self.rivals.len()).filter(|n| {
@@ -231,14 +295,30 @@ impl Ballot {
             });
             if let (Some(only), None) = (known.next(), known.next()) {
                 let device = cast.author(idx);
-                self.support[only].extend(
-                    cast.users_of(device)
-                        .iter()
-                        .filter(|user| self.electors.contains(user))
-                        .filter(|user| cast.certified(graph, **user, device, idx)),
-                );
+                let users = cast.users_of(device).iter().copied();
+                for user in users.filter(|user| cast.certified(graph, *user, device, idx)) {
+                    if self.electors.contains(&user) {
+                        self.support[only].insert(user);
+                    } else if self.concerned.contains(&user) {
+                        self.own[only].insert(user);
+                    }
+                }
             }
         }
         self.counted = cast.len();
     }
+}
+
+/// The events for which `keep` holds, which holds for the past of each of them.
+fn part(graph: &Graph, keep: impl Fn(Idx) -> bool) -> Graph {
+    let mut part = graph.part();
+    for idx in graph.indices().filter(|idx| keep(*idx)) {
+        // Parents have smaller places, so none lacks one.
+        let _ = part.insert(graph.event(idx));
+        if part.len().is_multiple_of(PAGE) {
+            part.stored();
+        }
+    }
+    part.stored();
+    part
 }

@@ -13,7 +13,7 @@ use super::Seniority;
 use super::cast::{Cast, D, U, sort_by_rank};
 use super::proof::Proof;
 use super::removals::{Removal, Removals, Scope};
-use super::succession::{self, Ballot, OwnerTerm};
+use super::succession::{self, Ballot, Electors, OwnerTerm};
 use crate::event::act::Kind;
 use crate::graph::{Graph, Idx};
 use crate::ids::{RecoveryKey, UserId};
@@ -92,8 +92,13 @@ impl std::ops::Deref for Terms<'_> {
 
 impl<'a> Terms<'a> {
     /// Decides all acts of power. `ballots` are those of an earlier run.
-    pub(crate) fn settle(graph: &'a Graph, cast: &'a Cast, ballots: &mut Vec<Ballot>) -> Self {
-        let (line, reasons) = succession::line(graph, cast, ballots);
+    pub(crate) fn settle(
+        graph: &'a Graph,
+        cast: &'a Cast,
+        ballots: &mut Vec<Ballot>,
+        electors: Electors,
+    ) -> Self {
+        let (line, reasons) = succession::line(graph, cast, ballots, electors);
         let settled = Settled {
             reasons,
             line,

@@ -119,6 +119,44 @@ fn expiry_is_judged_by_the_admitting_members_clock_and_a_later_checkpoint_closes
 }
 
 #[test]
+fn a_seal_with_a_wrong_clock_closes_no_invite_that_it_does_not_know() {
+    // The last moment, by an admin that is kicked for it; and the owner's clock, a day ahead.
+    for (time, kicked) in [(u64::MAX, true), (90_000_000, false)] {
+        let mut o = office();
+        let terms = InviteKind::Bearer;
+        let before = o
+            .world
+            .invite_as(&mut o.side, &o.alice, terms, 9, 5_000_000, false, &[]);
+        let late = o.side.clone();
+        let by = if kicked { o.bob.clone() } else { o.alice.clone() };
+        let seal = o.world.checkpoint(&mut o.side, &by, time);
+        assert!(o.world.counts(seal));
+        if kicked {
+            o.world.kick(&mut o.side, &o.alice, &by);
+        }
+        let after = o
+            .world
+            .invite_as(&mut o.side, &o.alice, terms, 9, 5_000_000, false, &[]);
+        let erin = Person::new("erin");
+        let entry = o
+            .world
+            .admit_at(&mut o.side, &o.dave, &erin, Some(&after), 10_000);
+        assert!(o.world.counts(entry), "{:?}", o.world.verdict(entry));
+        // One that it knows is closed to those that it does not.
+        let mut away = late.clone();
+        let frank = Person::new("frank");
+        let entry = o
+            .world
+            .admit_at(&mut away, &o.dave, &frank, Some(&before), 10_000);
+        let sealed = Reason::InviteSealed {
+            invite: before.invite,
+            by: seal,
+        };
+        assert_eq!(o.world.reason(entry), sealed);
+    }
+}
+
+#[test]
 fn a_kicked_user_with_a_multi_use_ticket_stays_out() {
     let mut o = office();
     let ticket = o.world.invite(&mut o.side, &o.alice, 9);

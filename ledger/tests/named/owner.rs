@@ -111,6 +111,67 @@ fn of_rival_successions_the_one_that_others_saw_counts_whatever_the_ids() {
 }
 
 #[test]
+fn a_former_owner_whose_daemon_saw_the_handover_does_not_come_back_though_nobody_else_did() {
+    let mut o = office();
+    let seen = o.side.clone();
+    let first = words("first");
+    let set = o
+        .world
+        .hand_over(&mut o.side, &o.alice, &o.bob, &first, &words("next"), &seen);
+    // As each daemon does that sees a succession.
+    o.world.merge(&mut o.side, &o.alice);
+    o.world.merge(&mut o.side, &o.bob);
+    let kick = o.world.kick(&mut o.side, &o.bob, &o.alice);
+    for n in 0..8 {
+        let mut away = seen.clone();
+        let next = words(&format!("rival {n}"));
+        let rival = o
+            .world
+            .hand_over(&mut away, &o.alice, &o.alice, &first, &next, &seen);
+        assert_eq!(o.world.reason(rival), Reason::RivalSuccession { by: set });
+    }
+    assert!(o.world.counts(kick));
+    assert_eq!(o.world.authority().owner, o.bob.id());
+}
+
+#[test]
+fn users_that_never_were_members_and_kicked_ones_have_no_say_in_who_owns_the_network() {
+    let mut o = office();
+    // bob, an admin, was kicked before; carol is one. dave, a plain member, plants users whose admissions are void.
+    let kicked: Vec<Person> = (0..3)
+        .map(|n| {
+            let name = format!("former-{n}");
+            let person = o.world.newcomer(&mut o.side, &o.alice, &name);
+            o.world.kick(&mut o.side, &o.alice, &person);
+            person
+        })
+        .collect();
+    let planted: Vec<Person> = (0..5)
+        .map(|n| {
+            let person = Person::new(&format!("planted-{n}"));
+            let entry = o.world.admit(&mut o.side, &o.dave, &person, None);
+            assert!(!o.world.counts(entry));
+            person
+        })
+        .collect();
+    let seen = o.side.clone();
+    let first = words("first");
+    let set = o
+        .world
+        .hand_over(&mut o.side, &o.alice, &o.bob, &first, &words("next"), &seen);
+    o.world.offer(&mut o.side, &o.carol, &o.carol, 1);
+    let mut away = seen.clone();
+    let rival = o
+        .world
+        .hand_over(&mut away, &o.alice, &o.dave, &first, &words("rival"), &seen);
+    for person in kicked.iter().chain(&planted) {
+        o.world.merge(&mut away, person);
+    }
+    assert_eq!(o.world.reason(rival), Reason::RivalSuccession { by: set });
+    assert_eq!(o.world.authority().owner, o.bob.id());
+}
+
+#[test]
 fn of_rival_successions_that_nobody_saw_exactly_one_counts() {
     let mut o = office();
     let seen = o.side.clone();

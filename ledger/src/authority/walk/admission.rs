@@ -99,8 +99,11 @@ impl Walk<'_> {
         if act.at > terms.expires {
             return Err(Reason::InviteExpired { invite: id });
         }
+        // A seal closes what it knows of. One by a wrong clock says nothing of invites that were made afterwards.
         if let Some(seal) = self.seals.list.iter().find(|seal| {
-            self.graph.time(seal.event) > terms.expires && !self.graph.precedes(idx, seal.event)
+            self.graph.time(seal.event) > terms.expires
+                && self.graph.precedes(invite, seal.event)
+                && !self.graph.precedes(idx, seal.event)
         }) {
             return Err(Reason::InviteSealed {
                 invite: id,
