@@ -13,6 +13,7 @@ mod receive;
 pub mod redeem;
 mod trial;
 mod verify;
+mod witness;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};

@@ -121,7 +121,14 @@ pub(crate) fn line(
                 })
             })
             .collect();
-        let Some(won) = choose(graph, cast, term, &signed, (&mut earlier, ballots), electors) else {
+        let Some(won) = choose(
+            graph,
+            cast,
+            term,
+            &signed,
+            (&mut earlier, ballots),
+            electors,
+        ) else {
             break;
         };
         let Some(act) = won.first().and_then(|idx| succession(graph, *idx)) else {
@@ -221,7 +228,11 @@ fn choose(
         let first = groups[*n][0];
         let successor = succession(graph, first).map(|act| act.successor);
         let back = successor.is_none_or(|user| !ballot.may_succeed(cast, &user));
-        (std::cmp::Reverse(ballot.standing(*n)), back, graph.id(first))
+        (
+            std::cmp::Reverse(ballot.standing(*n)),
+            back,
+            graph.id(first),
+        )
     })?;
     ballots.push(ballot);
     Some(groups.swap_remove(best))
@@ -271,7 +282,10 @@ impl Ballot {
     /// How many stand behind a rival: electors, then those concerned that have seen it alone.
     fn standing(&self, n: usize) -> (usize, usize) {
         let alone = |user: &&U| self.own.iter().filter(|own| own.contains(user)).count() == 1;
-        (self.support[n].len(), self.own[n].iter().filter(alone).count())
+        (
+            self.support[n].len(),
+            self.own[n].iter().filter(alone).count(),
+        )
     }
 
     /// Whether a successor is a member by the common past, and not the former owner.

@@ -13,6 +13,7 @@ mod proving;
 mod storage;
 mod strangers;
 mod trial;
+mod witness;
 
 use super::redeem::{Challenge, RedeemError, Reply, Request};
 use super::*;

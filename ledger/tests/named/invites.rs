@@ -128,7 +128,11 @@ fn a_seal_with_a_wrong_clock_closes_no_invite_that_it_does_not_know() {
             .world
             .invite_as(&mut o.side, &o.alice, terms, 9, 5_000_000, false, &[]);
         let late = o.side.clone();
-        let by = if kicked { o.bob.clone() } else { o.alice.clone() };
+        let by = if kicked {
+            o.bob.clone()
+        } else {
+            o.alice.clone()
+        };
         let seal = o.world.checkpoint(&mut o.side, &by, time);
         assert!(o.world.counts(seal));
         if kicked {

@@ -171,6 +171,7 @@ impl Node {
         let removed = !net.is_member() && net.is_up();
         self.publish_table(id);
         self.expect_callers();
+        self.witness_succession(id);
         self.tell_news(id, from);
         self.drop_removed(id);
         self.settle_acceptance(id);
@@ -183,6 +184,23 @@ impl Node {
             return;
         }
         self.settle(id).await;
+    }
+
+    /// Signs that this device has seen another owner: rivals are decided by what members have seen.
+    fn witness_succession(&mut self, id: NetworkId) {
+        let Some(net) = self.nets.get_mut(&id) else {
+            return;
+        };
+        let (owner, device) = (net.state().owner, net.my_device());
+        if net.owner.replace(owner) == Some(owner) || !net.ledger.is_witness_wanted(&device) {
+            return;
+        }
+        let written = net
+            .ledger
+            .author(&self.identity.device, Act::Merge, None, now_ms());
+        if let Err(error) = written {
+            warn!(network = %id, "cannot sign that the network has another owner: {error}");
+        }
     }
 
     /// All that is not urgent after a change.

@@ -17,7 +17,7 @@ use mesh_core::plan::InterfaceName;
 use mesh_core::rotation::Debts;
 use mesh_ledger::event::Event;
 use mesh_ledger::graph::Idx;
-use mesh_ledger::ids::{DeviceId, EventId, NetworkId, ServerKey};
+use mesh_ledger::ids::{DeviceId, EventId, NetworkId, ServerKey, UserId};
 use mesh_ledger::mirror::ServerAddress;
 use mesh_ledger::mirror::message::Doors;
 use mesh_ledger::network::{Ledger, OpenError};
@@ -114,6 +114,8 @@ pub(crate) struct Net {
     pub(crate) problem: Option<String>,
     /// By which names its members dial this device, and this device them.
     pub(crate) callers: Callers,
+    /// The owner of which this device has shown that it knows, if it is to.
+    pub(crate) owner: Option<UserId>,
     /// Peers that did not answer when they were dialled last.
     pub(crate) unanswered: BTreeSet<PeerId>,
     /// Peers that say this device was removed.
@@ -214,6 +216,7 @@ impl Net {
             dns_problem: None,
             problem: None,
             callers: Callers::default(),
+            owner: None,
             unanswered: BTreeSet::new(),
             shut_out: BTreeSet::new(),
             doors,
