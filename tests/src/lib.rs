@@ -14,5 +14,6 @@
     reason = "a failing test explains itself on stderr"
 )]
 
+pub mod attack;
 pub mod lab;
 pub mod licence;
