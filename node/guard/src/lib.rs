@@ -29,7 +29,7 @@
 //! - No change of a packet, a key or a signature.
 //!
 //! It can go when the library bounds what it writes (n0-computer/noq#367, #799) and the tokens that it takes. Until then
-//! `tests/netns/attack.rs` shows what happens without it.
+//! `tests/attack.rs` shows what happens without it.
 
 mod frames;
 mod hkdf;
