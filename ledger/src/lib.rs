@@ -62,7 +62,7 @@
 //! - No I/O of its own but the SQLite store (feature `sqlite`): no socket, clock, thread or randomness. The time, seeds and
 //!   bytes are arguments.
 //! - No judgement by time of arrival or by the header's `time`. An invite's expiry is judged by the admitting device's
-//!   word for the moment, and a checkpoint past it closes the invite for good.
+//!   word for the moment, and a checkpoint past it, of one that knew the invite, closes it for good.
 //! - No unsigned fact, and no re-encoding of a signed one: what is stored and sent are the author's bytes.
 //! - No secret in a `Debug` output.
 //!

@@ -15,6 +15,19 @@ pub const DAY: u64 = 24 * 60 * 60 * 1000;
 /// So long it is waited for peers that hold other events than this device, before what is here is sealed without them.
 pub const PATIENCE: Duration = Duration::from_secs(600);
 
+/// How far this machine's clock may be from those of others. Milliseconds.
+pub const SKEW: u64 = 120_000;
+
+/// Returns whether this machine's clock disagrees with those of most others: a seal by a wrong one closes invites that are
+/// still good. `ahead`: how far this clock is ahead of each peer's, in milliseconds. Without peers there is nothing to compare.
+#[must_use]
+pub fn is_clock_odd(ahead: impl IntoIterator<Item = i64>) -> bool {
+    let mut ahead: Vec<i64> = ahead.into_iter().collect();
+    ahead.sort_unstable();
+    let middle = ahead.get(ahead.len() / 2);
+    middle.is_some_and(|middle| middle.unsigned_abs() > SKEW)
+}
+
 /// Whether the order is to be sealed: after `every` events, or daily if there is one.
 #[must_use]
 pub fn due(unsealed: &Unsealed, every: u64, now: u64) -> bool {
@@ -47,6 +60,8 @@ pub struct Found {
     pub agreed: bool,
     /// Whether no other device is linked, though there are others: what they have written is not known then.
     pub alone: bool,
+    /// Whether this machine's clock disagrees with the others'.
+    pub clock_odd: bool,
     /// Since when it is due.
     pub waited: Duration,
 }
@@ -67,7 +82,11 @@ pub enum Turn {
 pub fn turn(found: &Found) -> Turn {
     if !found.due {
         Turn::Leave
-    } else if !found.whole || found.alone || (!found.agreed && found.waited < PATIENCE) {
+    } else if !found.whole
+        || found.alone
+        || found.clock_odd
+        || (!found.agreed && found.waited < PATIENCE)
+    {
         Turn::Wait
     } else {
         Turn::Write
@@ -85,6 +104,7 @@ mod tests {
         whole: true,
         agreed: true,
         alone: false,
+        clock_odd: false,
         waited: Duration::from_secs(4),
     };
 
@@ -118,6 +138,24 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_is_odd_if_it_is_far_from_those_of_most_others() {
+        let day = DAY.cast_signed();
+        for (ahead, odd) in [
+            (vec![], false),
+            (vec![5_000], false),
+            (vec![day], true),
+            (vec![-day], true),
+            (vec![i64::MIN], true),
+            // One of three others has a wrong clock, whatever it says.
+            (vec![i64::MIN, 10, 20], false),
+            (vec![10, 20, day], false),
+            (vec![day, day + 10, 20], true),
+        ] {
+            assert_eq!(is_clock_odd(ahead.clone()), odd, "{ahead:?}");
+        }
+    }
+
+    #[test]
     fn it_is_written_when_all_is_here_and_the_linked_agree_or_it_took_too_long() {
         assert_eq!(turn(&READY), Turn::Write);
         let with = |change: fn(&mut Found)| {
@@ -128,6 +166,7 @@ mod tests {
         assert_eq!(with(|found| found.due = false), Turn::Leave);
         assert_eq!(with(|found| found.whole = false), Turn::Wait);
         assert_eq!(with(|found| found.alone = true), Turn::Wait);
+        assert_eq!(with(|found| found.clock_odd = true), Turn::Wait);
         assert_eq!(with(|found| found.agreed = false), Turn::Wait);
         let late = Found {
             agreed: false,

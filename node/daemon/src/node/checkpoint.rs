@@ -92,6 +92,7 @@ impl Node {
             whole: net.ledger.is_whole(),
             alone: net.links.is_empty() && net.state().devices.len() > 1,
             agreed: linked.all(|linked| linked.heads == Some(mine)),
+            clock_odd: checkpoint::is_clock_odd(net.clocks.values().copied()),
             waited: now.saturating_sub(since),
         };
         match checkpoint::turn(&found) {
