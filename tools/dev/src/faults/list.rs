@@ -56,8 +56,20 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault {
         what: "of rival successions the one with the smaller id counts",
         file: "authority/succession.rs",
-        from: "(std::cmp::Reverse(support[*n]), id)",
-        to: "(std::cmp::Reverse(0), id)",
+        from: "(std::cmp::Reverse(ballot.standing(*n)), back, graph.id(first))",
+        to: "(graph.id(first), back)",
+    },
+    Fault {
+        what: "users that never were members decide between rival successions",
+        file: "authority/succession.rs",
+        from: "        None if ballots.len() < MAX_CONTESTS => {",
+        to: "        None if ballots.len() > MAX_CONTESTS => {",
+    },
+    Fault {
+        what: "a seal closes invites that it does not know",
+        file: "authority/walk/admission.rs",
+        from: "                && self.graph.precedes(invite, seal.event)\n",
+        to: "",
     },
     Fault {
         what: "recovery words of a former term hand the network over again",
@@ -143,8 +155,8 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault {
         what: "a sponsor who lies about time opens an expired invite behind a checkpoint",
         file: "authority/walk/admission.rs",
-        from: "> terms.expires && !self.graph.precedes(idx, seal.event)",
-        to: "> terms.expires && false",
+        from: "                && !self.graph.precedes(idx, seal.event)\n",
+        to: "                && false\n",
     },
     Fault {
         what: "a ticket for one user admits another",
