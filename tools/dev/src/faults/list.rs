@@ -56,8 +56,8 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault {
         what: "of rival successions the one with the smaller id counts",
         file: "authority/succession.rs",
-        from: "(std::cmp::Reverse(ballot.standing(*n)), back, graph.id(first))",
-        to: "(graph.id(first), back)",
+        from: "            std::cmp::Reverse(ballot.standing(*n)),\n",
+        to: "            0,\n",
     },
     Fault {
         what: "users that never were members decide between rival successions",
@@ -223,7 +223,7 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault {
         what: "a forked device's branches are taken for one chain",
         file: "graph.rs",
-        from: "known.max().unwrap_or(0) as usize == self.lanes[*lane as usize].len()",
+        from: "known.max().unwrap_or(0) as usize == self.lanes[lane as usize].len()",
         to: "known.count() > 0",
     },
     Fault {
